@@ -1,0 +1,29 @@
+"""python run.py [overrides]: compose the experiment and do the task it names. See README.md and conf/config.yaml."""
+
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from sparring import config
+
+os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach the lines below, which tell them in the user's words
+CONF = Path(__file__).resolve().parent / "conf"
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def main(cfg: DictConfig) -> None:
+    hydra_config = HydraConfig.get()
+    cfg = config.settle(cfg, list(hydra_config.overrides.task))
+    hydra.utils.get_method(cfg.task._target_)(cfg, Path(hydra_config.runtime.output_dir))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except config.EXPECTED as error:
+        print(config.explain(error, CONF), file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""Sparring: experiments with generative adversarial networks."""

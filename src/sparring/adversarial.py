@@ -1,0 +1,258 @@
+"""The engine: a LightningModule that lets the players of a game take turns. It knows no loss, no network, no data."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from sparring.data.batches import Batches
+from sparring.ema import EMA
+from sparring.errors import TrainingDiverged
+from sparring.evaluation.gallery import BatchNormPolicy, Gallery
+from sparring.games.game import Game
+from sparring.meter import Meter
+from sparring.play import Play
+from sparring.randomness import Draws, seed_of
+from sparring.schedule import Constant
+
+
+@dataclass
+class PlayerOptimizer:
+    """How one player learns.
+
+    Args:
+        build: makes the optimizer from its parameters.
+        schedule: factor of the learning rate as a function of kimg.
+        clip_norm: largest norm of the player's whole gradient; None for no clipping.
+    """
+
+    build: Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+    schedule: Callable[[float], float] = Constant()
+    clip_norm: float | None = None
+
+
+class AdversarialModule(pl.LightningModule):
+    """Trains a game by alternating turns. One iteration: ``n_dis`` turns of the first player, one of each other.
+
+    Args:
+        game: who plays and for what.
+        batches: the stream of real data.
+        optimizers: one for each player.
+        ema: the running average of the game's producer.
+        n_dis: turns of the first player an iteration.
+        reuse_fakes: make the fakes once an iteration, for both turns (two players, ``n_dis`` 1, ``accumulate`` 1).
+        accumulate: micro-batches into which each turn's batch is divided, to save memory.
+        seed: decides every draw.
+        log_every: iterations between two rows of the log.
+        num_classes: labels of the data, 0 without.
+    """
+
+    def __init__(
+        self,
+        game: Game,
+        batches: Batches,
+        optimizers: Mapping[str, PlayerOptimizer],
+        ema: EMA,
+        n_dis: int = 1,
+        reuse_fakes: bool = False,
+        accumulate: int = 1,
+        seed: int = 0,
+        log_every: int = 50,
+        num_classes: int = 0,
+    ):
+        super().__init__()
+        self.automatic_optimization = False
+        self.game = game
+        self.ema = ema
+        self.batches = batches
+        self.player_optimizers = optimizers
+        self.turns = {player: n_dis if i == 0 else 1 for i, player in enumerate(game.players)}
+        self.reuse_fakes = reuse_fakes
+        self.accumulate = accumulate
+        self.seed = seed
+        self.log_every = log_every
+        self.num_classes = num_classes
+        self.images_per_iteration = n_dis * batches.global_size
+        self.meter = Meter()
+        self.latest: dict[str, float] = {}  # the last row of the log
+        self.last_checkpoint: Path | None = None
+        self.interrupted = False  # set when a signal asks to stop
+        self._seconds = 0.0
+
+    # ---- the clock ----------------------------------------------------------------------------------------------
+
+    @property
+    def iteration(self) -> int:
+        """Iterations completed."""
+        return self.trainer.global_step
+
+    def kimg_at(self, iteration: int) -> float:
+        """Thousands of real examples drawn for the first player's turns, over all ranks, after ``iteration``."""
+        return iteration * self.images_per_iteration / 1000
+
+    @property
+    def kimg(self) -> float:
+        return self.kimg_at(self.iteration)
+
+    def passed(self, every_kimg: float | None) -> bool:
+        """Whether the iteration just completed brought the clock to or over a multiple of ``every_kimg``."""
+        if not every_kimg:
+            return False
+        now, before = self.kimg + 1e-9, self.kimg_at(self.iteration - 1) + 1e-9
+        return now // every_kimg > before // every_kimg
+
+    # ---- what others ask for ------------------------------------------------------------------------------------
+
+    def gallery(self, ema: bool = True, batch_norm: BatchNormPolicy = "standing", seed: int = 0, batch_size: int = 100):
+        """The producer as it is now, the average or the raw weights, ready to be shown."""
+        producer = self.ema.network if ema else self.game.producer
+        return Gallery(self.game, producer, batch_norm, seed, batch_size, self.num_classes, self.device)
+
+    def log_row(self, row: dict[str, float]) -> None:
+        """Write scalars to every logger, at this iteration and kimg."""
+        for logger in self.trainer.loggers:
+            logger.log_metrics(row | {"kimg": self.kimg}, step=self.iteration)
+
+    # ---- Lightning's hooks --------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        self._all_parameters = list(self.game.parameters())
+        self._learning: str | None = None
+        self._owned = {
+            player: list(dict.fromkeys(p for network in networks for p in network.parameters() if p.requires_grad))
+            for player, networks in self.game.players.items()
+        }
+        built = {player: self.player_optimizers[player].build(owned) for player, owned in self._owned.items()}
+        self._base_lrs = {
+            player: [float(group["lr"]) for group in optimizer.param_groups] for player, optimizer in built.items()
+        }
+        return list(built.values())
+
+    def train_dataloader(self):
+        return self.batches.to(self.device).stream(self.turns, self.game.draws_reals, start=self.iteration)
+
+    def on_fit_start(self) -> None:
+        self.game.train()
+
+    def training_step(self, batch: dict[str, list[dict[str, Tensor]]], _: int) -> None:
+        """One iteration: every player's turns in order, then the average follows the producer."""
+        started, iteration = time.perf_counter(), self.iteration
+        torch.manual_seed(seed_of(self.seed, iteration, "layers", self.global_rank))  # dropout, noise layers
+        optimizers = self.optimizers()
+        optimizers = dict(zip(self.turns, optimizers if isinstance(optimizers, list) else [optimizers], strict=True))
+        shared = self._fakes_for_both(batch, iteration) if self.reuse_fakes else None
+
+        for player, turns in self.turns.items():
+            for turn in range(turns):
+                self._take_turn(player, turn, batch[player][turn], optimizers[player], iteration, shared)
+        self.ema.update(self.game.producer, self.kimg_at(iteration + 1), self.images_per_iteration / 1000)
+
+        self._seconds += time.perf_counter() - started
+        if self._is_logged(iteration):
+            self._log()
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        self.check_finite()
+
+    # ---- a turn -------------------------------------------------------------------------------------------------
+
+    def _take_turn(self, player, turn, batch, optimizer, iteration, shared: Play | None) -> None:
+        """Gradients of the player's loss over its micro-batches, one update, and what the game does after it."""
+        self._let_learn(player)
+        settings = self.player_optimizers[player]
+        for play in self._plays(player, turn, batch, iteration):
+            if shared is not None and player == shared.player:
+                play = shared
+            elif shared is not None:
+                play.reuse_fakes(shared)
+            terms = self.game.terms(player, play)
+            self.manual_backward(sum(terms.values()) / self.accumulate)
+            self.meter.record({f"{player}/{name}": term for name, term in terms.items()} | play.notes, iteration + 1)
+
+        parameters = self._owned[player]
+        if settings.clip_norm is not None:
+            norm = nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
+            self.meter.record({f"{player}/gradient_norm": norm}, iteration + 1)
+        elif self._is_logged(iteration):
+            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            self.meter.record({f"{player}/gradient_norm": norm}, iteration + 1)
+
+        self._set_lr(player, optimizer, self.kimg_at(iteration))
+        if player == list(self.turns)[-1]:
+            optimizer.step()  # the one step that Lightning counts: global_step is in iterations
+        else:
+            self.trainer.strategy.optimizer_step(optimizer.optimizer, lambda: None)
+        optimizer.zero_grad()
+        with torch.no_grad():
+            self.game.after(player, play)
+
+    def _plays(self, player, turn, batch, iteration):
+        """The micro-batches of a turn, each with its own part of the turn's random numbers."""
+        draws = self.batches.draws(player, iteration, turn)
+        size = len(draws) // self.accumulate
+        for start in range(0, len(draws), size):
+            part = slice(start, start + size)
+            columns = {name: column[part] for name, column in batch.items()}
+            yield Play(self.game, player, columns, draws.only(part), iteration, self._is_logged(iteration))
+
+    def _fakes_for_both(self, batch, iteration) -> Play:
+        """The generator's play with its fakes made (with their graph) before the discriminator's turn."""
+        first, last = self.turns
+        self._let_learn(last)
+        (shared,) = self._plays(last, 0, batch[first][0], iteration)
+        _ = shared.fakes
+        return shared
+
+    # ---- small parts --------------------------------------------------------------------------------------------
+
+    def _let_learn(self, player: str) -> None:
+        """Only the player's own parameters collect gradient; it still flows through the others' layers."""
+        if player != self._learning:
+            for parameter in self._all_parameters:
+                parameter.requires_grad_(False)
+            for parameter in self._owned[player]:
+                parameter.requires_grad_(True)
+            self._learning = player
+
+    def _set_lr(self, player: str, optimizer, kimg: float) -> None:
+        factor = self.player_optimizers[player].schedule(kimg)
+        for group, base in zip(optimizer.param_groups, self._base_lrs[player], strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(base * factor)  # in place: a captured graph sees it change
+            else:
+                group["lr"] = base * factor
+
+    def _is_logged(self, iteration: int) -> bool:
+        return (iteration + 1) % self.log_every == 0
+
+    def _log(self) -> None:
+        """One row: means since the last one, speed, learning rates."""
+        self.check_finite()
+        row = self.meter.read()
+        row["images_per_second"] = self.log_every * self.images_per_iteration / self._seconds
+        self._seconds = 0.0
+        for player, optimizer in zip(self.turns, self.trainer.optimizers, strict=True):
+            row[f"{player}/lr"] = float(optimizer.param_groups[0]["lr"])
+        self.latest = row
+        self.log_row(row)
+
+    def check_finite(self) -> None:
+        """Raise if a loss term, a noted scalar or a weight is NaN or infinite. Waits for the device."""
+        bad = self.meter.first_bad()
+        if bad is None:
+            norms = torch.stack(torch._foreach_norm([p.detach() for p in self.game.parameters()]))
+            if norms.isfinite().all():
+                return
+            index = int(norms.isfinite().logical_not().nonzero()[0])
+            bad = ([name for name, _ in self.game.named_parameters()][index], self.iteration)
+        name, iteration = bad
+        raise TrainingDiverged(
+            f"{name} became NaN or infinite in iteration {iteration} ({self.kimg_at(iteration):.3f} kimg).\n"
+            f"The last good checkpoint: {self.last_checkpoint or 'none was written yet'}.\n"
+            "Usual remedies: a lower optimizer.*.lr, optimizer.*.clip_norm=1, a regularizer, or trainer.precision=32-true; "
+            "start from those weights with init=FOLDER."
+        )

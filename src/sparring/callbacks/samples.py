@@ -1,0 +1,88 @@
+"""A grid of samples from the same latents, as training goes on."""
+
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
+from torchvision.utils import make_grid
+
+from sparring.adversarial import AdversarialModule
+from sparring.evaluation.gallery import BatchNormPolicy
+from sparring.files import replacing
+
+
+def save_image(image: Tensor, path: Path) -> None:
+    """Write an image (C, H, W) uint8 as a PNG."""
+    with replacing(path) as temporary:
+        to_pil_image(image).save(temporary, format="png")
+
+
+def save_gif(frames: list[Tensor], path: Path, milliseconds: int = 80) -> None:
+    """Write frames (C, H, W) uint8 as an endless animation."""
+    pictures = [to_pil_image(frame) for frame in frames]
+    with replacing(path) as temporary:
+        pictures[0].save(temporary, "gif", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
+
+
+def tile(images: Tensor, columns: int) -> Tensor:
+    """One picture (3, H', W') uint8 of many images (N, C, H, W) uint8, ``columns`` in a row."""
+    return make_grid(images.cpu(), columns, padding=2, pad_value=255)
+
+
+def columns_for(count: int, classes: int) -> int:
+    """A class a column where there are few of them, else nearly a square."""
+    return classes if 2 <= classes <= 20 else round(count**0.5)
+
+
+class SampleGrids(pl.Callback):
+    """Writes ``samples/kimg-XXXXXXX.XXX.png`` and hands each grid to the loggers.
+
+    Args:
+        folder: where the pictures are written.
+        every_kimg: thousands of images between two grids; there is also one at the start and one at the end.
+        count: images in a grid; a conditional generator shows its classes in columns.
+        batch_norm: see Gallery.
+        ema: show the average (or the raw weights).
+        seed: of the latents.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        every_kimg: float,
+        count: int = 64,
+        batch_norm: BatchNormPolicy = "standing",
+        ema: bool = True,
+        seed: int = 0,
+    ):
+        self.folder, self.every_kimg, self.count = folder, every_kimg, count
+        self.batch_norm, self.ema, self.seed = batch_norm, ema, seed
+        self.latest: Path | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
+        if module.iteration == 0:
+            self.draw(trainer, module)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
+        if module.passed(self.every_kimg):
+            self.draw(trainer, module)
+
+    def on_train_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
+        if self._path(module) != self.latest and not module.interrupted:
+            self.draw(trainer, module)
+
+    def draw(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
+        gallery = module.gallery(self.ema, self.batch_norm, self.seed)
+        classes = module.num_classes if gallery.game.conditional else 0
+        labels = torch.arange(self.count) % classes if classes else None
+        images = gallery.show(gallery.latents("grid", self.count), labels)
+        grid, self.latest = tile(images, columns_for(self.count, classes)), self._path(module)
+        save_image(grid, self.latest)
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_image"):
+                logger.log_image("samples", [grid], step=module.iteration, kimg=module.kimg)
+
+    def _path(self, module: AdversarialModule) -> Path:
+        return self.folder / f"kimg-{module.kimg:011.3f}.png"

@@ -1,0 +1,132 @@
+"""Every data set is decoded once, into a memory-mapped file of uint8 pixels."""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from sparring.data.source import Source
+from sparring.errors import UserError
+
+log = logging.getLogger(__name__)
+VERSION = 1  # raised when the same source would be decoded to other pixels
+
+
+@dataclass(frozen=True)
+class Data:
+    """A decoded data set.
+
+    Args:
+        columns: ``images`` (N, C, H, W) uint8, and ``labels`` (N,) int64 if there are any.
+        key: names the content; equal for equal source, size, crop and files.
+        class_names: of the labels.
+        skipped: unreadable images that were left out.
+    """
+
+    columns: dict[str, Tensor]
+    key: str
+    class_names: list[str]
+    skipped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.columns["images"])
+
+
+def load(source: Source, folder: str | os.PathLike) -> Data:
+    """The source's examples from the cache, which is filled first if it has to be.
+
+    The cache is written under a temporary name and renamed when complete, so a half-written one is never read.
+
+    Args:
+        source: what is decoded.
+        folder: the cache folder; the data lie in ``datasets`` below it.
+
+    Raises:
+        UserError: data missing, unreadable or empty, or no space for them.
+    """
+    source.prepare()
+    identity = {
+        "source": type(source).__name__,
+        "image_size": source.image_size,
+        "channels": source.channels,
+        "classes": source.class_names,
+        "version": VERSION,
+        **source.identity(),
+    }
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    name = re.sub(r"[^\w.-]+", "_", source.name)
+    place = Path(folder).expanduser() / "datasets" / f"{name}-{source.image_size}px-{key}"
+    if not _is_whole(place):
+        _build(source, identity, place)
+    return _open(place, key)
+
+
+def _build(source: Source, identity: dict, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    needed = len(source) * (source.channels * source.image_size**2 + 8)
+    free = shutil.disk_usage(place.parent).free
+    if needed > free:
+        raise UserError(
+            f"cache={place.parent.parent}: the decoded data need {needed / 2**30:.1f} GiB, "
+            f"{free / 2**30:.1f} GiB are free there. Name another folder with cache=DIR, or a smaller data.image_size."
+        )
+    partial = place.with_name(f".{place.name}.{secrets.token_hex(4)}.partial")
+    partial.mkdir()
+    try:
+        labels, skipped = [], 0
+        with open(partial / "images.bin", "wb") as file:
+            for pixels, label in tqdm(source, "decoding", len(source), unit=" images", delay=2, leave=False):
+                if pixels is None:
+                    skipped += 1
+                else:
+                    file.write(pixels.tobytes())
+                    labels.append(label)
+            file.flush()
+            os.fsync(file.fileno())
+        if not labels:
+            raise UserError(f"none of the {skipped:,} images of {source.name} can be read")
+        if source.num_classes:
+            np.asarray(labels, dtype=np.int64).tofile(partial / "labels.bin")
+        shape = [len(labels), source.channels, source.image_size, source.image_size]
+        facts = {"shape": shape, "class_names": source.class_names, "skipped": skipped, "identity": identity}
+        (partial / "facts.json").write_text(json.dumps(facts, indent=2))
+        if place.exists() and not _is_whole(place):
+            shutil.rmtree(place)
+        if not place.exists():
+            partial.rename(place)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_whole(place: Path) -> bool:
+    """Whether every file is there, of the size that the facts say."""
+    try:
+        facts = json.loads((place / "facts.json").read_text())
+        sizes = {"images.bin": int(np.prod(facts["shape"]))}
+        if facts["class_names"]:
+            sizes["labels.bin"] = 8 * facts["shape"][0]
+        return all((place / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _open(place: Path, key: str) -> Data:
+    facts = json.loads((place / "facts.json").read_text())
+    shape = facts["shape"]
+    pixels = torch.from_file(str(place / "images.bin"), size=int(np.prod(shape)), dtype=torch.uint8)
+    columns = {"images": pixels.view(shape)}
+    if facts["class_names"]:
+        columns["labels"] = torch.from_file(str(place / "labels.bin"), size=shape[0], dtype=torch.int64)
+    if facts["skipped"]:
+        log.warning("%d unreadable images were left out (data.on_bad_image=skip)", facts["skipped"])
+    return Data(columns, key, facts["class_names"], facts["skipped"])

@@ -1,0 +1,47 @@
+"""One image from a file or an array to the pixels that are trained on."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+
+
+def fit(image: Image.Image, image_size: int, channels: int, crop: int | None = None) -> np.ndarray:
+    """Crop to the centre square, resize, and convert the colours: uint8 of shape (channels, image_size, image_size).
+
+    Resizing is bilinear with antialiasing, as torchvision's ``Resize``, on which published GAN code trains.
+
+    Args:
+        image: of any mode and size; transparency is laid on white, 16-bit grey is scaled to 8.
+        image_size: pixels of the result's side.
+        channels: 1 for grey, 3 for RGB.
+        crop: side of the centre square in pixels of the original; by default the shorter side.
+    """
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image, dtype=np.int64).clip(0, 65535) // 256).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("L" if channels == 1 else "RGB")
+    side = min(crop or min(image.size), *image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    box = (left, top, left + side, top + side)
+    if side == image_size:
+        image = image.crop(box)
+    else:
+        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR, box=box)
+    pixels = np.asarray(image, dtype=np.uint8)
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def read(path: Path) -> Image.Image:
+    """Decode a file, upright.
+
+    Raises:
+        OSError, SyntaxError, ValueError, EOFError: the file is not an image or is damaged.
+    """
+    with Image.open(path) as image:
+        image.load()
+        return ImageOps.exif_transpose(image)

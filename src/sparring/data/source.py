@@ -1,0 +1,153 @@
+"""The interface of a data set, and the two kinds there are: files that are decoded, arrays that lie ready."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from sparring.data.images import fit, read
+from sparring.errors import UserError
+
+Example = tuple[np.ndarray | None, int]  # pixels (C, H, W) uint8, None if unreadable and skipped; label, or -1
+
+
+class Source(ABC):
+    """A data set. Building one costs little and downloads nothing; ``prepare`` does.
+
+    Attributes:
+        image_size: pixels of a side, of the square images it yields.
+        channels: 1 or 3.
+        class_names: of the labels 0, 1, ...; empty for data without labels.
+    """
+
+    def __init__(self, image_size: int, channels: int, class_names: Sequence[str] = ()):
+        if image_size < 1:
+            raise ValueError(f"data.image_size={image_size}: must be positive")
+        if channels not in (1, 3):
+            raise ValueError(f"data.channels={channels}: must be 1 (grey) or 3 (RGB)")
+        self.image_size = image_size
+        self.channels = channels
+        self.class_names = list(class_names)
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__.lower()
+
+    @property
+    def num_classes(self) -> int:
+        """Number of labels, 0 for data without."""
+        return len(self.class_names)
+
+    def prepare(self) -> None:
+        """See to it that the data are there, by a download if need be.
+
+        Raises:
+            UserError: they are not, and how to get them.
+        """
+
+    @abstractmethod
+    def identity(self) -> dict:
+        """What the decoded images depend on besides name, size and channels; JSON. Called after ``prepare``."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of examples, unreadable ones included. Called after ``prepare``."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Example]:
+        """The examples in order. Called after ``prepare``."""
+
+
+class Files(Source):
+    """Images in files, decoded on all cores.
+
+    Args:
+        crop: side of the centre square that is kept, in pixels of the files; by default the shorter side.
+        on_bad_image: ``error`` stops at an unreadable file and names it, ``skip`` leaves it out and counts it.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        channels: int = 3,
+        class_names: Sequence[str] = (),
+        crop: int | None = None,
+        on_bad_image: Literal["error", "skip"] = "error",
+    ):
+        super().__init__(image_size, channels, class_names)
+        self.crop = crop
+        self.on_bad_image = on_bad_image
+
+    @abstractmethod
+    def files(self) -> list[tuple[Path, int]]:
+        """The image files and their labels (-1 without)."""
+
+    def identity(self) -> dict:
+        digest = hashlib.sha256()
+        for path, label in self.files():
+            status = path.stat()
+            digest.update(f"{path}\0{label}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        return {"files": digest.hexdigest(), "crop": self.crop, "on_bad_image": self.on_bad_image}
+
+    def __len__(self) -> int:
+        return len(self.files())
+
+    def __iter__(self) -> Iterator[Example]:
+        yield from _in_threads(self._decode, self.files())
+
+    def _decode(self, file: tuple[Path, int]) -> Example:
+        path, label = file
+        try:
+            return fit(read(path), self.image_size, self.channels, self.crop), label
+        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            if self.on_bad_image == "skip":
+                return None, label
+            raise UserError(
+                f"{path} can't be read as an image ({error}).\nMend or remove it, or leave out such files with data.on_bad_image=skip."
+            ) from error
+
+
+class Arrays(Source):
+    """Images that lie in one uint8 array, (N, H, W) or (N, H, W, C), with labels or none."""
+
+    @abstractmethod
+    def load(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Images and labels (N,)."""
+
+    def __len__(self) -> int:
+        return len(self._loaded()[0])
+
+    def __iter__(self) -> Iterator[Example]:
+        images, labels = self._loaded()
+        pixels = _in_threads(partial(_fit_array, image_size=self.image_size, channels=self.channels), images)
+        yield from zip(pixels, [-1] * len(images) if labels is None else labels.tolist(), strict=True)
+
+    def _loaded(self) -> tuple[np.ndarray, np.ndarray | None]:
+        if not hasattr(self, "_arrays"):
+            self._arrays = self.load()
+        return self._arrays
+
+
+def _fit_array(array: np.ndarray, image_size: int, channels: int) -> np.ndarray:
+    array = array.squeeze(-1) if array.ndim == 3 and array.shape[-1] == 1 else array
+    return fit(Image.fromarray(np.ascontiguousarray(array)), image_size, channels)
+
+
+def _in_threads(function, items: Sequence) -> Iterator:
+    """Results in order; a bounded number of them is in memory at a time."""
+    with ThreadPoolExecutor() as threads:
+        remaining = iter(items)
+        while chunk := list(islice(remaining, 1024)):
+            yield from threads.map(function, chunk)
+
+
+def stamp(*paths: Path) -> list:
+    """Name, size and time of files: what tells one version of them from another."""
+    return [[str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]

@@ -1,0 +1,1 @@
+"""Who plays and for what: a file a game."""

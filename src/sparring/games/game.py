@@ -1,0 +1,77 @@
+"""The interface between the engine and what is being trained."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from sparring.play import Play
+from sparring.randomness import Draws
+from sparring.regularizers import Regularizer
+
+
+class Game(nn.Module, ABC):
+    """Players that take turns, each with a loss of its own.
+
+    The engine lets every player of ``players`` take its turn, in that order: it asks for the ``terms`` of the loss,
+    sums them, computes gradients for this player's parameters alone, updates them and calls ``after``. A parameter may
+    belong to several players. A new game defines ``players``, ``terms`` and ``produce``; the rest has defaults.
+    """
+
+    conditional = False  # whether the players are told a class label
+    draws_reals: frozenset[str] = frozenset({"discriminator"})  # the players that are shown real data, the first among them
+
+    def __init__(self, regularizers: Mapping[str, Regularizer] | None = None):
+        super().__init__()
+        self.regularizers = nn.ModuleDict(regularizers)
+
+    @property
+    @abstractmethod
+    def players(self) -> dict[str, list[nn.Module]]:
+        """The networks that each player trains, in turn order; the first may have several turns (``n_dis``)."""
+
+    @property
+    @abstractmethod
+    def producer(self) -> nn.Module:
+        """The network whose running average is shown and scored."""
+
+    @abstractmethod
+    def terms(self, player: str, play: Play) -> dict[str, Tensor]:
+        """The loss of this player's turn: named, weighted scalars that the engine sums and logs."""
+
+    @abstractmethod
+    def produce(self, latents: Tensor, condition: Tensor | None = None, producer: nn.Module | None = None) -> Tensor:
+        """What is shown, saved and scored; ``producer`` stands in for the game's own (its average, say)."""
+
+    def after(self, player: str, play: Play) -> None:
+        """Called without gradient after a player's update."""
+        for regularizer in self.regularizers.values():
+            if regularizer.player == player:
+                regularizer.after(play)
+
+    def regularization(self, player: str, play: Play) -> dict[str, Tensor]:
+        """The terms of the regularizers that join this player's turn in this iteration."""
+        terms = {}
+        for name, regularizer in self.regularizers.items():
+            if regularizer.player == player and play.iteration % regularizer.every == 0:
+                if (value := regularizer(play)) is not None:
+                    terms[name] = regularizer.weight * regularizer.every * value.mean()
+        return terms
+
+    def reals(self, batch: dict[str, Tensor]) -> Tensor:
+        """Real images as the networks see them: float in [-1, 1], from uint8, in the order that convolutions like."""
+        images = batch["images"].contiguous(memory_format=torch.channels_last)
+        return images.to(torch.get_default_dtype()).div_(127.5).sub_(1)
+
+    def condition(self, batch: dict[str, Tensor]) -> Tensor | None:
+        """What both networks are told about each example; by default nothing."""
+        return None
+
+    def latents(self, draws: Draws) -> Tensor:
+        """The generator's input noise for one batch."""
+        raise TypeError(f"{type(self).__name__} has no latents")
+
+    def discriminate(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Logits (batch,): high for real."""
+        raise TypeError(f"{type(self).__name__} has no discriminator")

@@ -1,0 +1,44 @@
+"""Running means of logged scalars, kept on the device so that a step never waits for them."""
+
+import torch
+from torch import Tensor
+
+
+class Meter:
+    """Means of named scalars since they were last read, and the iteration at which each first was NaN or infinite."""
+
+    def __init__(self):
+        self._rows: dict[tuple[str, ...], dict[str, Tensor | int]] = {}
+
+    @torch.no_grad()
+    def record(self, values: dict[str, Tensor], iteration: int) -> None:
+        """Add scalars to the means. Scalars that are recorded together travel together: one stack, one sum."""
+        if not values:
+            return
+        new = torch.stack([value.detach().float() for value in values.values()])
+        row = self._rows.setdefault(
+            tuple(values), {"sum": torch.zeros_like(new), "count": 0, "bad_since": torch.full_like(new, torch.inf)}
+        )
+        row["sum"] += new
+        row["count"] += 1
+        row["bad_since"] = torch.where(new.isfinite(), row["bad_since"], row["bad_since"].clamp(max=iteration))
+
+    def first_bad(self) -> tuple[str, int] | None:
+        """The scalar that stopped being finite first and the iteration, or None. Waits for the device."""
+        names = [name for row in self._rows for name in row]
+        if not names:
+            return None
+        since = torch.cat([row["bad_since"] for row in self._rows.values()])
+        iteration, index = since.min(0)
+        return (names[int(index)], int(iteration)) if iteration.isfinite() else None
+
+    def read(self) -> dict[str, float]:
+        """The means by name; counting starts anew. Waits for the device once."""
+        rows = {names: row for names, row in self._rows.items() if row["count"]}
+        if not rows:
+            return {}
+        means = torch.cat([row["sum"] / row["count"] for row in rows.values()]).tolist()
+        for row in rows.values():
+            row["sum"].zero_()
+            row["count"] = 0
+        return dict(zip((name for row in rows for name in row), means, strict=True))

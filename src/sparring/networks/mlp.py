@@ -1,0 +1,77 @@
+"""Multi-layer perceptrons, as in the first GANs (Goodfellow et al. 2014) and most introductions."""
+
+from torch import Tensor, nn
+
+from sparring.networks.layers import LabelledLatents, ProjectionHead
+
+
+class Generator(nn.Module):
+    """Latents (batch, latent_dim), labels (batch,) -> images (batch, channels, image_size, image_size) in [-1, 1].
+
+    Hidden layers of width, 2*width, ... units with LeakyReLU 0.2: 256, 512 and 1024 with the defaults.
+
+    Args:
+        image_size: any.
+        channels: of the images.
+        latent_dim: size of the noise vector.
+        width: units of the first hidden layer.
+        depth: hidden layers, each twice as wide as the one before.
+        num_classes: number of labels, 0 for an unconditional network.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        channels: int = 1,
+        latent_dim: int = 100,
+        width: int = 256,
+        depth: int = 3,
+        num_classes: int = 0,
+    ):
+        super().__init__()
+        self.latents = LabelledLatents(latent_dim, num_classes)
+        sizes = [self.latents.dim] + [width * 2**level for level in range(depth)]
+        layers: list[nn.Module] = []
+        for narrow, wide in zip(sizes, sizes[1:], strict=False):
+            layers += [nn.Linear(narrow, wide), nn.LeakyReLU(0.2, inplace=True)]
+        shape = (channels, image_size, image_size)
+        layers += [nn.Linear(sizes[-1], channels * image_size**2), nn.Tanh(), nn.Unflatten(1, shape)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.layers(self.latents(latents, labels))
+
+
+class Discriminator(nn.Module):
+    """Images (batch, channels, image_size, image_size) in [-1, 1], labels (batch,) -> logits (batch,).
+
+    Hidden layers of ..., 2*width, width units with LeakyReLU 0.2 and dropout: 1024, 512 and 256 with the defaults.
+
+    Args:
+        image_size: any.
+        channels: of the images.
+        width: units of the last hidden layer.
+        depth: hidden layers, each half as wide as the one before.
+        dropout: share of the hidden units that are dropped.
+        num_classes: number of labels, 0 for an unconditional network.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        channels: int = 1,
+        width: int = 256,
+        depth: int = 3,
+        dropout: float = 0.3,
+        num_classes: int = 0,
+    ):
+        super().__init__()
+        sizes = [channels * image_size**2] + [width * 2**level for level in reversed(range(depth))]
+        layers: list[nn.Module] = [nn.Flatten()]
+        for wide, narrow in zip(sizes, sizes[1:], strict=False):
+            layers += [nn.Linear(wide, narrow), nn.LeakyReLU(0.2, inplace=True), nn.Dropout(dropout)]
+        self.layers = nn.Sequential(*layers)
+        self.head = ProjectionHead(sizes[-1], num_classes)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.head(self.layers(images), labels)

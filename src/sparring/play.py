@@ -1,0 +1,85 @@
+"""What one turn sees: each quantity is made once, when it is first asked for."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from sparring.randomness import Draws
+
+if TYPE_CHECKING:
+    from sparring.games.game import Game
+
+
+class Play:
+    """One turn of one player over one micro-batch.
+
+    Which parameters carry gradient is decided by the engine before the turn (only the player's own do), so ``fakes``
+    made in the discriminator's turn have no graph, and in the generator's turn they have one.
+
+    Args:
+        game: whose turn this is part of; it says how each quantity is made.
+        player: the name of the player whose loss is computed.
+        batch: columns of real data, e.g. ``images`` (batch, C, H, W) uint8 and ``labels`` (batch,) int64. A player
+            that draws no reals is given the other columns alone.
+        draws: this turn's random numbers.
+        iteration: iterations completed before this one.
+        watched: whether this iteration is logged, so that costly diagnostics are worth computing.
+    """
+
+    def __init__(
+        self,
+        game: "Game",
+        player: str,
+        batch: dict[str, Tensor],
+        draws: Draws,
+        iteration: int = 0,
+        watched: bool = False,
+    ):
+        self.game = game
+        self.player = player
+        self.batch = batch
+        self.draws = draws
+        self.iteration = iteration
+        self.watched = watched
+        self.notes: dict[str, Tensor] = {}  # scalars to be logged beside the loss terms, by name
+
+    @cached_property
+    def reals(self) -> Tensor:
+        return self.game.reals(self.batch)
+
+    @cached_property
+    def condition(self) -> Tensor | None:
+        return self.game.condition(self.batch)
+
+    @cached_property
+    def latents(self) -> Tensor:
+        return self.game.latents(self.draws)
+
+    @cached_property
+    def fakes(self) -> Tensor:
+        return self.game.produce(self.latents, self.condition)
+
+    @cached_property
+    def real_logits(self) -> Tensor:
+        return self.game.discriminate(self.reals, self.condition)
+
+    @cached_property
+    def fake_logits(self) -> Tensor:
+        return self.game.discriminate(self.fakes, self.condition)
+
+    def reuse_fakes(self, other: "Play") -> None:
+        """Take the fakes (and what they were made from) of another player's play, without their graph."""
+        self.latents, self.condition, self.fakes = other.latents, other.condition, other.fakes.detach()
+
+    def input_gradient(self, images: Tensor) -> Tensor:
+        """Gradient of D's logits by its input, at ``images``: (batch, C*H*W), itself differentiable.
+
+        In float32 whatever the training precision: the square of a bfloat16 gradient keeps two digits.
+        """
+        images = images.detach().to(torch.get_default_dtype()).requires_grad_()
+        with torch.autocast(images.device.type, enabled=False):
+            logits = self.game.discriminate(images, self.condition)
+            (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+        return gradient.flatten(1)

@@ -1,0 +1,63 @@
+"""Randomness as a function: every draw is decided by (seed, iteration, purpose, index in the global batch).
+
+Nothing is remembered between draws, so a resumed run needs no generator state, and a rank that draws for the global
+batch and keeps its own slice makes, together with the others, exactly the draws of a single process.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+def seed_of(*key: int | str) -> int:
+    """A 63-bit seed that depends on every part of ``key`` (order and type included)."""
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def generator(*key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+    """A fresh generator whose stream is a function of ``key``."""
+    return torch.Generator(device).manual_seed(seed_of(*key))
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of one turn.
+
+    Args:
+        key: what the draws depend on, usually (seed, iteration, player, turn).
+        total: examples in the global batch, over all ranks and micro-batches.
+        part: which of them are wanted here.
+        device: where the numbers are drawn and stay.
+    """
+
+    key: tuple[int | str, ...]
+    total: int
+    part: slice
+    device: torch.device | str = "cpu"
+
+    def __len__(self) -> int:
+        return len(range(*self.part.indices(self.total)))
+
+    def only(self, part: slice) -> "Draws":
+        """The draws of a micro-batch: ``part`` counts within this batch."""
+        start = self.part.start or 0
+        return replace(self, part=slice(start + part.start, start + part.stop))
+
+    def normal(self, purpose: str, *shape: int) -> Tensor:
+        """Standard normal numbers of shape (batch, *shape)."""
+        return torch.randn(self.total, *shape, generator=self._generator(purpose), device=self.device)[self.part]
+
+    def uniform(self, purpose: str, *shape: int) -> Tensor:
+        """Numbers in [0, 1) of shape (batch, *shape)."""
+        return torch.rand(self.total, *shape, generator=self._generator(purpose), device=self.device)[self.part]
+
+    def choice(self, purpose: str, weights: Tensor) -> Tensor:
+        """Indices (batch,) drawn in proportion to ``weights`` (choices,), with replacement."""
+        drawn = torch.multinomial(weights, self.total, replacement=True, generator=self._generator(purpose))
+        return drawn[self.part]
+
+    def _generator(self, purpose: str) -> torch.Generator:
+        return generator(*self.key, purpose, device=self.device)

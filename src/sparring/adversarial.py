@@ -221,10 +221,7 @@ class AdversarialModule(pl.LightningModule):
     def _set_lr(self, player: str, optimizer, kimg: float) -> None:
         factor = self.player_optimizers[player].schedule(kimg)
         for group, base in zip(optimizer.param_groups, self._base_lrs[player], strict=True):
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(base * factor)  # in place: a captured graph sees it change
-            else:
-                group["lr"] = base * factor
+            group["lr"] = base * factor
 
     def _is_logged(self, iteration: int) -> bool:
         return (iteration + 1) % self.log_every == 0

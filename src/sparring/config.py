@@ -9,18 +9,30 @@ import json
 import os
 import re
 import secrets
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from hydra.core.config_store import ConfigStore
-from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, MissingConfigException
+from hydra.errors import (
+    ConfigCompositionException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from sparring.errors import UserError
 
-EXPECTED = (UserError, HydraException, OmegaConfBaseException)  # told in a paragraph, without a traceback
+# Told in a paragraph, without a traceback.
+EXPECTED = (
+    UserError,
+    ConfigCompositionException,
+    MissingConfigException,
+    OverrideParseException,
+    OmegaConfBaseException,
+)
 
 # ---- the schema -------------------------------------------------------------------------------------------------
 
@@ -34,13 +46,13 @@ class Average:
 
 @dataclass
 class Checkpointing:
-    every_kimg: float = 10.0
+    every_kimg: float | None = None
     keep: int = 2
 
 
 @dataclass
 class Grid:
-    every_kimg: float = 10.0
+    every_kimg: float | None = None
     count: int = 64
 
 
@@ -84,7 +96,7 @@ class Config:
     checkpoint: Checkpointing = field(default_factory=Checkpointing)
     grid: Grid = field(default_factory=Grid)
     trainer: Training = field(default_factory=Training)
-    sample: Sampling | None = None
+    sample: Sampling = field(default_factory=Sampling)
     data: Any = None
     loss: Any = None
     regularizer: Any = None
@@ -134,11 +146,30 @@ OWN_KEYS = {
 }
 
 
-def arguments(node: DictConfig, path: str) -> DictConfig:
-    """A node without the project's own keys: what its constructor is given."""
-    own = {f.name for f in fields(OWN_KEYS[path])}
-    resolved = OmegaConf.to_container(node, resolve=True)
-    return OmegaConf.create({key: value for key, value in resolved.items() if key not in own})
+def build(node: DictConfig, path: str, partial: bool = False, **given: Any) -> Any:
+    """What a ``_target_`` node describes, nested ones included; the project's own keys beside it are left out.
+
+    Args:
+        node: the node, which stands at ``path`` of the configuration.
+        partial: return a function that takes further arguments, for those that no configuration can hold.
+        given: further arguments that are themselves configurations.
+
+    Raises:
+        UserError: the constructor refuses its arguments.
+    """
+    from hydra.utils import instantiate
+
+    own = {f.name for f in fields(OWN_KEYS[path])} if path in OWN_KEYS else set()
+    kept = {key: value for key, value in OmegaConf.to_container(node, resolve=True).items() if key not in own}
+    try:
+        return instantiate(kept, **given, _partial_=partial, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        if isinstance(error.__cause__, ValueError):
+            inner = str(error).rpartition("full_key: ")[2].strip() if "full_key: " in str(error) else ""
+            raise UserError(f"{path}.{inner}".rstrip(".") + f": {error.__cause__}") from error
+        raise
 
 
 # ---- resolvers --------------------------------------------------------------------------------------------------
@@ -173,6 +204,8 @@ ConfigStore.instance().store("schema", Config)
 
 def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     """The experiment that will be run: this command's, or a stored one with this command's changes; checked."""
+    if cfg.task._target_ != "sparring.tasks.sample" and (stray := [o for o in overrides if o.startswith("sample.")]):
+        raise UserError(f"{stray[0]}: only task=sample reads the keys of sample")
     if cfg.resume is not None:
         cfg = recompose(Path(cfg.resume).expanduser(), overrides, cfg)
     check(cfg)
@@ -271,6 +304,8 @@ def _check_ranges(cfg: DictConfig) -> None:
         "checkpoint.keep": 1,
         "grid.count": 1,
         "ema.half_life_kimg": 0,
+        "optimizer.generator.lr": 0,
+        "optimizer.discriminator.lr": 0,
         "evaluation.samples": 50,
         "evaluation.batch_size": 1,
         "sample.count": 1,
@@ -409,12 +444,11 @@ def explain(error: Exception, conf: Path) -> str:
         choices = sorted(path.stem for path in (conf / group).glob("*.yaml"))
         if group and choices:
             return f"{group}={name}: no such choice.{_suggestion(name, choices)} Choices: {', '.join(choices)}"
-    if isinstance(error, InstantiationException) and error.__cause__ is not None:
-        key = str(error).rpartition("full_key: ")[2].strip()
-        return f"{key}: {error.__cause__}" if key else str(error.__cause__)
     if isinstance(error, ConfigCompositionException) and isinstance(cause := error.__cause__, OmegaConfBaseException):
-        if isinstance(cause.parent_node, DictConfig) and isinstance(cause, AttributeError | KeyError):
-            known = [str(key) for key in cause.parent_node]
+        if isinstance(cause, AttributeError | KeyError):
+            holder = cause.parent_node if isinstance(cause.parent_node, DictConfig) else {}
+            fallback = cause.object_type if is_dataclass(cause.object_type) else Config
+            known = [str(key) for key in holder] or [f.name for f in fields(fallback)]
             path = (cause.full_key or str(cause.key)).rpartition(".")[0]
             choices = f"{path or 'The top level'} holds {', '.join(known) or 'nothing'}."
             return f"{cause.full_key}: no such key.{_suggestion(cause.key, known)} {choices}"

@@ -3,12 +3,12 @@
 import logging
 import math
 import sys
+import warnings
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from sparring import report, runs
@@ -17,7 +17,7 @@ from sparring.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints, Grac
 from sparring.callbacks.health import Health
 from sparring.callbacks.progress import Progress
 from sparring.callbacks.samples import SampleGrids, columns_for, save_gif, save_image, tile
-from sparring.config import arguments, check_data, plain_name
+from sparring.config import build, check_data, plain_name
 from sparring.data import cache
 from sparring.data.batches import Batches
 from sparring.data.source import Source
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 def train(cfg: DictConfig, folder: Path) -> None:
     """Train, score and record a GAN in ``folder``; with ``resume=`` go on with the one that lies there."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    silence_lightning()
     source = look_at_data(cfg)
     game = build_game(cfg)
     checkpoint = runs.find(cfg.resume, "resume").checkpoint() if cfg.resume else None
@@ -114,7 +114,7 @@ def look_at_data(cfg: DictConfig) -> Source:
     """The source of data, and what it knows of them written into the config; nothing is downloaded or decoded yet."""
     if cfg.data.get("path"):
         cfg.data.path = str(Path(cfg.data.path).expanduser().absolute())
-    source = instantiate(arguments(cfg.data, "data"))
+    source = build(cfg.data, "data")
     cfg.data.image_size, cfg.data.channels = source.image_size, source.channels
     cfg.data.num_classes = source.num_classes
     check_data(cfg)
@@ -125,7 +125,7 @@ def build_game(cfg: DictConfig) -> Game:
     """The players and their losses, their weights decided by the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(cfg.seed, "initial weights"))
-        game = instantiate(arguments(cfg.model, "model"), loss=cfg.loss, regularizers=cfg.regularizer or {})
+        game = build(cfg.model, "model", loss=cfg.loss, regularizers=cfg.regularizer or {})
         return game.to(memory_format=torch.channels_last)  # 1.1 to 1.2 times as fast on a CPU, more in bf16 on a GPU
 
 
@@ -136,8 +136,8 @@ def build_module(cfg: DictConfig, game: Game, data: cache.Data) -> AdversarialMo
         columns = choose_subset(columns, cfg.data.subset, cfg.seed)
     optimizers = {
         player: PlayerOptimizer(
-            build=instantiate(arguments(cfg.optimizer[player], f"optimizer.{player}"), _partial_=True, _convert_="all"),
-            schedule=instantiate(cfg.optimizer[player].schedule),
+            build=build(cfg.optimizer[player], f"optimizer.{player}", partial=True),
+            schedule=build(cfg.optimizer[player].schedule, f"optimizer.{player}.schedule"),
             clip_norm=cfg.optimizer[player].clip_norm,
         )
         for player in game.players
@@ -198,8 +198,8 @@ def showing(cfg: DictConfig) -> dict:
 def build_evaluator(cfg: DictConfig, data: cache.Data, folder: Path) -> Evaluator | None:
     if not cfg.evaluation:
         return None
-    build = instantiate(cfg.evaluation, _partial_=True, _convert_="all")
-    return build(data=data, folder=folder, cache=cfg.cache, split=cfg.data.get("split", "all"), **showing(cfg))
+    evaluator = build(cfg.evaluation, "evaluation", partial=True)
+    return evaluator(data=data, folder=folder, cache=cfg.cache, split=cfg.data.get("split", "all"), **showing(cfg))
 
 
 def build_wandb(cfg: DictConfig, folder: Path, evaluator: Evaluator | None) -> WandbRun | None:
@@ -207,8 +207,7 @@ def build_wandb(cfg: DictConfig, folder: Path, evaluator: Evaluator | None) -> W
         return None
     overrides = list(OmegaConf.load(folder / "overrides.yaml"))
     varied = [override for override in overrides if not override.startswith("seed=")]
-    build = instantiate(arguments(cfg.logger, "logger"), _partial_=True, _convert_="all")
-    return build(
+    return build(cfg.logger, "logger", partial=True)(
         folder=folder,
         config=OmegaConf.to_container(cfg, resolve=True),
         lower_is_better=evaluator.lower_is_better if evaluator else (),
@@ -236,6 +235,13 @@ def build_trainer(cfg: DictConfig, iterations: int, loggers: list, callbacks: li
         enable_model_summary=False,
         default_root_dir=folder,
     )
+
+
+def silence_lightning() -> None:
+    """Its remarks on what is as it should be here."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for remark in (".*module.s. in eval mode.*", ".*LeafSpec.*", ".*does not have many workers.*"):
+        warnings.filterwarnings("ignore", remark)
 
 
 def choose_labels(wanted: list[int] | None, count: int, classes: int) -> torch.Tensor | None:

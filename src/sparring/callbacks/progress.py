@@ -26,7 +26,8 @@ class Progress(pl.callbacks.ProgressBar):
             bar_format="{desc} {n:.1f}/{total:.1f} {bar} {percentage:.0f}% [{elapsed}<{remaining}{postfix}]"
             if terminal
             else "{desc} {n:.1f}/{total:.1f} [{elapsed}<{remaining}{postfix}]\n",
-            mininterval=0.2,
+            mininterval=0.2 if terminal else 0,
+            maxinterval=float("inf"),  # else tqdm's monitor forgets miniters when an evaluation takes long
             miniters=0 if terminal else total / 10,
         )
 

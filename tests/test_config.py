@@ -1,0 +1,176 @@
+"""What is refused, with which words, before anything is built: a test a message."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import CONF, ROOT
+
+from sparring import tasks
+from sparring.config import EXPECTED, check, explain, plain_name
+
+
+@pytest.fixture
+def refusal(composed):
+    """What a person reads when they type these overrides; fails if nothing is refused."""
+
+    def read(*overrides: str) -> str:
+        try:
+            cfg = composed(*overrides)
+            check(cfg)
+            tasks.look_at_data(cfg)
+            tasks.build_game(cfg)
+        except EXPECTED as error:
+            return explain(error, CONF)
+        raise AssertionError(f"{overrides} was accepted")
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        # keys
+        ("kimgg=3", ["kimgg", "Did you mean 'kimg'?", "n_dis"]),
+        ("+kimgg=3", ["kimgg", "Did you mean 'kimg'?"]),
+        ("ema.half_life=3", ["ema.half_life", "Did you mean 'half_life_kimg'?", "rampup"]),
+        ("+ema.half_life=3", ["ema.half_life", "Did you mean 'half_life_kimg'?"]),
+        ("model.widht=3", ["model.widht", "Did you mean 'width'?"]),
+        ("+model.generator.widht=3", ["model.generator.widht", "Did you mean 'width'?", "latent_dim"]),
+        ("+optimizer.generator.beta=3", ["optimizer.generator.beta", "betas"]),
+        ("+optimizer.genrator.lr=3", ["optimizer.genrator", "Did you mean 'generator'?"]),
+        ("+data.pth=x", ["data.pth", "no such key"]),
+        ("+evaluation.metrics.precision_recall.k=3", ["precision_recall.k", "neighborhood"]),
+        ("+regularizer.r1.weight=3", ["regularizer.r1", "not chosen"]),
+        # choices
+        ("loss=hing", ["loss=hing", "Did you mean 'hinge'?", "nonsaturating"]),
+        ("regularizer=[r1,lecamm]", ["regularizer=lecamm", "gradient_penalty", "weight_clipping"]),
+        ("model/generator=dcgann", ["model/generator=dcgann", "Did you mean 'dcgan'?", "mlp"]),
+        ("experiment=nope", ["experiment=nope", "dcgan_celeba"]),
+        ("model.latent=gaussian", ["model.latent=gaussian", "'normal' or 'uniform'"]),
+        ("model.discriminator.norm=bach", ["model.discriminator.norm=bach", "'batch'", "'layer'"]),
+        ("trainer.precision=16-mixed", ["trainer.precision=16-mixed", "bf16-mixed"]),
+        ("trainer.accelerator=cuda0", ["trainer.accelerator=cuda0", "gpu"]),
+        ("ema.batch_norm=none", ["ema.batch_norm=none", "standing"]),
+        # types
+        ("kimg=abc", ["kimg", "abc", "Float"]),
+        ("seed=1.5", ["seed", "1.5", "Integer"]),
+        ("model.width=abc", ["width=abc", "integer"]),
+        ("model.conditional=3", ["model.conditional=3", "boolean"]),
+        ("optimizer.generator.betas=[0.5]", ["optimizer.generator.betas"]),
+        ("optimizer.generator.lr=fast", ["optimizer.generator.lr=fast", "number"]),
+        ("'regularizer=[r1]' regularizer.r1.weight=big", ["regularizer.r1.weight=big", "number"]),
+        ("data.batch_size=big", ["data.batch_size=big", "integer"]),
+        # ranges
+        ("kimg=0", ["kimg=0", "above 0"]),
+        ("n_dis=0", ["n_dis=0", "at least 1"]),
+        ("data.batch_size=0", ["data.batch_size=0", "at least 1"]),
+        ("evaluation.samples=3", ["evaluation.samples=3", "at least 50"]),
+        ("evaluation.every_kimg=-1", ["evaluation.every_kimg=-1", "above 0"]),
+        ("'regularizer=[weight_clipping]' regularizer.weight_clipping.limit=0", ["weight_clipping", "limit=0", "positive"]),
+        ("'regularizer=[r1]' regularizer.r1.every=0", ["every=0"]),
+        ("data.image_size=50", ["model.generator", "image_size=50", "48 or 56"]),
+        ("data.channels=2", ["data.channels=2", "1 (grey) or 3 (RGB)"]),
+        ("data.image_size=-4", ["data.image_size=-4", "positive"]),
+        ("optimizer.generator.lr=-1", ["optimizer.generator.lr=-1", "at least 0"]),
+        # combinations
+        ("kimg=null", ["kimg=null", "trainer.max_steps=null"]),
+        ("reuse_fakes=true n_dis=2", ["reuse_fakes=true", "n_dis=2"]),
+        ("accumulate=3", ["accumulate=3", "data.batch_size=64"]),
+        ("trainer.devices=2", ["trainer.devices=2", "one device"]),
+        ("resume=a init=b", ["resume=", "init="]),
+        ("task=sample", ["run=outputs/"]),
+        ("data=celeba evaluation=fast", ["evaluation=fast", "have none", "evaluation=none"]),
+        ("data=celeba model.conditional=true", ["model.conditional=true", "no labels"]),
+        # data
+        ("data=image_folder", ["data.path must be given", "data.path=..."]),
+        ("data=image_folder data.path=nowhere", ["nowhere", "no such folder"]),
+        ("data=arrays data.path=nowhere.npz", ["nowhere.npz", "no such file"]),
+        ("data=celeba data.split=half", ["data.split=half", "'train'"]),
+        ("data=celeba data.on_bad_image=ignore", ["data.on_bad_image=ignore", "'skip'"]),
+    ],
+)
+def test_it_is_refused_with_the_key_and_what_would_be_right(overrides, said, refusal):
+    words = [word.strip("'") for word in overrides.split()]
+    message = refusal(*words)
+    for part in said:
+        assert part in message, message
+
+
+def test_an_experiment_file_is_held_to_the_same(refusal, tmp_path):
+    def experiment(text: str) -> str:
+        (tmp_path / "experiment").mkdir(exist_ok=True)
+        (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\n" + text)
+        return refusal(f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine")
+
+    assert "Did you mean 'n_dis'?" in experiment("ndis: 3\n")
+    assert "Did you mean 'max_steps'?" in experiment("trainer: {max_step: 3}\n")
+    assert "Did you mean 'width'?" in experiment("model: {generator: {widht: 3}}\n")
+    assert "Did you mean 'betas'?" in experiment("optimizer: {discriminator: {beta: [0.5, 0.9]}}\n")
+    assert "Did you mean 'generator'?" in experiment("optimizer: {generatr: {lr: 3}}\n")
+    assert "Did you mean 'hinge'?" in experiment("defaults:\n  - override /loss: hing\n")
+    assert "weight_clipping" in experiment("defaults:\n  - override /regularizer: [r1, lecamm]\n")
+    assert "not chosen" in experiment("regularizer: {r1: {weight: 3}}\n")
+    assert "integer" in experiment("model: {width: wide}\n")
+    assert "Float" in experiment("kimg: long\n")
+
+
+def test_an_integer_where_a_float_is_wanted_becomes_one(composed):
+    cfg = composed("optimizer.generator.betas=[0,0.99]")
+    check(cfg)
+    assert cfg.optimizer.generator.betas == [0.0, 0.99]
+    assert isinstance(cfg.optimizer.generator.betas[0], float)
+
+
+def test_the_embedded_labels_are_known_before_the_data_are_loaded(composed):
+    cfg = composed("model.conditional=true")
+    check(cfg)
+    tasks.look_at_data(cfg)
+    assert cfg.data.num_classes == cfg.model.generator.num_classes == 10
+
+
+def test_arrays_tell_their_own_shape_and_classes(composed, tmp_path):
+    images = np.zeros((30, 32, 32, 3), np.uint8)
+    np.savez(tmp_path / "mine.npz", images=images, labels=np.arange(30) % 4)
+    cfg = composed("data=arrays", f"data.path={tmp_path}/mine.npz", "model.conditional=true")
+    check(cfg)
+    tasks.look_at_data(cfg)
+    assert (cfg.data.image_size, cfg.data.channels, cfg.data.num_classes) == (32, 3, 4)
+    assert cfg.model.discriminator.num_classes == 4
+
+
+def test_names_of_runs_can_be_typed_back():
+    name = plain_name(["loss=hinge", "regularizer=[r1,gradient_penalty]", "data.path=/a/b c", "logger=none", "+x=1"])
+    assert name == "loss-hinge_regularizer-r1-gradient_penalty_data.path-a-b-c_x-1"
+
+
+def test_the_configuration_is_shown_without_importing_torch():
+    code = (
+        "import sys, runpy; sys.argv = ['run.py', '--cfg', 'job']\n"
+        "try: runpy.run_path('run.py', run_name='__main__')\n"
+        "finally: print([m for m in ('torch', 'pytorch_lightning', 'wandb', 'pydantic', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr
+    assert "_target_: sparring.networks.dcgan.Generator" in done.stdout
+
+
+def test_a_refusal_on_the_command_line_is_a_line_without_a_traceback(run, tmp_path):
+    done = run("model.width=abc", cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert "width=abc" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_settings_of_another_task_are_refused(run, tmp_path):
+    done = run("sample.count=3", cwd=tmp_path, check=False)
+    assert done.returncode == 1 and "sample.count=3: only task=sample" in done.stderr
+
+
+@pytest.mark.parametrize("key", ["resume", "run"])
+def test_a_folder_without_a_run_is_refused_and_not_created(key, run, tmp_path):
+    task = ["task=sample"] if key == "run" else []
+    done = run(*task, f"{key}=outputs/nothing", cwd=tmp_path, check=False)
+    assert done.returncode == 1 and f"{key}=outputs/nothing" in done.stderr and "no run is stored there" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "outputs").exists()

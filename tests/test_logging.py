@@ -1,0 +1,124 @@
+"""What is written: metrics.csv, and a W&B run read back from the disk with W&B's own tool."""
+
+import csv
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import engine, fit, small_game
+
+from sparring.callbacks.samples import SampleGrids
+from sparring.logging import MetricsFile, WandbRun, has_key
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_new_column_keeps_the_rows_that_are_there(tmp_path):
+    log = MetricsFile(tmp_path / "metrics.csv")
+    log.log_metrics({"kimg": 0.1, "loss": 1.0}, step=1)
+    log.log_metrics({"kimg": 0.2, "score": 2.0}, step=2)
+    log.log_metrics({"kimg": 0.3, "loss": 3.0, "score": 4.0}, step=3)
+    assert [(r["iteration"], r["loss"], r["score"]) for r in rows(log.path)] == [("1", "1.0", ""), ("2", "", "2.0"), ("3", "3.0", "4.0")]
+
+
+def test_the_file_is_cut_back_to_the_checkpoint_on_resume(tmp_path):
+    log = MetricsFile(tmp_path / "metrics.csv")
+    for step in range(1, 6):
+        log.log_metrics({"kimg": step / 10, "loss": step}, step=step)
+    with open(log.path, "a") as file:
+        file.write("6,0.")  # a row that a power cut left half-written
+    again = MetricsFile(tmp_path / "metrics.csv", iteration=3)
+    again.log_metrics({"kimg": 0.4, "loss": 40}, step=4)
+    assert [r["iteration"] for r in rows(log.path)] == ["1", "2", "3", "4"]
+    assert rows(log.path)[-1]["loss"] == "40"
+
+
+def start_wandb(folder: Path, **options) -> WandbRun:
+    run = WandbRun(folder, {"model": {"width": 8}}, lower_is_better=["fd_classifier"], mode="offline", **options)
+    run.start()
+    return run
+
+
+def inspect(folder: Path) -> list[dict]:
+    """The records of an offline run, as ``wandb leet`` reads them."""
+    (record,) = folder.glob("wandb/offline-run-*")
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(record)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_scalars_images_and_config_can_be_read_back_from_an_offline_run(tmp_path):
+    run = start_wandb(tmp_path, name="loss-hinge", group="loss-hinge")
+    module = engine(small_game(), log_every=2)
+    grids = SampleGrids(tmp_path / "samples", every_kimg=0.016, count=4)
+    trainer = fit(module, 4, callbacks=[grids], loggers=[run])
+    module.trainer = trainer
+    module.log_row({"scores/fd_classifier": 3.0})
+    run.finish()
+
+    text = json.dumps(inspect(tmp_path))
+    history = [r["history"] for r in inspect(tmp_path) if "history" in r]
+    assert "loss-hinge" in text and '\\"width\\"' in text or '"width"' in text
+    assert history
+    keys = json.dumps(history)
+    for name in ("discriminator/adversarial", "kimg", "samples", "scores/fd_classifier"):
+        assert name in keys, name
+    assert list((tmp_path / "wandb").rglob("media/images/*.png"))
+
+
+def test_the_run_id_is_kept_for_a_resumed_run(tmp_path):
+    first = WandbRun(tmp_path, {}, mode="offline")
+    assert WandbRun(tmp_path, {}, mode="offline")._id == first._id
+
+
+def test_without_a_key_it_is_offline_by_itself_and_says_how_to_upload(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("WANDB_MODE", "")
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert not has_key()
+    with caplog.at_level(logging.INFO, "sparring.logging"):
+        run = WandbRun(tmp_path, {})
+        run.start()
+        run.finish()
+    assert "wandb sync" in caplog.text and str(tmp_path / "wandb") in caplog.text
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    assert has_key()
+
+
+def test_training_goes_on_when_wandb_breaks_in_the_middle(tmp_path, caplog):
+    """W&B's own process is killed while the run is under way."""
+    run, kept = start_wandb(tmp_path), MetricsFile(tmp_path / "metrics.csv")
+    module = engine(small_game(), log_every=1)
+    fit(module, 2, loggers=[kept, run])
+    subprocess.run(["pkill", "-9", "wandb-core"], check=True)
+    fit(module, 40, loggers=[kept, run])
+    run.finish()
+    assert module.iteration == 40
+    assert len(rows(tmp_path / "metrics.csv")) >= 40
+    assert caplog.text.count("training goes on without it") == 1
+
+
+def test_two_runs_in_one_process_do_not_mix(tmp_path):
+    for name in ("a", "b"):
+        run = start_wandb(tmp_path / name)
+        run.log_metrics({"value": 1.0, "kimg": 1.0}, step=1)
+        run.finish()
+    assert len(list(tmp_path.glob("*/wandb/offline-run-*"))) == 2
+
+
+@pytest.mark.parametrize("kind", ["png"])
+def test_grids_of_the_same_noise_are_written_as_training_goes_on(tmp_path, kind):
+    grids = SampleGrids(tmp_path, every_kimg=0.016, count=4)
+    fit(engine(small_game()), 4, callbacks=[grids])
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [f"kimg-{kimg:011.3f}.{kind}" for kimg in (0, 0.016, 0.032)]
+    assert not torch.equal(*(torch.tensor(list((tmp_path / name).read_bytes()[:400])) for name in (names[0], names[2])))

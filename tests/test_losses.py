@@ -1,0 +1,93 @@
+"""Every loss against values worked out by hand from the equations in its paper."""
+
+import inspect
+
+import pytest
+import torch
+
+from sparring import losses
+
+REAL = torch.tensor([0.5, -1.0, 3.0], dtype=torch.float64)
+FAKE = torch.tensor([0.25, 2.0, -1.5], dtype=torch.float64)
+
+# log(1 + e^-r) + log(1 + e^f), which three losses share: -log sigmoid(r) - log(1 - sigmoid(f))
+CROSS_ENTROPY = [1.3000164040589501, 3.4401896985611957, 0.25000062955649444]
+SIGMOID_OF_REAL = [0.6224593312018546, 0.2689414213699951, 0.9525741268224334]
+
+# class: the discriminator's loss of (REAL, FAKE), the generator's of FAKE, the belief in REAL
+TABLE = {
+    losses.Minimax: (
+        CROSS_ENTROPY,
+        [-0.8259394198788436, -2.1269280110429727, -0.20141327798275246],  # log(1 - sigmoid(f)) = -log(1 + e^f)
+        SIGMOID_OF_REAL,
+    ),
+    losses.NonSaturating: (
+        CROSS_ENTROPY,
+        [0.5759394198788437, 0.1269280110429726, 1.7014132779827524],  # -log sigmoid(f) = log(1 + e^-f)
+        SIGMOID_OF_REAL,
+    ),
+    losses.Probability: (
+        CROSS_ENTROPY,
+        [-0.5621765008857981, -0.8807970779778823, -0.18242552380635635],  # -1 / (1 + e^-f)
+        SIGMOID_OF_REAL,
+    ),
+    losses.LeastSquares: (
+        [0.15625, 4.0, 3.125],  # (.25 + .0625)/2, (4 + 4)/2, (4 + 2.25)/2
+        [0.28125, 0.5, 3.125],  # .75^2/2, 1^2/2, 2.5^2/2
+        [0.5, -1.0, 3.0],
+    ),
+    losses.Wasserstein: ([-0.25, 3.0, -4.5], [-0.25, -2.0, 1.5], [0.5, -1.0, 3.0]),
+    losses.Hinge: (
+        [1.75, 5.0, 0.0],  # .5 + 1.25, 2 + 3, 0 + 0
+        [-0.25, -2.0, 1.5],
+        [0.5, -1.0, 3.0],
+    ),
+}
+every_loss = pytest.mark.parametrize("loss", TABLE, ids=lambda loss: loss.__name__)
+
+
+def values(*numbers: float) -> torch.Tensor:
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def test_every_loss_has_a_row_of_values_worked_out_by_hand():
+    found = {loss for _, loss in inspect.getmembers(losses, inspect.isclass) if issubclass(loss, losses.Loss)}
+    assert found - {losses.Loss} == set(TABLE)
+
+
+@every_loss
+def test_the_discriminators_loss_is_the_papers(loss):
+    torch.testing.assert_close(loss().discriminator(REAL, FAKE), values(*TABLE[loss][0]), rtol=1e-12, atol=1e-12)
+
+
+@every_loss
+def test_the_generators_loss_is_the_papers(loss):
+    torch.testing.assert_close(loss().generator(FAKE), values(*TABLE[loss][1]), rtol=1e-12, atol=1e-12)
+
+
+@every_loss
+def test_belief_is_a_probability_for_the_cross_entropy_losses_and_else_the_raw_output(loss):
+    torch.testing.assert_close(loss().belief(REAL), values(*TABLE[loss][2]), rtol=1e-12, atol=1e-12)
+
+
+@every_loss
+def test_the_gradients_are_those_of_the_equations(loss):
+    real, fake = REAL.clone().requires_grad_(), FAKE.clone().requires_grad_()
+    assert torch.autograd.gradcheck(loss().discriminator, (real, fake))
+    assert torch.autograd.gradcheck(loss().generator, (fake,))
+
+
+@every_loss
+def test_logits_of_any_size_give_finite_losses_and_gradients(loss):
+    real, fake = values(-1e4, 1e4).requires_grad_(), values(1e4, -1e4).requires_grad_()
+    total = loss().discriminator(real, fake).sum() + loss().generator(fake).sum()
+    total.backward()
+    assert total.isfinite() and real.grad.isfinite().all() and fake.grad.isfinite().all()
+
+
+def test_only_the_saturating_generator_learns_little_when_d_is_sure():
+    sure = values(-10.0).requires_grad_()  # D takes the fake for a fake
+    slopes = {loss: torch.autograd.grad(loss().generator(sure).sum(), sure)[0].item() for loss in TABLE}
+    assert slopes[losses.Minimax] == pytest.approx(-4.5397868702434395e-05)  # -sigmoid(-10)
+    assert slopes[losses.NonSaturating] == pytest.approx(-0.9999546021312976)  # -sigmoid(10)
+    assert all(slope < 0 for slope in slopes.values()), "every generator wants higher logits for its fakes"

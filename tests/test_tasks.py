@@ -1,0 +1,190 @@
+"""The real commands, on real digits: train, stop, go on, start from, sample."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from PIL import Image
+
+SMALL = ["model.width=8", "data.batch_size=16", "logger=none", "evaluation=none", "trainer.accelerator=cpu"]
+
+
+def weights(folder) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def assert_same_weights(one, other):
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A small run with everything on: scores, grids, W&B, checkpoints."""
+    folder = tmp_path_factory.mktemp("trained")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), "model=dcgan", "model.conditional=true", "trainer.max_steps=40"]
+        + ["model.width=8", "data.batch_size=16", "trainer.log_every_n_steps=10", "evaluation.samples=200"]
+        + ["kimg=0.64", "trainer.accelerator=cpu", "hydra.run.dir=outputs/one"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_a_run_leaves_what_was_run_how_it_went_and_what_came_of_it(trained):
+    folder, done = trained[0] / "outputs" / "one", trained[1]
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"config.yaml", "overrides.yaml", "versions.json", "metrics.csv", "scores.json", "samples", "checkpoints", "wandb"}
+    scores = json.loads((folder / "scores.json").read_text())
+    assert [entry["iteration"] for entry in scores] == [0, 8, 16, 24, 32, 40]
+    assert {"fd_classifier", "classifier_score", "precision", "recall", "classes_covered", "class_entropy", "label_accuracy"} == set(
+        scores[-1]["scores"]
+    )
+    assert scores[-1]["protocol"] | {"weights": "", "data": ""} == {
+        **{"samples": 200, "reals": 5000, "split": "all", "extractor": "classifier", "weights": "", "data": ""},
+        **{"image_size": 28, "ema": True, "batch_norm": "standing", "seed": 0},
+        "classifier_accuracy": scores[-1]["protocol"]["classifier_accuracy"],
+    }
+    assert scores[-1]["protocol"]["classifier_accuracy"] >= 0.95
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["kimg-0000000.576.ckpt", "kimg-0000000.640.ckpt", "last.ckpt"]
+    assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 40
+    for said in ("fd_classifier", "Samples", "Checkpoint", "outputs/one", "task=sample"):
+        assert said in done.stdout
+    assert "wandb sync" in done.stdout + done.stderr and "images/s" in done.stderr
+
+
+def test_the_stored_config_is_resolved_and_names_the_facts_of_the_data(trained):
+    text = (trained[0] / "outputs" / "one" / "config.yaml").read_text()
+    assert "${" not in text and "num_classes: 10" in text
+
+
+def test_a_runs_generator_is_sampled_by_class_the_same_for_the_same_seed(trained, run):
+    folder = trained[0]
+    for out in ("a", "b"):
+        run("task=sample", "run=outputs/one", "sample.count=6", "sample.classes=[3,7]", "sample.frames=3", f"sample.folder={out}", cwd=folder)
+    names = sorted(path.name for path in (folder / "a").iterdir())
+    assert names == [*(f"{i:05d}.png" for i in range(6)), "grid.png", "interpolation.gif"]
+    for name in names:
+        assert (folder / "a" / name).read_bytes() == (folder / "b" / name).read_bytes()
+    assert Image.open(folder / "a" / "interpolation.gif").n_frames == 3
+    run("task=sample", "run=outputs/one", "sample.count=6", "sample.seed=1", "sample.truncation=0.5", cwd=folder)
+    (drawn,) = (folder / "outputs" / "one" / "samples").glob("*seed1")
+    assert (drawn / "00000.png").read_bytes() != (folder / "a" / "00000.png").read_bytes()
+    refused = run("task=sample", "run=outputs/one", "sample.classes=[10]", cwd=folder, check=False)
+    assert refused.returncode == 1 and "classes are 0 to 9" in refused.stderr
+
+
+def test_going_on_equals_never_having_stopped_mid_epoch_with_every_kind_of_state(run, tmp_path):
+    """2N iterations against N, then N more: dropout, Adam, average, schedule, penalties, subset, flips, several turns."""
+    options = [
+        *SMALL,
+        *("model/discriminator=mlp", "model.conditional=true", "regularizer=[gradient_penalty,r1]", "regularizer.r1.every=3"),
+        *("n_dis=2", "data.subset=100", "data.flip=true", "optimizer/schedule=cosine", "kimg=0.8"),
+    ]
+    run(*options, "hydra.run.dir=whole", cwd=tmp_path)
+    run(*options, "trainer.max_steps=11", "hydra.run.dir=parts", cwd=tmp_path)
+    assert weights(tmp_path / "whole")["ema.network.layers.0.weight"].ndim == 4
+    run("resume=parts", "trainer.max_steps=null", cwd=tmp_path)
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(sent, status, run, tmp_path):
+    options = [*SMALL, "kimg=6.4", "checkpoint.every_kimg=0.16", "trainer.log_every_n_steps=20"]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "run.py"), *options, "hydra.run.dir=stopped"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    until = time.time() + 120
+    while not list(tmp_path.glob("stopped/checkpoints/kimg-*.ckpt")) and time.time() < until:
+        time.sleep(0.05)
+    process.send_signal(sent)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == status
+    if sent != signal.SIGKILL:
+        assert "python run.py resume=" in said
+    at = torch.load(tmp_path / "stopped" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    assert 0 < at < 400
+    run("resume=stopped", cwd=tmp_path)
+    run(*options, "hydra.run.dir=whole", cwd=tmp_path)
+    assert_same_weights(tmp_path / "whole", tmp_path / "stopped")
+    iterations = [line.split(",")[0] for line in (tmp_path / "stopped" / "metrics.csv").read_text().splitlines()[1:]]
+    assert iterations == [str(i) for i in range(20, 401, 20)]
+
+
+def test_resuming_under_another_experiment_is_refused_naming_the_keys(trained, run):
+    folder = trained[0]
+    done = run("resume=outputs/one", "loss=hinge", "model.width=16", cwd=folder, check=False)
+    assert done.returncode == 1
+    assert "loss._target_: sparring.losses.NonSaturating in the run, sparring.losses.Hinge now" in done.stderr
+    assert "model.width: 8 in the run, 16 now" in done.stderr
+    assert "init=" in done.stderr
+    done = run("resume=outputs/one", cwd=folder, check=False)
+    assert done.returncode == 1 and "go on with a larger kimg=" in done.stderr
+
+
+def test_a_longer_duration_is_allowed_and_scores_after_the_checkpoint_are_replaced(trained, run):
+    folder = trained[0]
+    run("resume=outputs/one", "kimg=0.8", "trainer.max_steps=null", cwd=folder)
+    scores = json.loads((folder / "outputs" / "one" / "scores.json").read_text())
+    assert scores[-1]["iteration"] == 50 and [e["iteration"] for e in scores] == sorted({e["iteration"] for e in scores})
+    assert len(list((folder / "outputs" / "one" / "wandb").glob("offline-run-*"))) == 2
+
+
+def test_a_new_run_starts_from_another_ones_weights_if_their_shapes_fit(run, tmp_path):
+    run(*SMALL, "trainer.max_steps=5", "hydra.run.dir=first", cwd=tmp_path)
+    run(*SMALL, "trainer.max_steps=1", "loss=hinge", "optimizer.generator.lr=0.0", "init=first", "hydra.run.dir=second", cwd=tmp_path)
+    first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
+    assert torch.equal(first["game.generator.layers.0.weight"], second["game.generator.layers.0.weight"])
+    done = run(*SMALL[1:], "model.width=16", "init=first", cwd=tmp_path, check=False)
+    assert done.returncode == 1 and "do not fit" in done.stderr and "game.generator.layers.0.weight" in done.stderr
+
+
+def test_a_persons_own_images_are_trained_on(run, tmp_path):
+    draw = np.random.default_rng(0)
+    for name in ("cats", "dogs"):
+        (tmp_path / "mine" / name / "deep").mkdir(parents=True)
+        for i in range(20):
+            pixels = draw.integers(0, 255, (40, 50, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "mine" / name / "deep" / f"{i}.jpg")
+    (tmp_path / "mine" / "cats" / "broken.png").write_bytes(b"no image")
+    options = ["data=image_folder", "data.path=mine", "data.image_size=32", "model.width=8", "trainer.max_steps=2", "logger=none"]
+    done = run(*options, cwd=tmp_path, check=False)
+    assert done.returncode == 1 and "broken.png" in done.stderr and "data.on_bad_image=skip" in done.stderr
+    labelled = ["data.labels=true", "model.conditional=true", "data.on_bad_image=skip", "hydra.run.dir=out"]
+    done = run(*options, *labelled, cwd=tmp_path)
+    assert "1 unreadable images were left out" in done.stdout + done.stderr
+    assert Image.open(next((tmp_path / "out" / "samples").glob("*0.128.png"))).mode == "RGB"
+
+
+def test_celeba_that_cannot_be_downloaded_says_what_to_place_where(run, tmp_path):
+    proxies = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), "model=dcgan", "data=celeba"],
+        cwd=tmp_path,
+        env=os.environ | proxies | {"SPARRING_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    for said in ("CelebA could not be downloaded", "img_align_celeba", "list_eval_partition.txt", str(tmp_path / "cache"), "data.path=DIR"):
+        assert said in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_sweep_runs_each_job_in_a_folder_of_its_own(run, tmp_path):
+    run("-m", *SMALL, "trainer.max_steps=2", "loss=hinge,lsgan", cwd=tmp_path)
+    folders = sorted(path.parent.name for path in tmp_path.glob("multirun/*/*/*/config.yaml"))
+    assert [name.split("_")[0] for name in folders] == ["0", "1"]
+    assert "loss-hinge" in folders[0] and "loss-lsgan" in folders[1] and not any(c in "".join(folders) for c in "=,")

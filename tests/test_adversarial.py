@@ -5,9 +5,9 @@ import copy
 import pytest
 import pytorch_lightning as pl
 import torch
-from conftest import blobs, dcgan, engine, fit, small_game
 from pytorch_lightning.loggers.logger import Logger
 
+from conftest import blobs, dcgan, engine, fit, small_game
 from sparring.adversarial import PlayerOptimizer
 from sparring.ema import EMA
 from sparring.errors import TrainingDiverged

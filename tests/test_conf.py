@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from conftest import CONF, fit
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from PIL import Image
 
+from conftest import CONF, fit
 from sparring import tasks
 from sparring.config import check
 from sparring.data.cache import Data
@@ -78,13 +78,19 @@ def test_any_pair_of_networks_plays(generator, discriminator, latent, conditiona
     fit(tasks.build_module(cfg, tasks.build_game(cfg), data), 1)
 
 
-@pytest.mark.parametrize("regularizers", ["[]", "[r1]", "[gradient_penalty]", "[weight_clipping]", "[r1,gradient_penalty]"])
+@pytest.mark.parametrize(
+    "regularizers", ["[]", "[r1]", "[gradient_penalty]", "[weight_clipping]", "[r1,gradient_penalty]"]
+)
 @pytest.mark.parametrize("loss", sorted(path.stem for path in (CONF / "loss").glob("*.yaml")))
 def test_any_loss_goes_with_any_regularizer(loss, regularizers, composed):
-    cfg = composed(f"loss={loss}", f"regularizer={regularizers}", "model=mlp", "model.width=8", "data.batch_size=4", "n_dis=2")
+    cfg = composed(
+        f"loss={loss}", f"regularizer={regularizers}", "model=mlp", "model.width=8", "data.batch_size=4", "n_dis=2"
+    )
     check(cfg)
     tasks.look_at_data(cfg)
-    data = Data({"images": torch.randint(0, 256, (12, 1, 28, 28), dtype=torch.uint8), "labels": torch.arange(12)}, "", [])
+    data = Data(
+        {"images": torch.randint(0, 256, (12, 1, 28, 28), dtype=torch.uint8), "labels": torch.arange(12)}, "", []
+    )
     module = tasks.build_module(cfg, tasks.build_game(cfg), data)
     fit(module, 1)
     module.check_finite()

@@ -5,8 +5,8 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import CONF, ROOT
 
+from conftest import CONF, ROOT
 from sparring import tasks
 from sparring.config import EXPECTED, check, explain, plain_name
 
@@ -68,7 +68,10 @@ def refusal(composed):
         ("data.batch_size=0", ["data.batch_size=0", "at least 1"]),
         ("evaluation.samples=3", ["evaluation.samples=3", "at least 50"]),
         ("evaluation.every_kimg=-1", ["evaluation.every_kimg=-1", "above 0"]),
-        ("'regularizer=[weight_clipping]' regularizer.weight_clipping.limit=0", ["weight_clipping", "limit=0", "positive"]),
+        (
+            "'regularizer=[weight_clipping]' regularizer.weight_clipping.limit=0",
+            ["weight_clipping", "limit=0", "positive"],
+        ),
         ("'regularizer=[r1]' regularizer.r1.every=0", ["every=0"]),
         ("data.image_size=50", ["model.generator", "image_size=50", "48 or 56"]),
         ("data.channels=2", ["data.channels=2", "1 (grey) or 3 (RGB)"]),

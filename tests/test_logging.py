@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import engine, fit, small_game
 
+from conftest import engine, fit, small_game
 from sparring.callbacks.samples import SampleGrids
 from sparring.logging import MetricsFile, WandbRun, has_key
 
@@ -25,7 +25,11 @@ def test_a_new_column_keeps_the_rows_that_are_there(tmp_path):
     log.log_metrics({"kimg": 0.1, "loss": 1.0}, step=1)
     log.log_metrics({"kimg": 0.2, "score": 2.0}, step=2)
     log.log_metrics({"kimg": 0.3, "loss": 3.0, "score": 4.0}, step=3)
-    assert [(r["iteration"], r["loss"], r["score"]) for r in rows(log.path)] == [("1", "1.0", ""), ("2", "", "2.0"), ("3", "3.0", "4.0")]
+    assert [(r["iteration"], r["loss"], r["score"]) for r in rows(log.path)] == [
+        ("1", "1.0", ""),
+        ("2", "", "2.0"),
+        ("3", "3.0", "4.0"),
+    ]
 
 
 def test_the_file_is_cut_back_to_the_checkpoint_on_resume(tmp_path):
@@ -50,7 +54,9 @@ def inspect(folder: Path) -> list[dict]:
     """The records of an offline run, as ``wandb leet`` reads them."""
     (record,) = folder.glob("wandb/offline-run-*")
     done = subprocess.run(
-        [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(record)], capture_output=True, text=True
+        [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(record)],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

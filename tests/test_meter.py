@@ -26,9 +26,6 @@ def test_scalars_that_are_recorded_more_rarely_have_their_own_count():
     assert meter.read() == {"loss": 2.5, "norm": 15.0}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a scalar in another company has a row of its own, and read() tells the last row"
-)
 def test_a_scalar_has_one_mean_in_whatever_company_it_is_recorded():
     meter = Meter()
     for i in range(

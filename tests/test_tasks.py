@@ -10,8 +10,9 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from PIL import Image
+
+from conftest import ROOT
 
 SMALL = ["model.width=8", "data.batch_size=16", "logger=none", "evaluation=none", "trainer.accelerator=cpu"]
 
@@ -46,19 +47,38 @@ def trained(tmp_path_factory):
 def test_a_run_leaves_what_was_run_how_it_went_and_what_came_of_it(trained):
     folder, done = trained[0] / "outputs" / "one", trained[1]
     names = {path.name for path in folder.iterdir()}
-    assert names >= {"config.yaml", "overrides.yaml", "versions.json", "metrics.csv", "scores.json", "samples", "checkpoints", "wandb"}
+    assert names >= {
+        "config.yaml",
+        "overrides.yaml",
+        "versions.json",
+        "metrics.csv",
+        "scores.json",
+        "samples",
+        "checkpoints",
+        "wandb",
+    }
     scores = json.loads((folder / "scores.json").read_text())
     assert [entry["iteration"] for entry in scores] == [0, 8, 16, 24, 32, 40]
-    assert {"fd_classifier", "classifier_score", "precision", "recall", "classes_covered", "class_entropy", "label_accuracy"} == set(
-        scores[-1]["scores"]
-    )
+    assert {
+        "fd_classifier",
+        "classifier_score",
+        "precision",
+        "recall",
+        "classes_covered",
+        "class_entropy",
+        "label_accuracy",
+    } == set(scores[-1]["scores"])
     assert scores[-1]["protocol"] | {"weights": "", "data": ""} == {
         **{"samples": 200, "reals": 5000, "split": "all", "extractor": "classifier", "weights": "", "data": ""},
         **{"image_size": 28, "ema": True, "batch_norm": "standing", "seed": 0},
         "classifier_accuracy": scores[-1]["protocol"]["classifier_accuracy"],
     }
     assert scores[-1]["protocol"]["classifier_accuracy"] >= 0.95
-    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["kimg-0000000.576.ckpt", "kimg-0000000.640.ckpt", "last.ckpt"]
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        "kimg-0000000.576.ckpt",
+        "kimg-0000000.640.ckpt",
+        "last.ckpt",
+    ]
     assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 40
     for said in ("fd_classifier", "Samples", "Checkpoint", "outputs/one", "task=sample"):
         assert said in done.stdout
@@ -73,7 +93,15 @@ def test_the_stored_config_is_resolved_and_names_the_facts_of_the_data(trained):
 def test_a_runs_generator_is_sampled_by_class_the_same_for_the_same_seed(trained, run):
     folder = trained[0]
     for out in ("a", "b"):
-        run("task=sample", "run=outputs/one", "sample.count=6", "sample.classes=[3,7]", "sample.frames=3", f"sample.folder={out}", cwd=folder)
+        run(
+            "task=sample",
+            "run=outputs/one",
+            "sample.count=6",
+            "sample.classes=[3,7]",
+            "sample.frames=3",
+            f"sample.folder={out}",
+            cwd=folder,
+        )
     names = sorted(path.name for path in (folder / "a").iterdir())
     assert names == [*(f"{i:05d}.png" for i in range(6)), "grid.png", "interpolation.gif"]
     for name in names:
@@ -90,7 +118,12 @@ def test_going_on_equals_never_having_stopped_mid_epoch_with_every_kind_of_state
     """2N iterations against N, then N more: dropout, Adam, average, schedule, penalties, subset, flips, several turns."""
     options = [
         *SMALL,
-        *("model/discriminator=mlp", "model.conditional=true", "regularizer=[gradient_penalty,r1]", "regularizer.r1.every=3"),
+        *(
+            "model/discriminator=mlp",
+            "model.conditional=true",
+            "regularizer=[gradient_penalty,r1]",
+            "regularizer.r1.every=3",
+        ),
         *("n_dis=2", "data.subset=100", "data.flip=true", "optimizer/schedule=cosine", "kimg=0.8"),
     ]
     run(*options, "hydra.run.dir=whole", cwd=tmp_path)
@@ -104,7 +137,10 @@ def test_going_on_equals_never_having_stopped_mid_epoch_with_every_kind_of_state
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(sent, status, run, tmp_path):
     options = [*SMALL, "kimg=6.4", "checkpoint.every_kimg=0.16", "trainer.log_every_n_steps=20"]
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "run.py"), *options, "hydra.run.dir=stopped"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        [sys.executable, str(ROOT / "run.py"), *options, "hydra.run.dir=stopped"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     until = time.time() + 120
     while not list(tmp_path.glob("stopped/checkpoints/kimg-*.ckpt")) and time.time() < until:
@@ -138,13 +174,23 @@ def test_a_longer_duration_is_allowed_and_scores_after_the_checkpoint_are_replac
     folder = trained[0]
     run("resume=outputs/one", "kimg=0.8", "trainer.max_steps=null", cwd=folder)
     scores = json.loads((folder / "outputs" / "one" / "scores.json").read_text())
-    assert scores[-1]["iteration"] == 50 and [e["iteration"] for e in scores] == sorted({e["iteration"] for e in scores})
+    assert scores[-1]["iteration"] == 50 and [e["iteration"] for e in scores] == sorted(
+        {e["iteration"] for e in scores}
+    )
     assert len(list((folder / "outputs" / "one" / "wandb").glob("offline-run-*"))) == 2
 
 
 def test_a_new_run_starts_from_another_ones_weights_if_their_shapes_fit(run, tmp_path):
     run(*SMALL, "trainer.max_steps=5", "hydra.run.dir=first", cwd=tmp_path)
-    run(*SMALL, "trainer.max_steps=1", "loss=hinge", "optimizer.generator.lr=0.0", "init=first", "hydra.run.dir=second", cwd=tmp_path)
+    run(
+        *SMALL,
+        "trainer.max_steps=1",
+        "loss=hinge",
+        "optimizer.generator.lr=0.0",
+        "init=first",
+        "hydra.run.dir=second",
+        cwd=tmp_path,
+    )
     first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
     assert torch.equal(first["game.generator.layers.0.weight"], second["game.generator.layers.0.weight"])
     done = run(*SMALL[1:], "model.width=16", "init=first", cwd=tmp_path, check=False)
@@ -159,7 +205,14 @@ def test_a_persons_own_images_are_trained_on(run, tmp_path):
             pixels = draw.integers(0, 255, (40, 50, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "mine" / name / "deep" / f"{i}.jpg")
     (tmp_path / "mine" / "cats" / "broken.png").write_bytes(b"no image")
-    options = ["data=image_folder", "data.path=mine", "data.image_size=32", "model.width=8", "trainer.max_steps=2", "logger=none"]
+    options = [
+        "data=image_folder",
+        "data.path=mine",
+        "data.image_size=32",
+        "model.width=8",
+        "trainer.max_steps=2",
+        "logger=none",
+    ]
     done = run(*options, cwd=tmp_path, check=False)
     assert done.returncode == 1 and "broken.png" in done.stderr and "data.on_bad_image=skip" in done.stderr
     labelled = ["data.labels=true", "model.conditional=true", "data.on_bad_image=skip", "hydra.run.dir=out"]
@@ -178,7 +231,13 @@ def test_celeba_that_cannot_be_downloaded_says_what_to_place_where(run, tmp_path
         text=True,
     )
     assert done.returncode == 1
-    for said in ("CelebA could not be downloaded", "img_align_celeba", "list_eval_partition.txt", str(tmp_path / "cache"), "data.path=DIR"):
+    for said in (
+        "CelebA could not be downloaded",
+        "img_align_celeba",
+        "list_eval_partition.txt",
+        str(tmp_path / "cache"),
+        "data.path=DIR",
+    ):
         assert said in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
 

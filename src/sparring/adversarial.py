@@ -16,7 +16,7 @@ from sparring.evaluation.gallery import BatchNormPolicy, Gallery
 from sparring.games.game import Game
 from sparring.meter import Meter
 from sparring.play import Play
-from sparring.randomness import Draws, seed_of
+from sparring.randomness import seed_of
 from sparring.schedule import Constant
 
 

@@ -6,12 +6,11 @@ Nothing here imports torch: ``python run.py --cfg job`` answers at once.
 import difflib
 import inspect
 import json
-import os
 import re
 import secrets
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from hydra.errors import (
@@ -118,6 +117,9 @@ class DataKeys:
     num_classes: int
     classifier_accuracy: float
     suggested_kimg: float
+    suggested_lr: float
+    suggested_width: int
+    suggested_conditional: bool
 
 
 @dataclass
@@ -248,7 +250,9 @@ def _check_keys(node: DictConfig, path: str, known: list[str]) -> None:
     for key in node:
         if key not in known and not (str(key).startswith("_") and str(key).endswith("_")):
             name = f"{path}.{key}" if path else str(key)
-            raise UserError(f"{name}: no such key.{_suggestion(key, known)} {path or 'The top level'} takes {', '.join(known)}.")
+            raise UserError(
+                f"{name}: no such key.{_suggestion(key, known)} {path or 'The top level'} takes {', '.join(known)}."
+            )
 
 
 def _check_arguments(node: DictConfig, path: str) -> None:
@@ -281,7 +285,9 @@ def _check_arguments(node: DictConfig, path: str) -> None:
         try:
             valid = adapter.validate_json(json.dumps(plain), strict=True)
         except ValidationError as error:
-            wanted = "; or ".join(dict.fromkeys(e["msg"] for e in error.errors() if "instance of Tensor" not in e["msg"]))
+            wanted = "; or ".join(
+                dict.fromkeys(e["msg"] for e in error.errors() if "instance of Tensor" not in e["msg"])
+            )
             raise UserError(f"{path}.{key}={plain}: {wanted}") from error
         if plain != valid or json.dumps(plain) != json.dumps(valid, default=str):
             node[key] = valid  # 0 where a float is wanted becomes 0.0: torch's optimizers ask for it

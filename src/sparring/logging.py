@@ -33,7 +33,9 @@ class MetricsFile(Logger):
         if path.exists():
             with open(path, newline="") as file:
                 reader = csv.DictReader(file)
-                rows = [row for row in reader if (row["iteration"] or "").isdigit() and int(row["iteration"]) <= iteration]
+                rows = [
+                    row for row in reader if (row["iteration"] or "").isdigit() and int(row["iteration"]) <= iteration
+                ]
                 self._columns = list(reader.fieldnames or self._columns)
             self._rewrite(rows)
 
@@ -120,7 +122,9 @@ class WandbRun(WandbLogger):
         if self.online:
             log.info("W&B: %s", run.url)
         else:
-            log.info("W&B is offline (no key, or logger.mode=offline). To upload this run later:\n    %s", self.sync_command)
+            log.info(
+                "W&B is offline (no key, or logger.mode=offline). To upload this run later:\n    %s", self.sync_command
+            )
         if self._resumed and not self.online:
             log.info("W&B can't continue an offline run in place: this part is a second record of the same run id")
 
@@ -131,7 +135,9 @@ class WandbRun(WandbLogger):
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         self._guarded(lambda: super(WandbRun, self).log_metrics(metrics, step))
 
-    def log_image(self, key: str, images: list[Any], step: int | None = None, kimg: float | None = None, **_: Any) -> None:
+    def log_image(
+        self, key: str, images: list[Any], step: int | None = None, kimg: float | None = None, **_: Any
+    ) -> None:
         """Log images (3, H, W) uint8 against kimg, in the same record."""
 
         def send() -> None:

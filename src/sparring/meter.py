@@ -1,5 +1,7 @@
 """Running means of logged scalars, kept on the device so that a step never waits for them."""
 
+from collections import defaultdict
+
 import torch
 from torch import Tensor
 
@@ -37,8 +39,12 @@ class Meter:
         rows = {names: row for names, row in self._rows.items() if row["count"]}
         if not rows:
             return {}
-        means = torch.cat([row["sum"] / row["count"] for row in rows.values()]).tolist()
-        for row in rows.values():
+        total, count = defaultdict(float), defaultdict(int)  # a scalar may have been recorded in several companies
+        sums = iter(torch.cat([row["sum"] for row in rows.values()]).tolist())
+        for names, row in rows.items():
+            for name in names:
+                total[name] += next(sums)
+                count[name] += row["count"]
             row["sum"].zero_()
             row["count"] = 0
-        return dict(zip((name for row in rows for name in row), means, strict=True))
+        return {name: total[name] / count[name] for name in total}

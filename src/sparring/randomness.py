@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def seed_of(*key: int | str) -> int:
-    """A 63-bit seed that depends on every part of ``key`` (order and type included)."""
+    """A seed that depends on every part of ``key``, order and type included."""
     digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 

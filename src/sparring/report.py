@@ -6,7 +6,11 @@ from pathlib import Path
 def scores_table(entry: dict, lower_is_better: set[str]) -> str:
     """An entry of ``scores.json`` as aligned text."""
     rows = [
-        (name, f"{value:.4g}" if isinstance(value, float) else str(value), "lower" if name in lower_is_better else "higher")
+        (
+            name,
+            f"{value:.4g}" if isinstance(value, float) else str(value),
+            "lower" if name in lower_is_better else "higher",
+        )
         for name, value in entry["scores"].items()
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
@@ -19,7 +23,11 @@ def scores_table(entry: dict, lower_is_better: set[str]) -> str:
     )
     if "classifier_accuracy" in p:
         made_of += f", which recognises {p['classifier_accuracy']:.1%} of held-out reals; comparable on these data only"
-    return f"Scores at {entry['kimg']:.1f} kimg, iteration {entry['iteration']:,}\n" + "\n".join(lines) + f"\n  from {made_of}"
+    return (
+        f"Scores at {entry['kimg']:.1f} kimg, iteration {entry['iteration']:,}\n"
+        + "\n".join(lines)
+        + f"\n  from {made_of}"
+    )
 
 
 def places(folder: Path, samples: Path | None, checkpoint: Path | None) -> str:

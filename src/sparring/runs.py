@@ -15,7 +15,16 @@ from sparring.errors import UserError
 from sparring.files import replacing, update_json_list, write_json
 
 log = logging.getLogger(__name__)
-PACKAGES = ["torch", "torchvision", "pytorch-lightning", "torchmetrics", "torch-fidelity", "hydra-core", "wandb", "numpy"]
+PACKAGES = [
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "torchmetrics",
+    "torch-fidelity",
+    "hydra-core",
+    "wandb",
+    "numpy",
+]
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,10 @@ def find(folder: str, key: str) -> Run:
 def begin(folder: Path, cfg: DictConfig, overrides: list[str]) -> Run:
     """Write down what will be run: the resolved configuration, what was typed, and on which versions."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in (("config.yaml", OmegaConf.to_yaml(cfg, resolve=True)), ("overrides.yaml", json.dumps(overrides))):
+    for name, content in (
+        ("config.yaml", OmegaConf.to_yaml(cfg, resolve=True)),
+        ("overrides.yaml", json.dumps(overrides)),
+    ):
         with replacing(folder / name) as temporary:
             temporary.write_text(content + "\n")
     write_json(folder / "versions.json", versions())
@@ -69,7 +81,9 @@ def go_on(folder: Path, iteration: int) -> Run:
     """Prepare a run's records for going on at ``iteration``: what was scored after it is forgotten."""
     then, now = json.loads((folder / "versions.json").read_text()), versions()
     if changed := [name for name in PACKAGES if then["packages"].get(name) != now["packages"].get(name)]:
-        log.warning("other versions than at the start of this run: %s. The result may differ from an unbroken one.", changed)
+        log.warning(
+            "other versions than at the start of this run: %s. The result may differ from an unbroken one.", changed
+        )
     if (folder / "scores.json").exists():
         update_json_list(folder / "scores.json", lambda old: [e for e in old if e["iteration"] <= iteration])
     return Run(folder)

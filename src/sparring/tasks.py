@@ -50,13 +50,17 @@ def train(cfg: DictConfig, folder: Path) -> None:
         runs.go_on(folder, begun)
         log.info("going on at %.1f kimg, from %s", module.kimg_at(begun), checkpoint)
     else:
-        raise UserError(f"resume={cfg.resume}: has its {module.kimg_at(begun):.1f} kimg already; go on with a larger kimg=")
+        raise UserError(
+            f"resume={cfg.resume}: has its {module.kimg_at(begun):.1f} kimg already; go on with a larger kimg="
+        )
 
     evaluator = build_evaluator(cfg, data, folder)
     wandb_run = build_wandb(cfg, folder, evaluator)
     loggers = [MetricsFile(folder / "metrics.csv", begun), *([wandb_run] if wandb_run else [])]
     stop, grids = GracefulStop(), SampleGrids(folder / "samples", **cfg.grid, **showing(cfg))
-    checkpoints = Checkpoints(folder / "checkpoints", **cfg.checkpoint, artifacts=bool(wandb_run and cfg.logger.log_checkpoints))
+    checkpoints = Checkpoints(
+        folder / "checkpoints", **cfg.checkpoint, artifacts=bool(wandb_run and cfg.logger.log_checkpoints)
+    )
     callbacks = [stop, Health(), *([evaluator] if evaluator else []), grids, checkpoints, Progress()]
     trainer = build_trainer(cfg, iterations, loggers, callbacks, folder)
     failed = True

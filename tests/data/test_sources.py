@@ -270,7 +270,6 @@ def test_only_the_centre_of_a_face_is_kept(tmp_path):
     assert examples(CelebA(str(tmp_path), image_size=178, split="valid"))[0].min() > 200
 
 
-@pytest.mark.xfail(strict=True, reason="bug: BadZipFile is none of the errors that are expected")
 def test_a_web_page_saved_as_the_zip_is_told(tmp_path):
     (tmp_path / "celeba").mkdir()
     (tmp_path / "celeba" / "img_align_celeba.zip").write_text("<html>Google Drive - Quota exceeded</html>")
@@ -307,7 +306,6 @@ def test_celeba_is_downloaded_where_it_is_missing(tmp_path):
 
 
 @pytest.mark.usefixtures("drive")
-@pytest.mark.xfail(strict=True, reason="bug: it goes into celeba/ beside data.path, where nobody looks for it")
 def test_a_list_is_downloaded_to_where_it_is_missing(tmp_path):
     (celeba(tmp_path / "mine") / "list_eval_partition.txt").unlink()
     source = CelebA(str(tmp_path / "mine"), image_size=8)
@@ -352,7 +350,6 @@ def test_a_failed_download_says_why(kind, tmp_path):
 
 
 @IDX
-@pytest.mark.xfail(strict=True, reason="bug: torchvision names the cause in a later line, and only the first is told")
 def test_a_failed_download_of_idx_files_says_why(kind, tmp_path):
     with pytest.raises(UserError, match="Name or service not known"):
         kind(str(tmp_path)).prepare()
@@ -447,26 +444,22 @@ def test_a_missing_or_empty_folder_is_refused(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names themselves")
-@pytest.mark.xfail(strict=True, reason="bug: names that are not UTF-8 cannot be encoded")
 def test_file_names_may_be_of_any_encoding(tmp_path):
     painted(tmp_path / "a.png")
     os.rename(tmp_path / "a.png", os.fsencode(tmp_path) + b"/caf\xe9.png")
     assert len(load(ImageFolder(str(tmp_path)), tmp_path / "cache")) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="bug: only hidden files are left out")
 def test_hidden_folders_are_left_out(pictures):
     painted(pictures / ".ipynb_checkpoints" / "a-checkpoint.png")
     assert ImageFolder(str(pictures), labels=True).class_names == ["cats", "dogs", "emus"]
 
 
-@pytest.mark.xfail(strict=True, reason="bug: a link is followed as long as the system allows")
 def test_a_link_to_a_folder_above_adds_no_images(pictures):
     os.symlink(pictures, pictures / "cats" / "loop")
     assert len(ImageFolder(str(pictures))) == 5
 
 
-@pytest.mark.xfail(strict=True, reason="bug: a file's status is asked for before it is read")
 def test_a_link_to_nowhere_counts_as_an_unreadable_image(pictures, tmp_path):
     os.symlink(tmp_path / "gone.png", pictures / "link.png")
     assert load(ImageFolder(str(pictures), on_bad_image="skip"), tmp_path / "cache").skipped == 1
@@ -548,7 +541,6 @@ def test_a_missing_or_foreign_array_file_is_refused(tmp_path):
         ArrayFile(str(tmp_path / "table.npz"))
 
 
-@pytest.mark.xfail(strict=True, reason="bug: zlib.error is none of the errors that are expected")
 def test_a_damaged_array_file_is_refused(tmp_path):
     np.savez_compressed(tmp_path / "mine.npz", images=noise(50, 8, 8))
     content = bytearray((tmp_path / "mine.npz").read_bytes())

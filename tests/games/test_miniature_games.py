@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from conftest import blobs, engine, fit
 from torch import nn
 from torch.nn import functional as F
 
+from conftest import blobs, engine, fit
 from sparring.games.game import Game
 
 
@@ -42,7 +42,9 @@ class Translation(Game):
         fake_b, fake_a = self.to_b(a), self.to_a(b)
         if player == "discriminator":
             judged = zip((self.judge_a, self.judge_b), (a, b), (fake_a, fake_b), strict=True)
-            return {"adversarial": sum((judge(r) - 1).square().mean() + judge(f).square().mean() for judge, r, f in judged)}
+            return {
+                "adversarial": sum((judge(r) - 1).square().mean() + judge(f).square().mean() for judge, r, f in judged)
+            }
         return {
             "adversarial": (self.judge_a(fake_a) - 1).square().mean() + (self.judge_b(fake_b) - 1).square().mean(),
             "cycle": 10 * (F.l1_loss(self.to_a(fake_b), a) + F.l1_loss(self.to_b(fake_a), b)),

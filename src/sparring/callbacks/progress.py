@@ -51,6 +51,8 @@ class Progress(pl.callbacks.ProgressBar):
 def _standing(module: AdversarialModule) -> str:
     row = module.latest
     parts = [f"{row['images_per_second']:,.0f} images/s"]
-    parts += [f"{player} {row[f'{player}/adversarial']:.2f}" for player in module.turns if f"{player}/adversarial" in row]
+    parts += [
+        f"{player} {row[f'{player}/adversarial']:.2f}" for player in module.turns if f"{player}/adversarial" in row
+    ]
     parts += [f"{name} {row[name]:.2f}" for name in ("D(x)", "D(G(z))") if name in row]
     return "  ".join(parts)

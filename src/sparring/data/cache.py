@@ -102,8 +102,11 @@ def _build(source: Source, identity: dict, place: Path) -> None:
         (partial / "facts.json").write_text(json.dumps(facts, indent=2))
         if place.exists() and not _is_whole(place):
             shutil.rmtree(place)
-        if not place.exists():
+        try:
             partial.rename(place)
+        except OSError:  # another process was quicker; its work is as good
+            if not _is_whole(place):
+                raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

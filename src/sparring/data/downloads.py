@@ -18,9 +18,9 @@ def obtain(name: str, folder: Path, expected: str, where: str, attempt: Callable
         folder.mkdir(parents=True, exist_ok=True)
         attempt()
     except (Exception, SystemExit) as error:  # urllib, gdown, zipfile, torchvision's RuntimeError ...
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"{name} could not be downloaded ({reason[0]}).\n"
+            f"{name} could not be downloaded ({reason}).\n"
             f"Place it by hand in  {folder.absolute()}\n"
             f"       expected:     {expected}\n"
             f"       from:         {where}\n"
@@ -147,7 +147,7 @@ class CelebA(Files):
 
     @property
     def folder(self) -> Path:
-        return self.path if (self.path / "img_align_celeba").is_dir() else self.path / "celeba"
+        return self.path if list(self.path.glob("img_align_celeba*")) else self.path / "celeba"
 
     def prepare(self) -> None:
         if not self._is_placed():
@@ -159,10 +159,13 @@ class CelebA(Files):
                 self._download,
                 " Google Drive, where the files lie, often refuses: its daily quota is used up by others.",
             )
-        self.files()
+        self._files = self._listed()
 
     def files(self) -> list[tuple[Path, int]]:
-        """Raises UserError if a listed image, a list or the attribute is missing."""
+        return self._files
+
+    def _listed(self) -> list[tuple[Path, int]]:
+        """The images of the split. Raises UserError if one, its attribute's value, or the attribute is missing."""
         images = self.folder / "img_align_celeba"
         images = images / images.name if (images / images.name).is_dir() else images  # Kaggle's archive nests it
         parts = {name: int(values[0]) for name, values in self._table("list_eval_partition").items()}
@@ -174,8 +177,12 @@ class CelebA(Files):
                 f"{images} lacks {len(missing):,} of {len(names):,} images of data.split={self.split}, "
                 f"the first of them {missing[0]}. Unpack img_align_celeba.zip again."
             )
-        labels = self._labels() if self.attribute else {}
-        return [(images / name, labels.get(name, -1)) for name in names]
+        if not self.attribute:
+            return [(images / name, -1) for name in names]
+        labels = self._labels()
+        if unknown := [name for name in names if name not in labels]:
+            raise UserError(f"{self._list('list_attr_celeba')} lacks {unknown[0]}, which data.split={self.split} holds")
+        return [(images / name, labels[name]) for name in names]
 
     def _is_placed(self) -> bool:
         archive = self.folder / "img_align_celeba.zip"
@@ -184,15 +191,24 @@ class CelebA(Files):
 
             try:
                 extract_archive(str(archive), str(self.folder))
-            except (OSError, ValueError, RuntimeError, EOFError) as error:
+            except Exception as error:  # zipfile's, zlib's, the system's
                 raise UserError(f"{archive} can't be unpacked ({error}). Fetch it again.") from error
-        lists = ["list_eval_partition"] + (["list_attr_celeba"] if self.attribute else [])
-        return (self.folder / "img_align_celeba").is_dir() and all(self._list(name) for name in lists)
+        return (self.folder / "img_align_celeba").is_dir() and all(self._list(name) for name in self._lists())
+
+    def _lists(self) -> list[str]:
+        return ["list_eval_partition"] + (["list_attr_celeba"] if self.attribute else [])
 
     def _download(self) -> None:
         from torchvision.datasets import CelebA
+        from torchvision.datasets.utils import download_file_from_google_drive
 
-        CelebA(str(self.folder.parent), split="all", download=True)
+        missing = {f"{name}.txt" for name in self._lists() if not self._list(name)}
+        if not (self.folder / "img_align_celeba").is_dir():
+            missing.add("img_align_celeba.zip")
+        for identifier, md5, name in CelebA.file_list:
+            if name in missing:
+                download_file_from_google_drive(identifier, str(self.folder), name, md5)
+        self._is_placed()
 
     def _list(self, name: str) -> Path | None:
         return next((path for end in (".txt", ".csv") if (path := self.folder / (name + end)).is_file()), None)
@@ -204,9 +220,7 @@ class CelebA(Files):
 
     def _labels(self) -> dict[str, int]:
         path = self._list("list_attr_celeba")
-        header = next(
-            row for line in path.read_text().splitlines() if len(row := line.replace(",", " ").split()) > 1
-        )
+        header = next(row for line in path.read_text().splitlines() if len(row := line.replace(",", " ").split()) > 1)
         attributes = [name for name in header if name != "image_id"]
         if self.attribute not in attributes:
             raise UserError(f"data.attribute={self.attribute}: must be one of {', '.join(attributes)}")

@@ -35,7 +35,7 @@ class ImageFolder(Files):
             raise UserError(f"data.path={path}: no such folder")
         paths = sorted(
             Path(folder, name)
-            for folder, _, names in os.walk(self.path, followlinks=True)
+            for folder, names in _walk(self.path)
             for name in names
             if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
         )
@@ -58,3 +58,11 @@ class ImageFolder(Files):
 
     def files(self) -> list[tuple[Path, int]]:
         return self._files
+
+
+def _walk(path):
+    """Folders and the names of their files; no hidden ones, and no links back to a folder above."""
+    for folder, below, names in os.walk(path, followlinks=True):
+        here = Path(folder).resolve()
+        below[:] = [n for n in below if not n.startswith(".") and not here.is_relative_to(Path(folder, n).resolve())]
+        yield folder, names

@@ -3,8 +3,19 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
+Turn = Image.Transpose
+# EXIF orientations, undone. Pillow's exif_transpose also rewrites the EXIF block, and fails where that is damaged.
+TURNS = {
+    2: Turn.FLIP_LEFT_RIGHT,
+    3: Turn.ROTATE_180,
+    4: Turn.FLIP_TOP_BOTTOM,
+    5: Turn.TRANSPOSE,
+    6: Turn.ROTATE_270,
+    7: Turn.TRANSVERSE,
+    8: Turn.ROTATE_90,
+}
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
@@ -28,10 +39,9 @@ def fit(image: Image.Image, image_size: int, channels: int, crop: int | None = N
     side = min(crop or min(image.size), *image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     box = (left, top, left + side, top + side)
-    if side == image_size:
-        image = image.crop(box)
-    else:
-        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR, box=box)
+    image = image.crop(box)
+    if side != image_size:
+        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
     pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
@@ -44,4 +54,5 @@ def read(path: Path) -> Image.Image:
     """
     with Image.open(path) as image:
         image.load()
-        return ImageOps.exif_transpose(image)
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+        return image.copy() if turn is None else image.transpose(turn)

@@ -1,6 +1,7 @@
 """The interface of a data set, and the two kinds there are: files that are decoded, arrays that lie ready."""
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +46,7 @@ class Source(ABC):
         """Number of labels, 0 for data without."""
         return len(self.class_names)
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027, most data are simply there
         """See to it that the data are there, by a download if need be.
 
         Raises:
@@ -82,6 +83,8 @@ class Files(Source):
         on_bad_image: Literal["error", "skip"] = "error",
     ):
         super().__init__(image_size, channels, class_names)
+        if crop is not None and crop < 1:
+            raise ValueError(f"data.crop={crop}: must be positive, or null for the shorter side")
         self.crop = crop
         self.on_bad_image = on_bad_image
 
@@ -92,8 +95,12 @@ class Files(Source):
     def identity(self) -> dict:
         digest = hashlib.sha256()
         for path, label in self.files():
-            status = path.stat()
-            digest.update(f"{path}\0{label}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+            try:
+                status = path.stat()
+                version = f"{label}\0{status.st_size}\0{status.st_mtime_ns}"
+            except OSError:  # e.g. a link to nowhere: told, or skipped, when it is read
+                version = f"{label}\0missing"
+            digest.update(os.fsencode(path) + f"\0{version}\n".encode())
         return {"files": digest.hexdigest(), "crop": self.crop, "on_bad_image": self.on_bad_image}
 
     def __len__(self) -> int:

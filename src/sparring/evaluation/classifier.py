@@ -70,8 +70,14 @@ class Classifier(Extractor):
                 "evaluation=fast scores images with a classifier of the data's labels, and these data have none: "
                 "choose evaluation=none (or data.labels=true for an image folder whose sub-folders are classes)."
             )
+        if len(data) < 50:
+            raise UserError(
+                f"evaluation=fast trains a classifier, for which {len(data)} images are too few: evaluation=none"
+            )
         self.device = torch.device(device)
-        self.network = Network(data.columns["images"].shape[1], len(data.class_names)).to(self.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.network = Network(data.columns["images"].shape[1], len(data.class_names)).to(self.device)
         order = torch.randperm(len(data), generator=generator("classifier split"))
         held_out = min(len(data) // 5, 10_000)
         self._test, self._train = order[:held_out], order[held_out:]
@@ -101,27 +107,22 @@ class Classifier(Extractor):
         return images.float().div_(127.5).sub_(1)
 
     def _fit(self, data: Data, steps: int) -> None:
-        """Adam, one cycle of learning rates, shifts of up to two pixels; the same weights for the same data."""
+        """Adam, one cycle of learning rates, shifts of up to two pixels; decided by the data (and the kind of machine)."""
         started = time.perf_counter()
         images, labels = data.columns["images"], data.columns["labels"]
         draws = generator("classifier batches")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            for module in self.network.modules():
-                if hasattr(module, "reset_parameters"):
-                    module.reset_parameters()
-            optimizer = torch.optim.Adam(self.network.parameters())
-            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
-            self.network.train()
-            for _ in range(steps):
-                rows = self._train[torch.randint(len(self._train), (128,), generator=draws)]
-                shift = torch.randint(-2, 3, (2,), generator=draws).tolist()
-                batch = self._seen(images[rows]).roll(shift, (2, 3))
-                loss = F.cross_entropy(self.network(batch)[1], labels[rows].to(self.device))
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
+        optimizer = torch.optim.Adam(self.network.parameters())
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+        self.network.train()
+        for _ in range(steps):
+            rows = self._train[torch.randint(len(self._train), (128,), generator=draws)]
+            shift = torch.randint(-2, 3, (2,), generator=draws).tolist()
+            batch = self._seen(images[rows]).roll(shift, (2, 3))
+            loss = F.cross_entropy(self.network(batch)[1], labels[rows].to(self.device))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
         self.network.eval()
         rows = self._test
         right = [self(images[part])[1].argmax(1).eq(labels[part]).sum() for part in rows.split(500)]
@@ -136,18 +137,21 @@ class Classifier(Extractor):
     def _load(self, path: Path) -> bool:
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
+            if _hash(state["network"]) != state["hash"]:
+                raise ValueError("its weights are not those that were written")
             self.network.load_state_dict(state["network"])
             self.accuracy = state["accuracy"]
             return True
         except FileNotFoundError:
             return False
-        except (OSError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        except (OSError, RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             log.warning("%s is damaged (%s): it is made again", path, type(error).__name__)
             return False
 
     def _save(self, path: Path) -> None:
         with replacing(path) as temporary:
-            torch.save({"network": self.network.state_dict(), "accuracy": self.accuracy}, temporary)
+            weights = self.network.state_dict()
+            torch.save({"network": weights, "hash": _hash(weights), "accuracy": self.accuracy}, temporary)
 
 
 def _hash(state: dict[str, Tensor]) -> str:

@@ -10,7 +10,8 @@ from sparring.games.game import Game
 from sparring.randomness import Draws
 
 BatchNormPolicy = Literal["running", "standing", "batch"]
-STANDING_BATCHES = 16
+BLOCK = 64  # latents drawn together: part of what sample i is, so it never changes
+STANDING_BATCHES = 25
 
 
 class Gallery:
@@ -19,7 +20,7 @@ class Gallery:
     Args:
         game: knows how to make latents and images.
         producer: the weights to show, the average or the raw ones.
-        batch_norm: ``running`` uses the statistics gathered in training; ``standing`` gathers them anew over 16 batches,
+        batch_norm: ``running`` uses the statistics gathered in training; ``standing`` gathers them anew over 25 batches,
             for these very weights (Brock et al. 2019, BigGAN, appendix); ``batch`` uses each batch's own, so that an image depends
             on its neighbours. Networks without batch norm are not affected.
         seed: of the latents.
@@ -49,28 +50,28 @@ class Gallery:
                 norm.momentum = None  # a plain mean over all batches
                 norm.train()
             if batch_norm == "standing":
-                count = STANDING_BATCHES * batch_size
+                count = STANDING_BATCHES * BLOCK
                 labels = torch.arange(count) % num_classes if num_classes else None
-                self.show(self.latents("standing statistics", count), labels)
+                self.show(self.latents("standing statistics", count), labels, BLOCK)
                 for norm in norms:
                     norm.eval()
 
     def latents(self, purpose: str, count: int, start: int = 0) -> Tensor:
         """Latents start, ..., start + count - 1 of an endless sequence, (count, latent_dim)."""
-        block, first = divmod(start, self.batch_size)
+        block, first = divmod(start, BLOCK)
         found = []
         while sum(map(len, found)) < first + count:
             key = (self.seed, purpose, block)
-            found.append(self.game.latents(Draws(key, self.batch_size, slice(0, self.batch_size), self.device)))
+            found.append(self.game.latents(Draws(key, BLOCK, slice(0, BLOCK), self.device)))
             block += 1
         return torch.cat(found)[first : first + count]
 
     @torch.inference_mode()
-    def show(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+    def show(self, latents: Tensor, labels: Tensor | None = None, batch_size: int | None = None) -> Tensor:
         """Images of latents (batch, ...) as uint8 (batch, C, H, W), made in passes of at most ``batch_size``."""
-        made = []
-        for i in range(0, len(latents), self.batch_size):
-            part = slice(i, i + self.batch_size)
+        made, size = [], batch_size or self.batch_size
+        for i in range(0, len(latents), size):
+            part = slice(i, i + size)
             condition = None if labels is None else labels[part].to(self.device)
             images = self.game.produce(latents[part].to(self.dtype), condition, self.producer)
             made.append(images.float().mul(127.5).add_(128).clamp_(0, 255).to(torch.uint8))

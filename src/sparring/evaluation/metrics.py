@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.evaluation.features import Features
+from sparring.randomness import generator
 
 
 class Metric(ABC):
@@ -75,7 +76,7 @@ class PrecisionRecall(Metric):
 
     Args:
         neighborhood: k of the k-th nearest neighbour that makes the radius of each ball.
-        samples: at most so many of each are compared.
+        samples: at most so many of each are compared, chosen at random (data sets are often sorted by class).
     """
 
     def __init__(self, neighborhood: int = 3, samples: int = 10_000):
@@ -85,9 +86,11 @@ class PrecisionRecall(Metric):
     def __call__(self, reals: Features, fakes: Features) -> dict[str, float]:
         from torch_fidelity.metric_prc import calculate_precision_recall_part
 
-        precision, recall = calculate_precision_recall_part(
-            fakes.values[: self.samples], reals.values[: self.samples], self.neighborhood
-        )
+        chosen = [
+            set_.values[torch.randperm(len(set_), generator=generator("precision"))[: self.samples]]
+            for set_ in (fakes, reals)
+        ]
+        precision, recall = calculate_precision_recall_part(*chosen, self.neighborhood)
         return {"precision": precision, "recall": recall}
 
 
@@ -102,11 +105,11 @@ class ClassCoverage(Metric):
     def __call__(self, reals: Features, fakes: Features) -> dict[str, float]:
         classes = fakes.logits.shape[1]
         seen = fakes.logits.argmax(1)
-        share = seen.bincount(minlength=classes) / len(seen)
-        truth = reals.logits.argmax(1).bincount(minlength=classes) / len(reals)
+        found = seen.bincount(minlength=classes)
+        known = reals.logits.argmax(1).bincount(minlength=classes)
         scores = {
-            "classes_covered": int(((share >= truth / 10) & (share > 0)).sum()),
-            "class_entropy": float(torch.special.entr(share).sum()),
+            "classes_covered": int(((10 * found * len(reals) >= known * len(fakes)) & (found > 0)).sum()),
+            "class_entropy": float(torch.special.entr(found / len(fakes)).sum()),
         }
         if fakes.labels is not None:
             scores["label_accuracy"] = float((seen == fakes.labels).float().mean())

@@ -20,7 +20,9 @@ class Game(nn.Module, ABC):
     """
 
     conditional = False  # whether the players are told a class label
-    draws_reals: frozenset[str] = frozenset({"discriminator"})  # the players that are shown real data, the first among them
+    draws_reals: frozenset[str] = frozenset(
+        {"discriminator"}
+    )  # the players that are shown real data, the first among them
 
     def __init__(self, regularizers: Mapping[str, Regularizer] | None = None):
         super().__init__()
@@ -54,9 +56,9 @@ class Game(nn.Module, ABC):
         """The terms of the regularizers that join this player's turn in this iteration."""
         terms = {}
         for name, regularizer in self.regularizers.items():
-            if regularizer.player == player and play.iteration % regularizer.every == 0:
-                if (value := regularizer(play)) is not None:
-                    terms[name] = regularizer.weight * regularizer.every * value.mean()
+            joins = regularizer.player == player and play.iteration % regularizer.every == 0
+            if joins and (value := regularizer(play)) is not None:
+                terms[name] = regularizer.weight * regularizer.every * value.mean()
         return terms
 
     def reals(self, batch: dict[str, Tensor]) -> Tensor:

@@ -25,13 +25,17 @@ def halvings(image_size: int) -> tuple[int, int]:
 class LabelledLatents(nn.Module):
     """Joins latents (batch, latent_dim) with a learned embedding of the labels (batch,), if there are classes.
 
-    The embedding is as long as the latents and starts as N(0, 1), the latents' own scale. Result: (batch, ``dim``).
+    The embedding has a number a class (at most 128) and starts at length 1, as a one-hot code has: one that is as long
+    as the latents drowns them, and every class collapses to one image. Result: (batch, ``dim``).
     """
 
     def __init__(self, latent_dim: int, num_classes: int):
         super().__init__()
-        self.embedding = nn.Embedding(num_classes, latent_dim) if num_classes else None
-        self.dim = latent_dim * (2 if num_classes else 1)
+        label_dim = min(num_classes, 128)
+        self.embedding = nn.Embedding(num_classes, label_dim) if num_classes else None
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=label_dim**-0.5)
+        self.dim = latent_dim + label_dim
 
     def forward(self, latents: Tensor, labels: Tensor | None) -> Tensor:
         if self.embedding is None:

@@ -80,7 +80,7 @@ def refusal(composed):
         # combinations
         ("kimg=null", ["kimg=null", "trainer.max_steps=null"]),
         ("reuse_fakes=true n_dis=2", ["reuse_fakes=true", "n_dis=2"]),
-        ("accumulate=3", ["accumulate=3", "data.batch_size=64"]),
+        ("accumulate=3", ["accumulate=3", "data.batch_size=32"]),
         ("trainer.devices=2", ["trainer.devices=2", "one device"]),
         ("resume=a init=b", ["resume=", "init="]),
         ("task=sample", ["run=outputs/"]),

@@ -8,7 +8,7 @@ import inspect
 import json
 import re
 import secrets
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -167,7 +167,7 @@ def build(node: DictConfig, path: str, partial: bool = False, **given: Any) -> A
         return instantiate(kept, **given, _partial_=partial, _convert_="all")
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
+            raise error.__cause__ from error
         if isinstance(error.__cause__, ValueError):
             inner = str(error).rpartition("full_key: ")[2].strip() if "full_key: " in str(error) else ""
             raise UserError(f"{path}.{inner}".rstrip(".") + f": {error.__cause__}") from error
@@ -443,25 +443,24 @@ def _flat(cfg: DictConfig) -> dict[str, Any]:
 # ---- errors in the user's words ---------------------------------------------------------------------------------
 
 
-def explain(error: Exception, conf: Path) -> str:
+def explain(error: BaseException, conf: Path) -> str:
     """An expected error as a paragraph that names the key and the choices."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, name = error.missing_cfg_file.rpartition("/")
-        choices = sorted(path.stem for path in (conf / group).glob("*.yaml"))
-        if group and choices:
-            return f"{group}={name}: no such choice.{_suggestion(name, choices)} Choices: {', '.join(choices)}"
-    if isinstance(error, ConfigCompositionException) and isinstance(cause := error.__cause__, OmegaConfBaseException):
-        if isinstance(cause, AttributeError | KeyError):
-            holder = cause.parent_node if isinstance(cause.parent_node, DictConfig) else {}
-            fallback = cause.object_type if is_dataclass(cause.object_type) else Config
-            known = [str(key) for key in holder] or [f.name for f in fields(fallback)]
-            path = (cause.full_key or str(cause.key)).rpartition(".")[0]
-            choices = f"{path or 'The top level'} holds {', '.join(known) or 'nothing'}."
-            return f"{cause.full_key}: no such key.{_suggestion(cause.key, known)} {choices}"
-        return f"{error}\n{cause.msg or cause}"
-    causes, cause = [], error
-    while cause is not None:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    told = next((cause for cause in causes if isinstance(cause, UserError)), error)
-    return str(told)
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    for told in chain:
+        if isinstance(told, UserError):
+            return str(told)
+        if isinstance(told, MissingConfigException) and told.missing_cfg_file:
+            group, _, name = told.missing_cfg_file.rpartition("/")
+            if group and (choices := sorted(path.stem for path in (conf / group).glob("*.yaml"))):
+                return f"{group}={name}: no such choice.{_suggestion(name, choices)} Choices: {', '.join(choices)}"
+        if isinstance(told, OmegaConfBaseException) and isinstance(told, AttributeError | KeyError):
+            holder = told.parent_node if isinstance(told.parent_node, DictConfig) else {}
+            known = [str(key) for key in holder] or [f.name for f in fields(Config)]
+            key = told.full_key or str(told.key)
+            place = key.rpartition(".")[0] or "The top level"
+            return f"{key}: no such key.{_suggestion(key.rpartition('.')[2], known)} {place} holds {', '.join(known)}."
+    return "\n".join(
+        dict.fromkeys(str(told).partition("\n    full_key")[0] for told in chain if isinstance(told, EXPECTED))
+    )

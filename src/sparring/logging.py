@@ -3,6 +3,7 @@
 import csv
 import logging
 import os
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -91,10 +92,8 @@ class WandbRun(WandbLogger):
         kept = folder / "wandb" / "run_id"
         resumed = kept.exists()
         if not resumed:
-            import wandb
-
             with replacing(kept) as temporary:
-                temporary.write_text(wandb.util.generate_id())
+                temporary.write_text(secrets.token_hex(4))
         self.folder, self.lower_is_better = folder, lower_is_better
         self.online, self._resumed, self._broken = online, resumed, False
         super().__init__(

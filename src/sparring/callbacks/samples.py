@@ -76,9 +76,11 @@ class SampleGrids(pl.Callback):
     def draw(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         gallery = module.gallery(self.ema, self.batch_norm, self.seed)
         classes = module.num_classes if gallery.game.conditional else 0
-        labels = torch.arange(self.count) % classes if classes else None
-        images = gallery.show(gallery.latents("grid", self.count), labels)
-        grid, self.latest = tile(images, columns_for(self.count, classes)), self._path(module)
+        columns = columns_for(self.count, classes)
+        count = max(self.count // columns, 1) * columns  # whole rows
+        labels = torch.arange(count) % classes if classes else None
+        images = gallery.show(gallery.latents("grid", count), labels)
+        grid, self.latest = tile(images, columns), self._path(module)
         save_image(grid, self.latest)
         for logger in trainer.loggers:
             if hasattr(logger, "log_image"):

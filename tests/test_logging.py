@@ -5,12 +5,10 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-import pytest
-import torch
-
-from conftest import engine, fit, small_game
+from conftest import ROOT, engine, fit, small_game
 from sparring.callbacks.samples import SampleGrids
 from sparring.logging import MetricsFile, WandbRun, has_key
 
@@ -100,17 +98,24 @@ def test_without_a_key_it_is_offline_by_itself_and_says_how_to_upload(tmp_path, 
     assert has_key()
 
 
-def test_training_goes_on_when_wandb_breaks_in_the_middle(tmp_path, caplog):
-    """W&B's own process is killed while the run is under way."""
-    run, kept = start_wandb(tmp_path), MetricsFile(tmp_path / "metrics.csv")
-    module = engine(small_game(), log_every=1)
-    fit(module, 2, loggers=[kept, run])
-    subprocess.run(["pkill", "-9", "wandb-core"], check=True)
-    fit(module, 40, loggers=[kept, run])
-    run.finish()
-    assert module.iteration == 40
-    assert len(rows(tmp_path / "metrics.csv")) >= 40
-    assert caplog.text.count("training goes on without it") == 1
+def test_training_goes_on_when_wandb_breaks_in_the_middle(tmp_path):
+    """W&B's own process is killed while the real command trains."""
+    options = ["model.width=8", "data.batch_size=16", "evaluation=none", "kimg=8", "trainer.log_every_n_steps=10"]
+    with subprocess.Popen(
+        [sys.executable, str(ROOT / "run.py"), *options, "trainer.accelerator=cpu", "hydra.run.dir=out"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        until = time.time() + 120
+        while time.time() < until and not (tmp_path / "out" / "metrics.csv").exists():
+            time.sleep(0.05)
+        subprocess.run(["pkill", "-9", "-f", f"wandb-core.*{process.pid}"], check=True)
+        said = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, said
+    assert [row["iteration"] for row in rows(tmp_path / "out" / "metrics.csv")] == [str(i) for i in range(10, 501, 10)]
+    assert said.count("training goes on without it") == 1
 
 
 def test_two_runs_in_one_process_do_not_mix(tmp_path):
@@ -121,10 +126,9 @@ def test_two_runs_in_one_process_do_not_mix(tmp_path):
     assert len(list(tmp_path.glob("*/wandb/offline-run-*"))) == 2
 
 
-@pytest.mark.parametrize("kind", ["png"])
-def test_grids_of_the_same_noise_are_written_as_training_goes_on(tmp_path, kind):
+def test_grids_of_the_same_noise_are_written_as_training_goes_on(tmp_path):
     grids = SampleGrids(tmp_path, every_kimg=0.016, count=4)
     fit(engine(small_game()), 4, callbacks=[grids])
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == [f"kimg-{kimg:011.3f}.{kind}" for kimg in (0, 0.016, 0.032)]
-    assert not torch.equal(*(torch.tensor(list((tmp_path / name).read_bytes()[:400])) for name in (names[0], names[2])))
+    assert names == [f"kimg-{kimg:011.3f}.png" for kimg in (0, 0.016, 0.032)]
+    assert len({(tmp_path / name).read_bytes() for name in names}) == 3

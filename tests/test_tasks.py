@@ -14,7 +14,7 @@ from PIL import Image
 
 from conftest import ROOT
 
-SMALL = ["model.width=8", "data.batch_size=16", "logger=none", "evaluation=none", "trainer.accelerator=cpu"]
+SMALL = ["data.batch_size=16", "logger=none", "evaluation=none", "trainer.accelerator=cpu"]
 
 
 def weights(folder) -> dict[str, torch.Tensor]:
@@ -118,6 +118,7 @@ def test_going_on_equals_never_having_stopped_mid_epoch_with_every_kind_of_state
     """2N iterations against N, then N more: dropout, Adam, average, schedule, penalties, subset, flips, several turns."""
     options = [
         *SMALL,
+        "model.width=8",
         *(
             "model/discriminator=mlp",
             "model.conditional=true",
@@ -135,7 +136,7 @@ def test_going_on_equals_never_having_stopped_mid_epoch_with_every_kind_of_state
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(sent, status, run, tmp_path):
-    options = [*SMALL, "kimg=6.4", "checkpoint.every_kimg=0.16", "trainer.log_every_n_steps=20"]
+    options = [*SMALL, "model.width=8", "kimg=6.4", "checkpoint.every_kimg=0.16", "trainer.log_every_n_steps=20"]
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "run.py"), *options, "hydra.run.dir=stopped"],
         cwd=tmp_path,
@@ -181,9 +182,10 @@ def test_a_longer_duration_is_allowed_and_scores_after_the_checkpoint_are_replac
 
 
 def test_a_new_run_starts_from_another_ones_weights_if_their_shapes_fit(run, tmp_path):
-    run(*SMALL, "trainer.max_steps=5", "hydra.run.dir=first", cwd=tmp_path)
+    run(*SMALL, "model.width=8", "trainer.max_steps=5", "hydra.run.dir=first", cwd=tmp_path)
     run(
         *SMALL,
+        "model.width=8",
         "trainer.max_steps=1",
         "loss=hinge",
         "optimizer.generator.lr=0.0",
@@ -193,8 +195,8 @@ def test_a_new_run_starts_from_another_ones_weights_if_their_shapes_fit(run, tmp
     )
     first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
     assert torch.equal(first["game.generator.layers.0.weight"], second["game.generator.layers.0.weight"])
-    done = run(*SMALL[1:], "model.width=16", "init=first", cwd=tmp_path, check=False)
-    assert done.returncode == 1 and "do not fit" in done.stderr and "game.generator.layers.0.weight" in done.stderr
+    done = run(*SMALL, "model.width=16", "init=first", cwd=tmp_path, check=False)
+    assert done.returncode == 1 and "do not fit" in done.stderr and "game.generator.layers" in done.stderr
 
 
 def test_a_persons_own_images_are_trained_on(run, tmp_path):
@@ -243,7 +245,7 @@ def test_celeba_that_cannot_be_downloaded_says_what_to_place_where(run, tmp_path
 
 
 def test_a_sweep_runs_each_job_in_a_folder_of_its_own(run, tmp_path):
-    run("-m", *SMALL, "trainer.max_steps=2", "loss=hinge,lsgan", cwd=tmp_path)
+    run("-m", *SMALL, "model.width=8", "trainer.max_steps=2", "loss=hinge,lsgan", cwd=tmp_path)
     folders = sorted(path.parent.name for path in tmp_path.glob("multirun/*/*/*/config.yaml"))
     assert [name.split("_")[0] for name in folders] == ["0", "1"]
     assert "loss-hinge" in folders[0] and "loss-lsgan" in folders[1] and not any(c in "".join(folders) for c in "=,")

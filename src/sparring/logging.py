@@ -107,12 +107,16 @@ class WandbRun(WandbLogger):
             config=config,
             mode="online" if online else "offline",
         )
+        del self._wandb_init["anonymous"]  # W&B warns of it, even of None
 
     def start(self) -> None:
         """Open the run and say where it goes; on failure training goes on without W&B."""
         self._guarded(self._start)
 
     def _start(self) -> None:
+        import wandb
+
+        self._wandb_init["settings"] = wandb.Settings(silent=True, console="off")  # what matters is said below
         run = self.experiment
         run.define_metric("kimg")
         run.define_metric("*", step_metric="kimg")
@@ -161,7 +165,7 @@ class WandbRun(WandbLogger):
 
     def finish(self, failed: bool = False) -> None:
         """Close the run; without it the next job of a sweep would write into this one."""
-        self._guarded(lambda: self._experiment and self._experiment.finish(exit_code=int(failed), quiet=True))
+        self._guarded(lambda: self._experiment and self._experiment.finish(exit_code=int(failed)))
 
     def _guarded(self, action) -> None:
         if self._broken:
@@ -170,10 +174,10 @@ class WandbRun(WandbLogger):
             action()
         except Exception as error:
             self._broken = True
+            logging.getLogger("wandb").setLevel(logging.CRITICAL)  # its own threads would go on about it
             log.warning(
-                "W&B failed (%s: %s); training goes on without it, and metrics.csv stays complete",
-                type(error).__name__,
-                str(error).strip().splitlines()[:1],
+                "W&B failed (%s); training goes on without it, and metrics.csv stays complete",
+                " ".join(f"{type(error).__name__} {error}".split())[:200],
             )
 
 

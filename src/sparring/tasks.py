@@ -185,11 +185,13 @@ def start_from(module: AdversarialModule, path: Path) -> None:
     wrong = [
         f"  {name}: {tuple(stored[name].shape) if name in stored else 'absent'} there, "
         f"{tuple(own[name].shape) if name in own else 'absent'} here"
-        for name in sorted(own.keys() | stored.keys())
+        for name in sorted(own.keys() | stored.keys(), reverse=True)  # the game's own before its average's
         if name not in own or name not in stored or own[name].shape != stored[name].shape
     ]
     if wrong:
-        raise UserError(f"init: the weights of {path} do not fit this model:\n" + "\n".join(wrong[:10]))
+        raise UserError(
+            f"init: the weights of {path} do not fit this model ({len(wrong)} differ):\n" + "\n".join(wrong[:8])
+        )
     module.load_state_dict(stored)
     log.info("starting from the weights of %s", path)
 

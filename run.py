@@ -8,7 +8,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from sparring import config
+from sparring import checks, config
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach the lines below, which tell them in the user's words
 CONF = Path(__file__).resolve().parent / "conf"
@@ -18,12 +18,13 @@ CONF = Path(__file__).resolve().parent / "conf"
 def main(cfg: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     cfg = config.settle(cfg, list(hydra_config.overrides.task))
+    checks.check(cfg)
     hydra.utils.get_method(cfg.task._target_)(cfg, Path(hydra_config.runtime.output_dir))
 
 
 if __name__ == "__main__":
     try:
         main()
-    except config.EXPECTED as error:
-        print(config.explain(error, CONF), file=sys.stderr)
+    except checks.EXPECTED as error:
+        print(checks.explain(error, CONF), file=sys.stderr)
         sys.exit(1)

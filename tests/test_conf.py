@@ -9,7 +9,7 @@ from PIL import Image
 
 from conftest import CONF, fit
 from sparring import tasks
-from sparring.config import check
+from sparring.checks import check
 from sparring.data.cache import Data
 
 FILES = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.rglob("*.yaml") if path.parent != CONF)

@@ -8,7 +8,8 @@ import pytest
 
 from conftest import CONF, ROOT
 from sparring import tasks
-from sparring.config import EXPECTED, check, explain, plain_name
+from sparring.checks import EXPECTED, check, explain
+from sparring.config import plain_name
 
 
 @pytest.fixture

@@ -138,6 +138,11 @@ class AdversarialModule(pl.LightningModule):
     def on_fit_start(self) -> None:
         self.game.train()
 
+    def on_fit_end(self) -> None:
+        for owned in self._owned.values():  # as they were before the first turn
+            for parameter in owned:
+                parameter.requires_grad_(True)
+
     def training_step(self, batch: dict[str, list[dict[str, Tensor]]], _: int) -> None:
         """One iteration: every player's turns in order, then the average follows the producer."""
         started, iteration = time.perf_counter(), self.iteration

@@ -1,37 +1,19 @@
-"""What an experiment may say: the schema of the project's own keys, resolvers, checks, and going on with a stored one.
+"""What an experiment may say: the schema of the project's own keys, resolvers, building, going on with a stored one.
 
 Nothing here imports torch: ``python run.py --cfg job`` answers at once.
 """
 
-import difflib
-import inspect
-import json
 import re
 import secrets
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.errors import (
-    ConfigCompositionException,
-    InstantiationException,
-    MissingConfigException,
-    OverrideParseException,
-)
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
 from sparring.errors import UserError
-
-# Told in a paragraph, without a traceback.
-EXPECTED = (
-    UserError,
-    ConfigCompositionException,
-    MissingConfigException,
-    OverrideParseException,
-    OmegaConfBaseException,
-)
 
 # ---- the schema -------------------------------------------------------------------------------------------------
 
@@ -201,184 +183,6 @@ OmegaConf.register_new_resolver("output_folder", _output_folder, replace=True)
 OmegaConf.register_new_resolver("plain_name", plain_name, replace=True)
 ConfigStore.instance().store("schema", Config)
 
-# ---- checks before anything is built ----------------------------------------------------------------------------
-
-
-def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
-    """The experiment that will be run: this command's, or a stored one with this command's changes; checked."""
-    if cfg.task._target_ != "sparring.tasks.sample" and (stray := [o for o in overrides if o.startswith("sample.")]):
-        raise UserError(f"{stray[0]}: only task=sample reads the keys of sample")
-    if cfg.resume is not None:
-        cfg = recompose(Path(cfg.resume).expanduser(), overrides, cfg)
-    check(cfg)
-    return cfg
-
-
-def check(cfg: DictConfig) -> None:
-    """Refuse a key that nobody reads, a value of the wrong type or range, and combinations that make no sense.
-
-    Raises:
-        UserError: naming the key, its value and what would be right.
-    """
-    _check_targets(cfg)
-    _check_ranges(cfg)
-    _check_combinations(cfg)
-
-
-def _check_targets(node: DictConfig, path: str = "") -> None:
-    """Every node against what may stand in it: its dataclass, its constructor's signature, or other such nodes."""
-    if node._metadata.object_type not in (None, dict):
-        _check_keys(node, path, [f.name for f in fields(node._metadata.object_type)])
-    elif "_target_" in node:
-        _check_arguments(node, path)
-    else:
-        for key in node:
-            if not isinstance(node[key], DictConfig) or "_target_" not in node[key]:
-                chosen = [str(k) for k in node if isinstance(node[k], DictConfig) and "_target_" in node[k]]
-                raise UserError(
-                    f"{path}.{key}={node[key]}: '{key}' was not chosen, so it has no settings."
-                    f"{_suggestion(key, chosen)} {path} holds {', '.join(chosen) or 'nothing'}."
-                )
-    for key in node:
-        if OmegaConf.is_missing(node, key):
-            raise UserError(f"{path}.{key} must be given: {path}.{key}=...")
-        if isinstance(node[key], DictConfig):
-            _check_targets(node[key], f"{path}.{key}" if path else str(key))
-
-
-def _check_keys(node: DictConfig, path: str, known: list[str]) -> None:
-    for key in node:
-        if key not in known and not (str(key).startswith("_") and str(key).endswith("_")):
-            name = f"{path}.{key}" if path else str(key)
-            raise UserError(
-                f"{name}: no such key.{_suggestion(key, known)} {path or 'The top level'} takes {', '.join(known)}."
-            )
-
-
-def _check_arguments(node: DictConfig, path: str) -> None:
-    from hydra.utils import get_object
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-    from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
-
-    try:
-        target = get_object(node._target_)
-    except Exception as error:
-        raise UserError(f"{path}._target_={node._target_}: can't be imported ({error})") from error
-    parameters = inspect.signature(target).parameters
-    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    hints |= get_type_hints(OWN_KEYS[path]) if path in OWN_KEYS else {}
-    known = [name for name in parameters if name not in ("self", "params")]
-    known += [f.name for f in fields(OWN_KEYS[path])] if path in OWN_KEYS else []
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        _check_keys(node, path, known)
-    for key in set(node) & set(hints):
-        if OmegaConf.is_missing(node, key):
-            continue
-        value = node[key]
-        if isinstance(value, DictConfig) or (value is None and OmegaConf.is_interpolation(node, key)):
-            continue
-        try:
-            adapter = TypeAdapter(hints[key], config=ConfigDict(arbitrary_types_allowed=True))
-        except (PydanticSchemaGenerationError, PydanticUserError):
-            continue
-        plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-        try:
-            valid = adapter.validate_json(json.dumps(plain), strict=True)
-        except ValidationError as error:
-            wanted = "; or ".join(
-                dict.fromkeys(e["msg"] for e in error.errors() if "instance of Tensor" not in e["msg"])
-            )
-            raise UserError(f"{path}.{key}={plain}: {wanted}") from error
-        if plain != valid or json.dumps(plain) != json.dumps(valid, default=str):
-            node[key] = valid  # 0 where a float is wanted becomes 0.0: torch's optimizers ask for it
-
-
-def _suggestion(key: Any, known: list[str]) -> str:
-    close = difflib.get_close_matches(str(key), known, 1)
-    return f" Did you mean '{close[0]}'?" if close else ""
-
-
-def _check_ranges(cfg: DictConfig) -> None:
-    at_least = {
-        "n_dis": 1,
-        "accumulate": 1,
-        "data.batch_size": 1,
-        "data.subset": 1,
-        "data.device_memory_gb": 0,
-        "trainer.max_steps": 1,
-        "trainer.log_every_n_steps": 1,
-        "checkpoint.keep": 1,
-        "grid.count": 1,
-        "ema.half_life_kimg": 0,
-        "optimizer.generator.lr": 0,
-        "optimizer.discriminator.lr": 0,
-        "evaluation.samples": 50,
-        "evaluation.batch_size": 1,
-        "sample.count": 1,
-        "sample.frames": 0,
-        "sample.truncation": 0,
-        "model.latent_dim": 1,
-        "model.width": 1,
-    }
-    positive = [
-        "kimg",
-        "checkpoint.every_kimg",
-        "grid.every_kimg",
-        "evaluation.every_kimg",
-        "ema.rampup",
-        "optimizer.generator.clip_norm",
-        "optimizer.discriminator.clip_norm",
-    ]
-    for key, least in at_least.items():
-        if (value := OmegaConf.select(cfg, key)) is not None and value < least:
-            raise UserError(f"{key}={value}: must be at least {least}")
-    for key in positive:
-        if (value := OmegaConf.select(cfg, key)) is not None and not value > 0:
-            raise UserError(f"{key}={value}: must be above 0")
-    choices = {
-        "trainer.precision": ["32-true", "bf16-mixed", "64-true"],
-        "trainer.accelerator": ["auto", "cpu", "gpu", "mps"],
-        "ema.batch_norm": ["running", "standing", "batch"],
-        "trainer.profiler": [None, "simple", "advanced", "pytorch"],
-    }
-    for key, allowed in choices.items():
-        if (value := OmegaConf.select(cfg, key)) not in allowed:
-            raise UserError(f"{key}={value}: must be one of {', '.join(map(str, allowed))}")
-
-
-def _check_combinations(cfg: DictConfig) -> None:
-    if cfg.kimg is None and cfg.trainer.max_steps is None:
-        raise UserError("kimg=null and trainer.max_steps=null: one of them must say how long training lasts")
-    if cfg.data.batch_size % cfg.accumulate:
-        raise UserError(
-            f"accumulate={cfg.accumulate} does not divide data.batch_size={cfg.data.batch_size}: a turn's batch is "
-            "processed in that many equal micro-batches"
-        )
-    if cfg.reuse_fakes and (cfg.n_dis > 1 or cfg.accumulate > 1):
-        raise UserError(
-            f"reuse_fakes=true with n_dis={cfg.n_dis} and accumulate={cfg.accumulate}: fakes can be shared between the "
-            "two turns of an iteration only if there are two, in one piece each (n_dis=1 accumulate=1)"
-        )
-    if cfg.trainer.devices != 1:
-        raise UserError(f"trainer.devices={cfg.trainer.devices}: this version trains on one device")
-    if cfg.resume is not None and cfg.init is not None:
-        raise UserError("resume= goes on with a run, init= starts a new one from its weights: choose one of them")
-    if cfg.task._target_ == "sparring.tasks.sample" and not isinstance(cfg.run, str):
-        raise UserError("task=sample needs the folder of a run: run=outputs/...")
-
-
-def check_data(cfg: DictConfig) -> None:
-    """Combinations that depend on what the data are, known once their source was looked at (nothing is loaded yet)."""
-    if cfg.data.num_classes == 0:
-        if cfg.model.get("conditional"):
-            raise UserError("model.conditional=true: these data have no labels; choose model.conditional=false")
-        if cfg.evaluation and "classifier" in str(cfg.evaluation.extractor._target_):
-            raise UserError(
-                "evaluation=fast scores with a classifier of the data's labels, and these data have none: choose "
-                "evaluation=none (for an image folder whose sub-folders are classes: data.labels=true)"
-            )
-
-
 # ---- going on with a stored experiment --------------------------------------------------------------------------
 
 FREE = (  # what may differ when a run is resumed: it changes neither the weights nor the draws
@@ -395,6 +199,15 @@ FREE = (  # what may differ when a run is resumed: it changes neither the weight
     "data.device_memory_gb",
     "data.suggested_kimg",
 )
+
+
+def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
+    """The experiment that will be run: this command's, or a stored one with this command's changes."""
+    if cfg.task._target_ != "sparring.tasks.sample" and (stray := [o for o in overrides if o.startswith("sample.")]):
+        raise UserError(f"{stray[0]}: only task=sample reads the keys of sample")
+    if cfg.resume is not None:
+        cfg = recompose(Path(cfg.resume).expanduser(), overrides, cfg)
+    return cfg
 
 
 def recompose(folder: Path, overrides: list[str], today: DictConfig) -> DictConfig:
@@ -438,29 +251,3 @@ def _flat(cfg: DictConfig) -> dict[str, Any]:
             yield path, node
 
     return dict(walk(OmegaConf.to_container(cfg, resolve=True), ""))
-
-
-# ---- errors in the user's words ---------------------------------------------------------------------------------
-
-
-def explain(error: BaseException, conf: Path) -> str:
-    """An expected error as a paragraph that names the key and the choices."""
-    chain = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
-        chain.append(cause)
-    for told in chain:
-        if isinstance(told, UserError):
-            return str(told)
-        if isinstance(told, MissingConfigException) and told.missing_cfg_file:
-            group, _, name = told.missing_cfg_file.rpartition("/")
-            if group and (choices := sorted(path.stem for path in (conf / group).glob("*.yaml"))):
-                return f"{group}={name}: no such choice.{_suggestion(name, choices)} Choices: {', '.join(choices)}"
-        if isinstance(told, OmegaConfBaseException) and isinstance(told, AttributeError | KeyError):
-            holder = told.parent_node if isinstance(told.parent_node, DictConfig) else {}
-            known = [str(key) for key in holder] or [f.name for f in fields(Config)]
-            key = told.full_key or str(told.key)
-            place = key.rpartition(".")[0] or "The top level"
-            return f"{key}: no such key.{_suggestion(key.rpartition('.')[2], known)} {place} holds {', '.join(known)}."
-    return "\n".join(
-        dict.fromkeys(str(told).partition("\n    full_key")[0] for told in chain if isinstance(told, EXPECTED))
-    )

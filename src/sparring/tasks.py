@@ -17,7 +17,8 @@ from sparring.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints, Grac
 from sparring.callbacks.health import Health
 from sparring.callbacks.progress import Progress
 from sparring.callbacks.samples import SampleGrids, columns_for, save_gif, save_image, tile
-from sparring.config import build, check_data, plain_name
+from sparring.checks import check_data
+from sparring.config import build, plain_name
 from sparring.data import cache
 from sparring.data.batches import Batches
 from sparring.data.source import Source
@@ -78,21 +79,17 @@ def train(cfg: DictConfig, folder: Path) -> None:
         sys.exit(128 + stop.signal)
     if evaluator:
         print("\n" + report.scores_table(evaluator.latest, evaluator.lower_is_better))
+    else:
+        print("\nNo scores: evaluation=none (data without labels wait for Inception's features)")
     print("\n" + report.places(folder, grids.latest, module.last_checkpoint))
 
 
 def sample(cfg: DictConfig, folder: Path) -> None:
     """Draw a run's generator: a grid, single images, and a walk through its latents."""
     run, wanted = runs.find(cfg.run, "run"), cfg.sample
-    stored = run.config
-    game = build_game(stored)
-    state = torch.load(path := run.checkpoint(wanted.checkpoint), map_location="cpu", weights_only=True)["state_dict"]
-    prefix = "ema.network." if wanted.ema else "game.generator."
-    producer = game.producer
-    producer.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-    classes = stored.data.num_classes if game.conditional else 0
-    gallery = Gallery(game, producer, stored.ema.batch_norm, wanted.seed, num_classes=classes)
-
+    path = run.checkpoint(wanted.checkpoint)
+    gallery = open_gallery(run, path, wanted.ema, wanted.seed)
+    game, classes = gallery.game, run.config.data.num_classes if gallery.game.conditional else 0
     labels = choose_labels(wanted.classes, wanted.count, classes)
     latents = gallery.latents("sample", wanted.count)
     if wanted.truncation is not None:
@@ -109,6 +106,20 @@ def sample(cfg: DictConfig, folder: Path) -> None:
         frames = [tile(gallery.show(z, None if labels is None else labels[:16]), 4) for z in walk]
         save_gif(frames, out / "interpolation.gif")
         print(f"a walk between the first {len(walk[0])} of them in {out / 'interpolation.gif'}")
+
+
+def open_gallery(run: runs.Run, checkpoint: Path, ema: bool = True, seed: int = 0) -> Gallery:
+    """The generator of a stored run, its average or its raw weights, ready to be shown."""
+    cfg = run.config
+    game = build_game(cfg)
+    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    average = EMA(game.producer, half_life_kimg=0)
+    for part, name in ((game, "game."), (average, "ema.")):
+        part.load_state_dict({key.removeprefix(name): value for key, value in stored.items() if key.startswith(name)})
+    producer = average.network if ema else game.producer
+    return Gallery(
+        game, producer, cfg.ema.batch_norm, seed, num_classes=cfg.data.num_classes if game.conditional else 0
+    )
 
 
 # ---- the parts, in the order in which they are needed ---------------------------------------------------------------

@@ -81,6 +81,7 @@ class Evaluator(pl.Callback):
 
     def evaluate(self, module: AdversarialModule) -> dict:
         """Score the generator as it is now, write the scores to the log and to ``scores.json``, return that entry."""
+        module.check_finite()
         started = time.perf_counter()
         gallery = module.gallery(self.ema, self.batch_norm, self.seed, self.batch_size)
         fakes = self.features(gallery)

@@ -63,7 +63,9 @@ class Game(nn.Module, ABC):
 
     def reals(self, batch: dict[str, Tensor]) -> Tensor:
         """Real images as the networks see them: float in [-1, 1], from uint8, in the order that convolutions like."""
-        images = batch["images"].contiguous(memory_format=torch.channels_last)
+        images = batch["images"]
+        if images.ndim == 4:
+            images = images.contiguous(memory_format=torch.channels_last)
         return images.to(torch.get_default_dtype()).div_(127.5).sub_(1)
 
     def condition(self, batch: dict[str, Tensor]) -> Tensor | None:

@@ -16,10 +16,10 @@ CONF = Path(__file__).resolve().parent / "conf"
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(cfg: DictConfig) -> None:
-    hydra_config = HydraConfig.get()
-    cfg = config.settle(cfg, list(hydra_config.overrides.task))
+    job = HydraConfig.get()
+    cfg = config.settle(cfg, list(job.overrides.task))
     checks.check(cfg)
-    hydra.utils.get_method(cfg.task._target_)(cfg, Path(hydra_config.runtime.output_dir))
+    hydra.utils.get_method(cfg.task._target_)(cfg, Path(job.runtime.output_dir))
 
 
 if __name__ == "__main__":

@@ -24,34 +24,20 @@ class Linear:
     final: float = 0.0
 
     def __post_init__(self):
-        _check(self)
+        if not 0 <= self.start_kimg < self.end_kimg:
+            raise ValueError(f"a schedule needs 0 <= start_kimg < end_kimg, got {self.start_kimg} and {self.end_kimg}")
+
+    def progress(self, kimg: float) -> float:
+        """Share of the way from ``start_kimg`` to ``end_kimg``, in [0, 1]."""
+        return min(max((kimg - self.start_kimg) / (self.end_kimg - self.start_kimg), 0.0), 1.0)
 
     def __call__(self, kimg: float) -> float:
-        return 1 + (self.final - 1) * _progress(self, kimg)
+        return 1 + (self.final - 1) * self.progress(kimg)
 
 
 @dataclass(frozen=True)
-class Cosine:
+class Cosine(Linear):
     """1 until ``start_kimg``, then half a cosine to ``final`` at ``end_kimg``, then ``final`` (SGDR, without restarts)."""
 
-    end_kimg: float
-    start_kimg: float = 0.0
-    final: float = 0.0
-
-    def __post_init__(self):
-        _check(self)
-
     def __call__(self, kimg: float) -> float:
-        return self.final + (1 - self.final) * (1 + math.cos(math.pi * _progress(self, kimg))) / 2
-
-
-def _check(schedule) -> None:
-    if not 0 <= schedule.start_kimg < schedule.end_kimg:
-        raise ValueError(
-            f"a schedule needs 0 <= start_kimg < end_kimg, got {schedule.start_kimg} and {schedule.end_kimg}"
-        )
-
-
-def _progress(schedule, kimg: float) -> float:
-    """Share of the way from ``start_kimg`` to ``end_kimg``, in [0, 1]."""
-    return min(max((kimg - schedule.start_kimg) / (schedule.end_kimg - schedule.start_kimg), 0.0), 1.0)
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * self.progress(kimg))) / 2

@@ -80,7 +80,8 @@ def train(cfg: DictConfig, folder: Path) -> None:
     if evaluator:
         print("\n" + report.scores_table(evaluator.latest, evaluator.lower_is_better))
     else:
-        print("\nNo scores: evaluation=none (data without labels wait for Inception's features)")
+        why = " (data without labels are scored once Inception's features can be chosen)" if not cfg.data.num_classes else ""
+        print(f"\nNo scores: evaluation=none{why}")
     print("\n" + report.places(folder, grids.latest, module.last_checkpoint))
 
 

@@ -17,12 +17,13 @@ CONF = Path(__file__).resolve().parent / "conf"
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(cfg: DictConfig) -> None:
     job = HydraConfig.get()
-    cfg = config.settle(cfg, list(job.overrides.task))
-    checks.check(cfg)
+    checks.check_task(cfg, list(job.overrides.task))
+    checks.check(cfg := config.settle(cfg))
     hydra.utils.get_method(cfg.task._target_)(cfg, Path(job.runtime.output_dir))
 
 
 if __name__ == "__main__":
+    sys.argv[1:] = config.with_stored(sys.argv[1:])
     try:
         main()
     except checks.EXPECTED as error:

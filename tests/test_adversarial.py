@@ -292,3 +292,8 @@ def test_a_loss_that_needs_reals_in_the_generators_turn_gets_fresh_ones():
     fit(module, 2)
     assert [len(real) for real in loss.pairs] == [8, 8]
     assert module.kimg == pytest.approx(0.016)  # the clock counts the first player's reals alone
+
+
+def test_a_batch_of_one_and_data_of_one_image_are_trained_on():
+    fit(engine(small_game(), batch_size=8, accumulate=8, log_every=1), 2)
+    fit(engine(small_game(), columns=blobs(1), batch_size=4, log_every=1), 2)

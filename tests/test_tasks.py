@@ -249,3 +249,16 @@ def test_a_sweep_runs_each_job_in_a_folder_of_its_own(run, tmp_path):
     folders = sorted(path.parent.name for path in tmp_path.glob("multirun/*/*/*/config.yaml"))
     assert [name.split("_")[0] for name in folders] == ["0", "1"]
     assert "loss-hinge" in folders[0] and "loss-lsgan" in folders[1] and not any(c in "".join(folders) for c in "=,")
+
+
+def test_resuming_may_change_what_does_not_decide_the_weights_and_keeps_the_schedule(run, tmp_path):
+    run(*SMALL, "model.width=8", "kimg=0.16", "optimizer/schedule=linear", "hydra.run.dir=out", cwd=tmp_path)
+    judged = ["evaluation=fast", "evaluation.samples=60", "logger=wandb"]
+    done = run("resume=out", "kimg=0.32", *judged, cwd=tmp_path)
+    assert "fd_classifier" in done.stdout and (tmp_path / "out" / "wandb").is_dir()
+    done = run("resume=out", "kimg=0.48", cwd=tmp_path)
+    assert "fd_classifier" not in done.stdout
+    with open(tmp_path / "out" / "overrides.yaml") as file:
+        assert "optimizer/schedule=linear" in file.read()
+    done = run("resume=out", "kimg=0.64", "optimizer.schedule.end_kimg=0.64", cwd=tmp_path, check=False)
+    assert done.returncode == 1 and "optimizer.schedule.end_kimg: 0.16 in the run, 0.64 now" in done.stderr

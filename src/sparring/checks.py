@@ -21,7 +21,14 @@ EXPECTED = (
     MissingConfigException,
     OverrideParseException,
     OmegaConfBaseException,
+    OSError,
 )
+
+
+def check_task(cfg: DictConfig, overrides: list[str]) -> None:
+    """Refuse what the task would silently ignore."""
+    if cfg.task._target_ != "sparring.tasks.sample" and (stray := [o for o in overrides if o.startswith("sample.")]):
+        raise UserError(f"{stray[0]}: only task=sample reads the keys of sample")
 
 
 def check(cfg: DictConfig) -> None:
@@ -96,7 +103,11 @@ def _check_arguments(node: DictConfig, path: str) -> None:
             valid = adapter.validate_json(json.dumps(plain), strict=True)
         except ValidationError as error:
             wanted = "; or ".join(
-                dict.fromkeys(e["msg"] for e in error.errors() if "instance of Tensor" not in e["msg"])
+                dict.fromkeys(
+                    "more values are needed" if e["type"] == "missing" else e["msg"]
+                    for e in error.errors()
+                    if "instance of Tensor" not in e["msg"]
+                )
             )
             raise UserError(f"{path}.{key}={plain}: {wanted}") from error
         if plain != valid or json.dumps(plain) != json.dumps(valid, default=str):
@@ -185,7 +196,8 @@ def check_data(cfg: DictConfig) -> None:
         if cfg.evaluation and "classifier" in str(cfg.evaluation.extractor._target_):
             raise UserError(
                 "evaluation=fast scores with a classifier of the data's labels, and these data have none: choose "
-                "evaluation=none (for an image folder whose sub-folders are classes: data.labels=true)"
+                "evaluation=none (or give them labels: data.labels=true for an image folder whose sub-folders are classes, "
+                "data.attribute=Smiling for CelebA)"
             )
 
 
@@ -207,6 +219,9 @@ def explain(error: BaseException, conf: Path) -> str:
             key = told.full_key or str(told.key)
             place = key.rpartition(".")[0] or "The top level"
             return f"{key}: no such key.{_suggestion(key.rpartition('.')[2], known)} {place} holds {', '.join(known)}."
-    return "\n".join(
-        dict.fromkeys(str(told).partition("\n    full_key")[0] for told in chain if isinstance(told, EXPECTED))
-    )
+    lines = [str(told).partition("\n    full_key")[0] for told in chain if isinstance(told, EXPECTED)]
+    lines = list(dict.fromkeys(line for line in lines if "$VALUE" not in line))  # OmegaConf's unfilled template
+    keys = [told.full_key for told in chain if isinstance(told, OmegaConfBaseException) and told.full_key]
+    if keys and keys[0] not in "".join(lines):
+        lines.append(f"    key: {keys[0]}")
+    return "\n".join(lines)

@@ -201,41 +201,59 @@ FREE = (  # what may differ when a run is resumed: it changes neither the weight
 )
 
 
-def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
+
+
+def with_stored(arguments: list[str]) -> list[str]:
+    """A command line that resumes, with the stored overrides in front of it: what it overrides must be there first."""
+    named = [a.partition("=")[2] for a in arguments if a.startswith("resume=")]
+    path = Path(named[-1].strip("'\"")).expanduser() / "overrides.yaml" if named else None
+    if path is None or not path.is_file():
+        return arguments
+    new = {_key(argument) for argument in arguments}
+    return [override for override in OmegaConf.load(path) if _key(override) not in new] + arguments
+
+
+def settle(cfg: DictConfig) -> DictConfig:
     """The experiment that will be run: this command's, or a stored one with this command's changes."""
-    if cfg.task._target_ != "sparring.tasks.sample" and (stray := [o for o in overrides if o.startswith("sample.")]):
-        raise UserError(f"{stray[0]}: only task=sample reads the keys of sample")
     if cfg.resume is not None:
-        cfg = recompose(Path(cfg.resume).expanduser(), overrides, cfg)
+        cfg = recompose(Path(cfg.resume).expanduser(), cfg)
     return cfg
 
 
-def recompose(folder: Path, overrides: list[str], today: DictConfig) -> DictConfig:
+def recompose(folder: Path, today: DictConfig) -> DictConfig:
     """The stored experiment of ``folder`` with what this command changes; today's defaults never creep in.
 
-    Composing the stored overrides with and without this command's shows what the command changes; only that is
-    applied to the stored configuration.
+    ``today`` is composed of the stored overrides and this command's (``with_stored``). Composing the stored ones alone
+    shows what the command changes, and only that is applied to the stored configuration. What follows from a longer ``kimg`` but
+    decides the weights, such as the end of a schedule, stays as it was.
 
     Raises:
-        UserError: a key would change that decides the weights.
+        UserError: this command changes what decides the weights.
     """
     from hydra import compose
+    from hydra.core.hydra_config import HydraConfig
 
-    stored = OmegaConf.load(folder / "config.yaml")
-    old = list(OmegaConf.load(folder / "overrides.yaml"))
-    new = [override for override in overrides if not re.match(r"resume\b", override)]
-    before, after = (_flat(compose("config", overrides=o)) for o in (old, old + new))
-    changed = {key: after.get(key) for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
-    if refused := {k: v for k, v in changed.items() if not k.startswith(FREE)}:
-        known = _flat(stored)
-        lines = [f"  {key}: {known.get(key)} in the run, {value} now" for key, value in sorted(refused.items())]
+    stored, old = OmegaConf.load(folder / "config.yaml"), list(OmegaConf.load(folder / "overrides.yaml"))
+    typed = [override for override in HydraConfig.get().overrides.task if override not in old]
+    before, after, known = _flat(compose("config", overrides=old)), _flat(today), _flat(stored)
+    changed = {key for key in before.keys() | after.keys() if before.get(key, ...) != after.get(key, ...)}
+    decisive = sorted(key for key in changed if not key.startswith(FREE))
+    if decisive and not all(_key(override).startswith(FREE) for override in typed):
+        lines = [f"  {key}: {known.get(key)} in the run, {after.get(key)} now" for key in decisive]
         raise UserError(
             f"resume={today.resume}: these keys would change what is trained:\n" + "\n".join(lines) + "\n"
             "Resume without them, or start a new run from these weights with init=FOLDER."
         )
+    resolved = OmegaConf.to_container(today, resolve=True)
     with open_dict(stored):
-        for key, value in changed.items():
-            OmegaConf.update(stored, key, value, force_add=True)
+        for group in ("logger", "evaluation"):  # as a whole: another choice has other keys
+            if any(key.partition(".")[0] == group for key in changed):
+                stored[group] = resolved[group]
+        for key in sorted(changed - set(decisive)):
+            if key.partition(".")[0] not in ("logger", "evaluation"):
+                OmegaConf.update(stored, key, after.get(key), force_add=True)
         stored.resume = today.resume
     return OmegaConf.merge(OmegaConf.structured(Config), stored)
 

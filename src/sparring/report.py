@@ -1,5 +1,6 @@
 """What a person reads at the end: the scores, what they were made of, and where everything is."""
 
+import re
 from pathlib import Path
 
 
@@ -30,11 +31,17 @@ def scores_table(entry: dict, lower_is_better: set[str]) -> str:
     )
 
 
+def typed(key: str, folder: Path) -> str:
+    """``key=folder`` as a shell and Hydra both read it."""
+    plain = re.fullmatch(r"[\w./-]+", str(folder), re.ASCII)
+    return f"{key}={folder}" if plain else f"'{key}=\"{folder}\"'"
+
+
 def places(folder: Path, samples: Path | None, checkpoint: Path | None) -> str:
     """Where the run lies, and what can be done with it next."""
     return (
         f"Samples     {samples}\n"
         f"Checkpoint  {checkpoint}\n"
         f"Run         {folder}\n"
-        f"More of it  python run.py task=sample run={folder}"
+        f"More of it  python run.py task=sample {typed('run', folder)}"
     )

@@ -75,12 +75,16 @@ def train(cfg: DictConfig, folder: Path) -> None:
             wandb_run.finish(failed)
 
     if stop.signal is not None:
-        print(f"\nStopped at {module.kimg:.1f} kimg. Go on with: python run.py resume={folder}")
+        print(f"\nStopped at {module.kimg:.1f} kimg. Go on with: python run.py {report.typed('resume', folder)}")
         sys.exit(128 + stop.signal)
     if evaluator:
         print("\n" + report.scores_table(evaluator.latest, evaluator.lower_is_better))
     else:
-        why = " (data without labels are scored once Inception's features can be chosen)" if not cfg.data.num_classes else ""
+        why = (
+            " (data without labels are scored once Inception's features can be chosen)"
+            if not cfg.data.num_classes
+            else ""
+        )
         print(f"\nNo scores: evaluation=none{why}")
     print("\n" + report.places(folder, grids.latest, module.last_checkpoint))
 

@@ -44,6 +44,7 @@ class Progress(pl.callbacks.ProgressBar):
 
     def _close(self) -> None:
         if self._bar is not None:
+            self._bar.leave = sys.stderr.isatty()  # in a file the last line stands already
             self._bar.close()
             self._bar = None
 

@@ -108,4 +108,6 @@ class Generation(Game):
         play.notes["D(G(z))"] = self.loss.belief(fake).mean()
         if play.watched:
             play.notes["separation"] = (real[:, None] > fake[None, :]).float().mean()
-            play.notes["diversity"] = play.fakes.float().std(0).mean() / play.reals.std(0).mean()
+            if len(real) > 1:
+                spread = play.reals.std(0).mean().clamp(min=1e-6)
+                play.notes["diversity"] = play.fakes.detach().float().std(0).mean() / spread

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -104,6 +105,7 @@ def test_training_goes_on_when_wandb_breaks_in_the_middle(tmp_path):
     with subprocess.Popen(
         [sys.executable, str(ROOT / "run.py"), *options, "trainer.accelerator=cpu", "hydra.run.dir=out"],
         cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"},  # not this process's
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

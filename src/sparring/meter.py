@@ -48,3 +48,13 @@ class Meter:
             row["sum"].zero_()
             row["count"] = 0
         return {name: total[name] / count[name] for name in total}
+
+    def state_dict(self) -> list:
+        """What was recorded since the last reading, so that a resumed run logs the same means."""
+        return [[list(names), dict(row)] for names, row in self._rows.items()]
+
+    def load_state_dict(self, state: list, device: torch.device | str = "cpu") -> None:
+        self._rows = {
+            tuple(names): {key: value.to(device) if isinstance(value, Tensor) else value for key, value in row.items()}
+            for names, row in state
+        }

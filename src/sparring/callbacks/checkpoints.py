@@ -25,7 +25,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class Checkpoints(pl.Callback):
-    """``last.ckpt``, and ``kimg-XXXXXXX.XXX.ckpt`` every so many kimg, of which the newest are kept.
+    """``last.ckpt``, and ``kimg-0000016.000.ckpt`` every so many kimg, of which the newest are kept.
 
     Args:
         folder: where they are written.

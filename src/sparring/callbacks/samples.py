@@ -37,7 +37,7 @@ def columns_for(count: int, classes: int) -> int:
 
 
 class SampleGrids(pl.Callback):
-    """Writes ``samples/kimg-XXXXXXX.XXX.png`` and hands each grid to the loggers.
+    """Writes ``samples/kimg-0000016.000.png`` and hands each grid to the loggers.
 
     Args:
         folder: where the pictures are written.

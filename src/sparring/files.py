@@ -3,10 +3,13 @@
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from sparring.errors import UserError
 
 
 @contextmanager
@@ -22,6 +25,42 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def building(place: Path, is_whole: Callable[[Path], bool]) -> Iterator[Path]:
+    """Yields a temporary folder beside ``place``; complete, it takes its place, or is removed on an error.
+
+    What lies there is replaced unless it ``is_whole``: then another process was quicker, and its work is as good.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_name(f".{place.name}.{secrets.token_hex(4)}.partial")
+    partial.mkdir()
+    try:
+        yield partial
+        for path in partial.iterdir():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+        if place.exists() and not is_whole(place):
+            shutil.rmtree(place)
+        try:
+            partial.rename(place)
+        except OSError:
+            if not is_whole(place):
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def need_space(cache: Path, needed: int, what: str, remedy: str) -> None:
+    """Raise UserError if ``needed`` bytes for ``what`` are not free in the cache folder."""
+    cache.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(cache).free
+    if needed > free:
+        raise UserError(
+            f"cache={cache}: {what} need {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free there. "
+            f"Name another folder with cache=DIR, or {remedy}."
+        )
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:

@@ -5,8 +5,6 @@ import json
 import logging
 import os
 import re
-import secrets
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from tqdm import tqdm
 
 from sparring.data.source import Source
 from sparring.errors import UserError
+from sparring.files import building, need_space
 
 log = logging.getLogger(__name__)
 VERSION = 1  # raised when the same source would be decoded to other pixels
@@ -72,17 +71,9 @@ def load(source: Source, folder: str | os.PathLike) -> Data:
 
 
 def _build(source: Source, identity: dict, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
     needed = len(source) * (source.channels * source.image_size**2 + 8)
-    free = shutil.disk_usage(place.parent).free
-    if needed > free:
-        raise UserError(
-            f"cache={place.parent.parent}: the decoded data need {needed / 2**30:.1f} GiB, "
-            f"{free / 2**30:.1f} GiB are free there. Name another folder with cache=DIR, or a smaller data.image_size."
-        )
-    partial = place.with_name(f".{place.name}.{secrets.token_hex(4)}.partial")
-    partial.mkdir()
-    try:
+    need_space(place.parent.parent, needed, "the decoded data", "a smaller data.image_size")
+    with building(place, _is_whole) as partial:
         labels, skipped = [], 0
         with open(partial / "images.bin", "wb") as file:
             for pixels, label in tqdm(source, "decoding", len(source), unit=" images", delay=2, leave=False):
@@ -91,8 +82,6 @@ def _build(source: Source, identity: dict, place: Path) -> None:
                 else:
                     file.write(pixels.tobytes())
                     labels.append(label)
-            file.flush()
-            os.fsync(file.fileno())
         if not labels:
             raise UserError(f"none of the {skipped:,} images of {source.name} can be read")
         if source.num_classes:
@@ -100,15 +89,6 @@ def _build(source: Source, identity: dict, place: Path) -> None:
         shape = [len(labels), source.channels, source.image_size, source.image_size]
         facts = {"shape": shape, "class_names": source.class_names, "skipped": skipped, "identity": identity}
         (partial / "facts.json").write_text(json.dumps(facts, indent=2))
-        if place.exists() and not _is_whole(place):
-            shutil.rmtree(place)
-        try:
-            partial.rename(place)
-        except OSError:  # another process was quicker; its work is as good
-            if not _is_whole(place):
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _is_whole(place: Path) -> bool:

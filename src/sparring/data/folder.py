@@ -35,7 +35,7 @@ class ImageFolder(Files):
             raise UserError(f"data.path={path}: no such folder")
         paths = sorted(
             Path(folder, name)
-            for folder, names in _walk(self.path)
+            for folder, names in walk(self.path)
             for name in names
             if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
         )
@@ -60,7 +60,7 @@ class ImageFolder(Files):
         return self._files
 
 
-def _walk(path):
+def walk(path):
     """Folders and the names of their files; no hidden ones, and no links back to a folder above."""
     for folder, below, names in os.walk(path, followlinks=True):
         here = Path(folder).resolve()

@@ -23,7 +23,7 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = config.with_stored(sys.argv[1:])
+    sys.argv[1:] = config.completed(sys.argv[1:], CONF)
     try:
         main()
     except checks.EXPECTED as error:

@@ -163,6 +163,7 @@ class AdversarialModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         self.check_finite()
         checkpoint["meter"] = self.meter.state_dict()
+        checkpoint["kimg"] = self.kimg
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.meter.load_state_dict(checkpoint["meter"], self.device)

@@ -27,7 +27,18 @@ EXPECTED = (
 
 def check_task(cfg: DictConfig, overrides: list[str]) -> None:
     """Refuse what the task would silently ignore."""
-    if cfg.task._target_ != "sparring.tasks.sample" and (stray := [o for o in overrides if o.startswith("sample.")]):
+    task = cfg.task._target_.rpartition(".")[2]
+    if task != "evaluate" and (stray := [key for key in ("fake", "real") if cfg[key] is not None]):
+        raise UserError(f"{stray[0]}={cfg[stray[0]]}: only task=evaluate reads it")
+    if task == "evaluate":
+        chosen = {override.partition("=")[0] for override in overrides}
+        if (cfg.fake is None) == (cfg.run is None):
+            raise UserError(
+                "task=evaluate scores a run (run=outputs/...) or images (fake=DIR real=DIR): name one of them"
+            )
+        if cfg.fake is not None and cfg.real is None and "data" not in chosen:
+            raise UserError(f"fake={cfg.fake}: beside which reals? Name a folder, a .npz or a data set: real=...")
+    if task != "sample" and (stray := [o for o in overrides if o.startswith("sample.")]):
         raise UserError(f"{stray[0]}: only task=sample reads the keys of sample")
 
 
@@ -196,7 +207,7 @@ def check_data(cfg: DictConfig) -> None:
         if cfg.evaluation and "classifier" in str(cfg.evaluation.extractor._target_):
             raise UserError(
                 "evaluation=fast scores with a classifier of the data's labels, and these data have none: choose "
-                "evaluation=none (or give them labels: data.labels=true for an image folder whose sub-folders are classes, "
+                "evaluation=inception or none (or give them labels: data.labels=true for an image folder whose sub-folders are classes, "
                 "data.attribute=Smiling for CelebA)"
             )
 

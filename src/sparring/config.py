@@ -65,6 +65,9 @@ class Config:
 
     task: Any = None
     run: Any = None
+    fake: str | None = None
+    real: str | None = None
+    benchmark: Any = None
     resume: str | None = None
     init: str | None = None
     seed: int = 0
@@ -121,7 +124,14 @@ class LoggerKeys:
     log_checkpoints: bool
 
 
+@dataclass
+class EvaluationKeys:
+    weights: str | None
+    checkpoint: str | None
+
+
 OWN_KEYS = {
+    "evaluation": EvaluationKeys,
     "data": DataKeys,
     "model": ModelKeys,
     "optimizer.generator": OptimizerKeys,
@@ -205,29 +215,57 @@ def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
 
 
-def with_stored(arguments: list[str]) -> list[str]:
-    """A command line that resumes, with the stored overrides in front of it: what it overrides must be there first."""
-    named = [a.partition("=")[2] for a in arguments if a.startswith("resume=")]
-    path = Path(named[-1].strip("'\"")).expanduser() / "overrides.yaml" if named else None
-    if path is None or not path.is_file():
-        return arguments
-    new = {_key(argument) for argument in arguments}
-    return [override for override in OmegaConf.load(path) if _key(override) not in new] + arguments
+JUDGED = (  # and what may differ when a run is scored again
+    "task",
+    "run",
+    "real",
+    "data.path",
+    "data.split",
+    "data.on_bad_image",
+    "ema.batch_norm",
+)
+
+
+def completed(arguments: list[str], conf: Path) -> list[str]:
+    """The command line with what follows from it.
+
+    One that goes on with a run or scores it has the stored overrides in front, which it may override in turn. ``real=cifar10``
+    means ``data=cifar10``, and images from anywhere are scored with Inception's features unless others are named.
+    """
+    typed = {_key(a): a.partition("=")[2].strip("'\"") for a in arguments}
+    evaluates = typed.get("task") == "evaluate"
+    stored = typed.get("resume") or evaluates and typed.get("run")
+    path = Path(stored).expanduser() / "overrides.yaml" if stored else None
+    if path is not None and path.is_file():
+        arguments = [override for override in OmegaConf.load(path) if _key(override) not in typed] + arguments
+    if evaluates and (conf / "data" / f"{typed.get('real')}.yaml").is_file():
+        arguments = [f"data={typed['real']}" if _key(a) == "real" else a for a in arguments]
+    if evaluates and "fake" in typed and "evaluation" not in typed:
+        arguments = [*arguments, "evaluation=inception"]
+    return arguments
 
 
 def settle(cfg: DictConfig) -> DictConfig:
     """The experiment that will be run: this command's, or a stored one with this command's changes."""
     if cfg.resume is not None:
-        cfg = recompose(Path(cfg.resume).expanduser(), cfg)
+        return recompose(cfg.resume, cfg, "resume", FREE)
+    if cfg.task._target_ == "sparring.tasks.evaluate" and isinstance(cfg.run, str):
+        return recompose(cfg.run, cfg, "run", FREE + JUDGED)
     return cfg
 
 
-def recompose(folder: Path, today: DictConfig) -> DictConfig:
-    """The stored experiment of ``folder`` with what this command changes; today's defaults never creep in.
+def recompose(stored_in: str, today: DictConfig, named: str, free: tuple[str, ...]) -> DictConfig:
+    """The experiment stored in a folder with what this command changes; today's defaults never creep in.
 
-    ``today`` is composed of the stored overrides and this command's (``with_stored``). Composing the stored ones alone
+    ``today`` is composed of the stored overrides and this command's (``completed``). Composing the stored ones alone
     shows what the command changes, and only that is applied to the stored configuration. What follows from a longer ``kimg`` but
     decides the weights, such as the end of a schedule, stays as it was.
+
+    Args:
+        stored_in: the run's folder, typed under the key ``named``.
+        today: this command's configuration.
+        named: ``resume`` or ``run``.
+        free: the keys that may differ.
 
     Raises:
         UserError: this command changes what decides the weights.
@@ -235,16 +273,17 @@ def recompose(folder: Path, today: DictConfig) -> DictConfig:
     from hydra import compose
     from hydra.core.hydra_config import HydraConfig
 
+    folder = Path(stored_in).expanduser()
     stored, old = OmegaConf.load(folder / "config.yaml"), list(OmegaConf.load(folder / "overrides.yaml"))
     typed = [override for override in HydraConfig.get().overrides.task if override not in old]
     before, after, known = _flat(compose("config", overrides=old)), _flat(today), _flat(stored)
     changed = {key for key in before.keys() | after.keys() if before.get(key, ...) != after.get(key, ...)}
-    decisive = sorted(key for key in changed if not key.startswith(FREE))
-    if decisive and not all(_key(override).startswith(FREE) for override in typed):
+    decisive = sorted(key for key in changed if not key.startswith(free))
+    if decisive and not all(_key(override).startswith(free) for override in typed):
         lines = [f"  {key}: {known.get(key)} in the run, {after.get(key)} now" for key in decisive]
         raise UserError(
-            f"resume={today.resume}: these keys would change what is trained:\n" + "\n".join(lines) + "\n"
-            "Resume without them, or start a new run from these weights with init=FOLDER."
+            f"{named}={stored_in}: these keys would change what is trained:\n" + "\n".join(lines) + "\n"
+            "Leave them out, or start a new run from these weights with init=FOLDER."
         )
     resolved = OmegaConf.to_container(today, resolve=True)
     with open_dict(stored):
@@ -254,7 +293,7 @@ def recompose(folder: Path, today: DictConfig) -> DictConfig:
         for key in sorted(changed - set(decisive)):
             if key.partition(".")[0] not in ("logger", "evaluation"):
                 OmegaConf.update(stored, key, after.get(key), force_add=True)
-        stored.resume = today.resume
+        stored[named], stored.cache = stored_in, today.cache
     return OmegaConf.merge(OmegaConf.structured(Config), stored)
 
 

@@ -25,12 +25,17 @@ def add_up(tensors: Iterable[Tensor]) -> None:
     """Sum tensors over the ranks, in place. Every rank calls this with tensors of the same shapes."""
     if world_size() > 1:
         for tensor in tensors:
-            dist.all_reduce(tensor)
+            if tensor.is_cpu and dist.get_backend() == "nccl":
+                moved = tensor.cuda()
+                dist.all_reduce(moved)
+                tensor.copy_(moved)
+            else:
+                dist.all_reduce(tensor)
 
 
-def all_agree(flag: bool, device: torch.device | str = "cpu") -> bool:
+def all_agree(flag: bool) -> bool:
     """Whether ``flag`` holds on every rank."""
-    votes = torch.tensor([int(flag)], device=device)
+    votes = torch.tensor([int(flag)])
     add_up([votes])
     return int(votes) == world_size()
 

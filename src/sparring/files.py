@@ -1,5 +1,6 @@
 """Files that are never half-written: a temporary name in the same folder, then one rename."""
 
+import hashlib
 import json
 import os
 import secrets
@@ -71,3 +72,9 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
 def update_json_list(path: Path, change: Callable[[list], list]) -> None:
     """Rewrite a file that holds a JSON list (an absent one counts as empty)."""
     write_json(path, change(json.loads(path.read_text()) if path.exists() else []))
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -71,7 +71,7 @@ class WandbRun(WandbLogger):
     Args:
         folder: the run's output folder; W&B writes to ``wandb`` below it.
         config: the resolved configuration.
-        lower_is_better: scores whose smallest value goes to the summary.
+        lower_is_better: logged scores whose smallest value goes to the summary.
         name, group, project, entity, tags: as W&B means them.
         mode: ``auto`` is online with a key and offline without one.
     """
@@ -121,7 +121,7 @@ class WandbRun(WandbLogger):
         run.define_metric("kimg")
         run.define_metric("*", step_metric="kimg")
         for score in self.lower_is_better:
-            run.define_metric(f"scores/{score}", step_metric="kimg", summary="min,last")
+            run.define_metric(score, step_metric="kimg", summary="min,last")
         if self.online:
             log.info("W&B: %s", run.url)
         else:

@@ -1,34 +1,73 @@
 """What a person reads at the end: the scores, what they were made of, and where everything is."""
 
+import json
 import re
 from pathlib import Path
 
 
-def scores_table(entry: dict, lower_is_better: set[str]) -> str:
+def scores_table(entry: dict, lower_is_better: list[str]) -> str:
     """An entry of ``scores.json`` as aligned text."""
-    rows = [
-        (
-            name,
-            f"{value:.4g}" if isinstance(value, float) else str(value),
-            "lower" if name in lower_is_better else "higher",
-        )
-        for name, value in entry["scores"].items()
-    ]
+    scores, p = entry["scores"], entry["protocol"]
+    rows = []
+    for name, value in scores.items():
+        if re.fullmatch(r"(\w+)_(low|high|sd|std)", name):
+            continue
+        shown, apart = f"{value:.4g}" if isinstance(value, float) else str(value), ""
+        if f"{name}_sd" in scores:
+            apart = f"± {scores[f'{name}_sd']:.2g} over {len(p['seeds'])} sampling seeds"
+        elif f"{name}_low" in scores:
+            apart = f"[{scores[f'{name}_low']:.4g}, {scores[f'{name}_high']:.4g}]"
+        elif f"{name}_std" in scores:
+            apart = f"± {scores[f'{name}_std']:.2g} over splits"
+        rows.append((name, shown, "lower" if name in lower_is_better else "higher", apart))
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
-    lines = [f"  {name:<{widths[0]}}  {value:>{widths[1]}}  {better} is better" for name, value, better in rows]
-    p = entry["protocol"]
-    made_of = (
-        f"{p['samples']:,} samples of the {'averaged' if p['ema'] else 'raw'} generator (batch norm: {p['batch_norm']}, "
-        f"seed {p['seed']}) against {p['reals']:,} reals (split: {p['split']}),\n"
-        f"  in the features of: {p['extractor']} {p['weights']}"
-    )
+    lines = [
+        f"  {n:<{widths[0]}}  {v:>{widths[1]}}  {better} is better  {apart}".rstrip() for n, v, better, apart in rows
+    ]
+    when = "" if entry["kimg"] is None else f" at {entry['kimg']:.1f} kimg, iteration {entry['iteration']:,}"
+    return f"Scores{when}\n" + "\n".join(lines) + "\n" + _made_of(p)
+
+
+def _made_of(p: dict) -> str:
+    of = f"of {p['fakes']}"
+    if "ema" in p:
+        of = f"of the {'averaged' if p['ema'] else 'raw'} generator (batch norm: {p['batch_norm']}, seed {_list(p['seeds'])})"
+    split = f", split: {p['split']}" if p.get("split") else ""
+    lines = [
+        f"  from {p['samples']:,} samples {of}",
+        f"  beside {p['reals']:,} of {p['reals_available']:,} reals ({p['real_images']}{split})",
+        f"  in features of {p['extractor']}, weights {p['weights']}, {p['resize']}, {p['precision']}",
+    ]
+    for name, kept in p["metrics"].items():
+        lines.append(f"  {name}: " + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in kept.items()))
+    lines += [f"  no {name}: {reason}" for name, reason in p["refused"].items()]
     if "classifier_accuracy" in p:
-        made_of += f", which recognises {p['classifier_accuracy']:.1%} of held-out reals; comparable on these data only"
-    return (
-        f"Scores at {entry['kimg']:.1f} kimg, iteration {entry['iteration']:,}\n"
-        + "\n".join(lines)
-        + f"\n  from {made_of}"
-    )
+        lines.append(
+            f"  The classifier recognises {p['classifier_accuracy']:.1%} of held-out reals. Comparable on these data only."
+        )
+    elif p["differs_from_record"]:
+        lines.append("  Not comparable with published scores: " + "; ".join(p["differs_from_record"]) + ".")
+    else:
+        lines.append("  The protocol of record: comparable with published scores.")
+    return "\n".join(lines)
+
+
+def best_line(folder: Path, lower_is_better: list[str]) -> str:
+    """Which checkpoint scored best during training, or nothing where none was kept."""
+    for name in lower_is_better:
+        path = folder / "checkpoints" / f"best_by_{name}.ckpt"
+        if path.exists():
+            during = [e for e in json.loads((folder / "scores.json").read_text()) if e.get("kept_as") == path.name]
+            best = during[-1]
+            return (
+                f"Best by {name} during training: {best['scores'][name]:.4g} at {best['kimg']:.1f} kimg "
+                f"({best['protocol']['samples']:,} samples), kept as {path.name}. Chosen by its score, so not the one to report."
+            )
+    return ""
+
+
+def _list(values: list) -> str:
+    return ", ".join(map(str, values))
 
 
 def typed(key: str, folder: Path) -> str:

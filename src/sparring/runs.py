@@ -47,8 +47,8 @@ class Run:
         if name is not None:
             path = folder / (name if name.endswith(".ckpt") else f"{name}.ckpt")
             if not path.is_file():
-                names = ", ".join(p.stem for p in numbered(folder)) or "none"
-                raise UserError(f"sample.checkpoint={name}: not in {folder}, which holds {names}")
+                names = ", ".join(sorted(p.stem for p in folder.glob("*.ckpt"))) or "none"
+                raise UserError(f"checkpoint={name}: not in {folder}, which holds {names}")
             return path
         for path in [folder / "last.ckpt", *reversed(numbered(folder))]:
             if path.is_file():

@@ -17,6 +17,8 @@ from sparring.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints, Grac
 from sparring.callbacks.health import Health
 from sparring.callbacks.progress import Progress
 from sparring.callbacks.samples import SampleGrids, columns_for, save_gif, save_image, tile
+from sparring.callbacks.scores import Scores, record
+from sparring.callbacks.scores import entry as scored
 from sparring.checks import check_data
 from sparring.config import build, plain_name
 from sparring.data import cache
@@ -26,6 +28,7 @@ from sparring.ema import EMA
 from sparring.errors import UserError
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.gallery import Gallery
+from sparring.evaluation.sets import Decoded, Generated, ImageSet, Subset, open_images
 from sparring.games.game import Game
 from sparring.logging import MetricsFile, WandbRun
 from sparring.randomness import seed_of
@@ -40,6 +43,7 @@ def train(cfg: DictConfig, folder: Path) -> None:
     game = build_game(cfg)
     checkpoint = runs.find(cfg.resume, "resume").checkpoint() if cfg.resume else None
     module = build_module(cfg, game, data := cache.load(source, cfg.cache))
+    evaluator = build_evaluator(cfg)
     iterations = count_iterations(cfg, module)
     if cfg.init:
         start_from(module, runs.find(cfg.init, "init").checkpoint())
@@ -55,14 +59,16 @@ def train(cfg: DictConfig, folder: Path) -> None:
             f"resume={cfg.resume}: has its {module.kimg_at(begun):.1f} kimg already; go on with a larger kimg="
         )
 
-    evaluator = build_evaluator(cfg, data, folder)
     wandb_run = build_wandb(cfg, folder, evaluator)
     loggers = [MetricsFile(folder / "metrics.csv", begun), *([wandb_run] if wandb_run else [])]
     stop, grids = GracefulStop(), SampleGrids(folder / "samples", **cfg.grid, **showing(cfg))
     checkpoints = Checkpoints(
         folder / "checkpoints", **cfg.checkpoint, artifacts=bool(wandb_run and cfg.logger.log_checkpoints)
     )
-    callbacks = [stop, Health(), *([evaluator] if evaluator else []), grids, checkpoints, Progress()]
+    scores = evaluator and Scores(
+        evaluator, Decoded(data), data, folder, cfg.cache, cfg.data.get("split", "all"), **showing(cfg)
+    )
+    callbacks = [stop, Health(), *([scores] if scores else []), grids, checkpoints, Progress()]
     trainer = build_trainer(cfg, iterations, loggers, callbacks, folder)
     failed = True
     try:
@@ -78,23 +84,20 @@ def train(cfg: DictConfig, folder: Path) -> None:
         print(f"\nStopped at {module.kimg:.1f} kimg. Go on with: python run.py {report.typed('resume', folder)}")
         sys.exit(128 + stop.signal)
     if evaluator:
-        print("\n" + report.scores_table(evaluator.latest, evaluator.lower_is_better))
+        print("\n" + report.scores_table(scores.latest, evaluator.lower_is_better))
+        print(report.best_line(folder, evaluator.lower_is_better))
     else:
-        why = (
-            " (data without labels are scored once Inception's features can be chosen)"
-            if not cfg.data.num_classes
-            else ""
-        )
-        print(f"\nNo scores: evaluation=none{why}")
+        print("\nNo scores: evaluation=none")
     print("\n" + report.places(folder, grids.latest, module.last_checkpoint))
 
 
 def sample(cfg: DictConfig, folder: Path) -> None:
     """Draw a run's generator: a grid, single images, and a walk through its latents."""
     run, wanted = runs.find(cfg.run, "run"), cfg.sample
-    path = run.checkpoint(wanted.checkpoint)
-    gallery = open_gallery(run, path, wanted.ema, wanted.seed)
-    game, classes = gallery.game, run.config.data.num_classes if gallery.game.conditional else 0
+    path, cfg = run.checkpoint(wanted.checkpoint), run.config
+    stored = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    gallery = open_gallery(cfg, stored, wanted.ema, wanted.seed)
+    game, classes = gallery.game, cfg.data.num_classes if gallery.game.conditional else 0
     labels = choose_labels(wanted.classes, wanted.count, classes)
     latents = gallery.latents("sample", wanted.count)
     if wanted.truncation is not None:
@@ -104,8 +107,8 @@ def sample(cfg: DictConfig, folder: Path) -> None:
     columns = columns_for(wanted.count, len(wanted.classes or range(classes)))
     save_image(tile(images, columns), out / "grid.png")
     for i, image in enumerate(images):
-        save_image(image, out / f"{i:05d}.png")
-    print(f"{len(images)} images, and together as grid.png, in {out}")
+        save_image(image, out / "images" / f"{i:05d}.png")
+    print(f"{len(images)} images in {out / 'images'}, together as {out / 'grid.png'}")
     if wanted.frames:
         walk = game.interpolate(latents[:16], wanted.frames)
         frames = [tile(gallery.show(z, None if labels is None else labels[:16]), 4) for z in walk]
@@ -113,18 +116,71 @@ def sample(cfg: DictConfig, folder: Path) -> None:
         print(f"a walk between the first {len(walk[0])} of them in {out / 'interpolation.gif'}")
 
 
-def open_gallery(run: runs.Run, checkpoint: Path, ema: bool = True, seed: int = 0) -> Gallery:
-    """The generator of a stored run, its average or its raw weights, ready to be shown."""
-    cfg = run.config
+def evaluate(cfg: DictConfig, folder: Path) -> None:
+    """Score a stored run's generator again, or any two sets of images; an entry of ``scores.json`` in ``folder``."""
+    silence_lightning()
+    if not cfg.evaluation:
+        raise UserError("task=evaluate with evaluation=none: choose evaluation=inception (or fast)")
+    fake = cfg.fake and open_images(cfg.fake, "fake")
+    data = None if cfg.real else cache.load(look_at_data(cfg), cfg.cache)
+    reals = open_images(cfg.real, "real") if cfg.real else Decoded(data)
+    evaluator = build_evaluator(cfg)
+    facts, state = {}, {}
+    if fake is not None:
+        seeds, labelled = [None], fake.labels is not None
+        evaluator.samples = min(cfg.evaluation.samples or len(fake), len(fake))
+        evaluator.reals = cfg.evaluation.reals or "all"
+    else:
+        path = runs.find(cfg.run, "run").checkpoint(cfg.evaluation.checkpoint)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        labelled = build_game(cfg).conditional
+        seeds = [cfg.seed + i for i in range(evaluator.seeds)]
+        facts = {"checkpoint": path.name, "ema": evaluator.ema}
+
+    def fakes(seed: int | None, samples: int) -> ImageSet:
+        if fake is not None:
+            return fake if samples == len(fake) else Subset(fake, samples)
+        gallery = open_gallery(cfg, state["state_dict"], evaluator.ema, seed, device_of(cfg))
+        return Generated(gallery, samples, reals.labels if labelled else None)
+
+    evaluator.prepare(reals, device_of(cfg), cfg.cache, data, labelled)
+    result, pictures = evaluator(fakes, seeds=seeds)
+    split = None if cfg.real else cfg.data.get("split", "all")
+    entry = scored(result, state.get("global_step"), state.get("kimg"), split=split, **facts)
+    record(folder, entry, pictures)
+    print("\n" + report.scores_table(entry, evaluator.lower_is_better))
+    print(f"\nRecorded in {folder / 'scores.json'}")
+
+
+def benchmark(cfg: DictConfig, folder: Path) -> None:
+    """Measure speed on this machine."""
+    silence_lightning()
+    build(cfg.benchmark, "benchmark", partial=True)(cache.load(look_at_data(cfg), cfg.cache), folder, device_of(cfg))
+
+
+def open_gallery(
+    cfg: DictConfig,
+    stored: dict[str, torch.Tensor],
+    ema: bool = True,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Gallery:
+    """The generator of a stored run, its average or its raw weights, ready to be shown.
+
+    Args:
+        cfg: the run's configuration.
+        stored: the weights of a checkpoint.
+        ema: the average, or the raw weights.
+        seed: of the latents.
+        device: where it makes images.
+    """
     game = build_game(cfg)
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     average = EMA(game.producer, half_life_kimg=0)
     for part, name in ((game, "game."), (average, "ema.")):
         part.load_state_dict({key.removeprefix(name): value for key, value in stored.items() if key.startswith(name)})
-    producer = average.network if ema else game.producer
-    return Gallery(
-        game, producer, cfg.ema.batch_norm, seed, num_classes=cfg.data.num_classes if game.conditional else 0
-    )
+    producer = (average.network if ema else game.producer).to(device)
+    classes = cfg.data.num_classes if game.conditional else 0
+    return Gallery(game, producer, cfg.ema.batch_norm, seed, num_classes=classes, device=device)
 
 
 # ---- the parts, in the order in which they are needed ---------------------------------------------------------------
@@ -217,11 +273,19 @@ def showing(cfg: DictConfig) -> dict:
     return {"batch_norm": cfg.ema.batch_norm, "seed": cfg.seed}
 
 
-def build_evaluator(cfg: DictConfig, data: cache.Data, folder: Path) -> Evaluator | None:
+def device_of(cfg: DictConfig) -> torch.device:
+    """Where a single process computes."""
+    wanted = cfg.trainer.accelerator
+    return torch.device("cuda" if wanted in ("auto", "gpu") and torch.cuda.is_available() else "cpu")
+
+
+def build_evaluator(cfg: DictConfig) -> Evaluator | None:
+    """The evaluator with its extractor's weights loaded; None without evaluation."""
     if not cfg.evaluation:
         return None
-    evaluator = build(cfg.evaluation, "evaluation", partial=True)
-    return evaluator(data=data, folder=folder, cache=cfg.cache, split=cfg.data.get("split", "all"), **showing(cfg))
+    evaluator = build(cfg.evaluation, "evaluation")
+    evaluator.settle(device_of(cfg).type == "cuda")
+    return evaluator
 
 
 def build_wandb(cfg: DictConfig, folder: Path, evaluator: Evaluator | None) -> WandbRun | None:
@@ -232,7 +296,11 @@ def build_wandb(cfg: DictConfig, folder: Path, evaluator: Evaluator | None) -> W
     return build(cfg.logger, "logger", partial=True)(
         folder=folder,
         config=OmegaConf.to_container(cfg, resolve=True),
-        lower_is_better=evaluator.lower_is_better if evaluator else (),
+        lower_is_better=[
+            f"{part}/{score}"
+            for score in (evaluator.lower_is_better if evaluator else ())
+            for part in ("scores", f"scores_{evaluator.samples_during}")
+        ],
         name=cfg.logger.name or plain_name(overrides),
         group=cfg.logger.group or plain_name(varied),
     )

@@ -30,12 +30,14 @@ class Data:
         key: names the content; equal for equal source, size, crop and files.
         class_names: of the labels.
         skipped: unreadable images that were left out.
+        name: of the source.
     """
 
     columns: dict[str, Tensor]
     key: str
     class_names: list[str]
     skipped: int = 0
+    name: str = "data"
 
     def __len__(self) -> int:
         return len(self.columns["images"])
@@ -67,7 +69,7 @@ def load(source: Source, folder: str | os.PathLike) -> Data:
     place = Path(folder).expanduser() / "datasets" / f"{name}-{source.image_size}px-{key}"
     if not _is_whole(place):
         _build(source, identity, place)
-    return _open(place, key)
+    return _open(place, key, source.name)
 
 
 def _build(source: Source, identity: dict, place: Path) -> None:
@@ -103,7 +105,7 @@ def _is_whole(place: Path) -> bool:
         return False
 
 
-def _open(place: Path, key: str) -> Data:
+def _open(place: Path, key: str, name: str) -> Data:
     facts = json.loads((place / "facts.json").read_text())
     shape = facts["shape"]
     pixels = torch.from_file(str(place / "images.bin"), size=int(np.prod(shape)), dtype=torch.uint8)
@@ -112,4 +114,4 @@ def _open(place: Path, key: str) -> Data:
         columns["labels"] = torch.from_file(str(place / "labels.bin"), size=shape[0], dtype=torch.int64)
     if facts["skipped"]:
         log.warning("%d unreadable images were left out (data.on_bad_image=skip)", facts["skipped"])
-    return Data(columns, key, facts["class_names"], facts["skipped"])
+    return Data(columns, key, facts["class_names"], facts["skipped"], name)

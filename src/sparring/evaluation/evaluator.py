@@ -1,142 +1,167 @@
-"""Scores during and after training: one pass of the generator, one of the extractor, every metric from those."""
+"""Scores of a set of fakes: one pass of the generator, one of the extractor, every metric from those."""
 
 import logging
-import pickle
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
-import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
-from sparring.adversarial import AdversarialModule
 from sparring.data.cache import Data
-from sparring.evaluation.features import Extractor, Features
-from sparring.evaluation.gallery import BatchNormPolicy, Gallery
-from sparring.evaluation.metrics import Metric
-from sparring.files import replacing, update_json_list
-from sparring.randomness import generator
+from sparring.distributed import add_up
+from sparring.evaluation import protocol
+from sparring.evaluation.features import Extractor, Reference, rounds
+from sparring.evaluation.metrics import Comparison, Metric
+from sparring.evaluation.sets import ImageSet, Subset
 
 log = logging.getLogger(__name__)
+Fakes = Callable[[int, int], ImageSet]  # (sampling seed, count) -> that many images
 
 
-class Evaluator(pl.Callback):
-    """Scores the generator at the start, every ``every_kimg`` and at the end, against the whole training split.
+class Evaluator:
+    """Scores fakes beside reals, and says what the scores were computed from.
 
     Args:
-        extractor: makes features of images; built of (data, cache, device) before training starts.
+        extractor: makes features of images.
         metrics: by the name under which the config keeps each.
-        data: the real images, all of them (also where training sees a subset).
-        folder: the run's folder, for ``scores.json``.
-        cache: folder in which the reals' features are kept.
-        every_kimg: thousands of images between two evaluations, None for the end alone.
-        samples: number of fakes.
-        batch_size: images a pass.
-        batch_norm: see Gallery.
-        ema: score the average (or the raw weights).
-        seed: of the latents; the same for every evaluation of a run.
-        split: name of the real split, for the protocol.
+        every_kimg: thousands of images between two evaluations during training, None for the end alone.
+        samples: fakes; None for the protocol of record's 50,000 on a GPU, and 2,000 on a CPU, where those take hours.
+        samples_during: fakes of the evaluations during training; None for 5,000 on a GPU and 500 on a CPU.
+        reals: images of the real split; None for ``all`` on a GPU and 2,000 on a CPU.
+        seeds: sampling seeds, over which the mean and the deviation are given; None for 3 on a GPU and 1 on a CPU.
+        batch_size: images a pass of the generator.
+        ema: score the average, or the raw weights.
     """
 
     def __init__(
         self,
-        extractor: Callable[..., Extractor],
+        extractor: Extractor,
         metrics: Mapping[str, Metric],
-        data: Data,
-        folder: Path,
-        cache: str | Path,
         every_kimg: float | None = None,
-        samples: int = 5000,
+        samples: int | None = None,
+        samples_during: int | None = None,
+        reals: int | Literal["all"] | None = None,
+        seeds: int | None = None,
         batch_size: int = 100,
-        batch_norm: BatchNormPolicy = "standing",
         ema: bool = True,
-        seed: int = 0,
-        split: str = "train",
     ):
-        self.data, self.metrics, self.folder, self.cache = data, metrics, folder, Path(cache).expanduser()
-        self.every_kimg, self.samples, self.batch_size = every_kimg, samples, batch_size
-        self.batch_norm, self.ema, self.seed, self.split = batch_norm, ema, seed, split
-        self.make_extractor = extractor
-        self.latest: dict | None = None  # the last entry of scores.json
+        self.extractor, self.metrics, self.every_kimg = extractor, dict(metrics), every_kimg
+        self.samples, self.samples_during, self.reals, self.seeds = samples, samples_during, reals, seeds
+        self.batch_size, self.ema = batch_size, ema
+
+    def settle(self, gpu: bool) -> None:
+        """Decide what was left open, by the kind of machine."""
+        self.samples = self.samples or (protocol.SAMPLES if gpu else 2_000)
+        self.samples_during = self.samples_during or (5_000 if gpu else 500)
+        self.seeds = self.seeds or (protocol.SEEDS if gpu else 1)
+        self.reals = self.reals or ("all" if gpu else 2_000)
+
+    def prepare(
+        self,
+        images: ImageSet,
+        device: torch.device,
+        cache: str | Path,
+        data: Data | None = None,
+        labelled: bool = False,
+    ) -> None:
+        """Get the extractor and the reals' features ready, from the cache where they are there.
+
+        Args:
+            images: the real split.
+            device: where features are made.
+            cache: the cache folder.
+            data: the decoded data behind ``images``, for an extractor that learns from their labels.
+            labelled: whether the fakes have labels.
+
+        Raises:
+            UserError: the extractor can't be had, or there is no space for the features.
+        """
+        cache = Path(cache).expanduser()
+        device = torch.device("cpu") if device.type == "mps" else device  # which lacks float64
+        self.settle(device.type == "cuda")
+        self.available = len(images)
+        chosen = images if self.reals == "all" or self.reals >= len(images) else Subset(images, self.reals)
+        self.device = device
+        self.extractor.prepare(device, data, cache)
+        self.refused = self._refuse(labelled and images.labels is not None)
+        for name, reason in self.refused.items():
+            log.warning("no %s: %s", name, reason)
+        self.reference = Reference(chosen, self.extractor, cache, self.batch_size)
 
     @property
-    def lower_is_better(self) -> set[str]:
-        return {name for metric in self.metrics.values() for name in metric.lower_is_better}
+    def lower_is_better(self) -> list[str]:
+        """The scores that fall as images get better, the one that leads first."""
+        return [n for metric in self.metrics.values() for n, low in metric.names(self.extractor.name).items() if low]
 
-    def setup(self, trainer: pl.Trainer, module: AdversarialModule, stage: str) -> None:
-        self.extractor = self.make_extractor(self.data, self.cache, trainer.strategy.root_device)
-        self.reals = self._real_features()
+    def __call__(
+        self, fakes: Fakes, samples: int | None = None, seeds: list[int] = (0,)
+    ) -> tuple[dict, dict[str, Tensor]]:
+        """Score ``samples`` fakes (by default as many as at the end) of each sampling seed.
 
-    def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        if module.iteration == 0:
-            self.evaluate(module)
-
-    def on_train_batch_end(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
-        if module.passed(self.every_kimg):
-            self.evaluate(module)
-
-    def on_train_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        if not module.interrupted and (self.latest is None or self.latest["iteration"] != module.iteration):
-            self.evaluate(module)
-
-    def evaluate(self, module: AdversarialModule) -> dict:
-        """Score the generator as it is now, write the scores to the log and to ``scores.json``, return that entry."""
-        module.check_finite()
+        Returns:
+            What goes to ``scores.json``: ``scores`` (means over the seeds, and ``..._sd`` where there are several),
+            ``protocol`` and ``seconds``; and pictures (3, H, W) uint8 by name.
+        """
         started = time.perf_counter()
-        gallery = module.gallery(self.ema, self.batch_norm, self.seed, self.batch_size)
-        fakes = self.features(gallery)
-        scores = {name: value for metric in self.metrics.values() for name, value in metric(self.reals, fakes).items()}
-        self.latest = {
-            "iteration": module.iteration,
-            "kimg": module.kimg,
-            "scores": scores,
-            "protocol": {
-                "samples": self.samples,
-                "reals": len(self.reals),
-                "split": self.split,
-                "extractor": self.extractor.name,
-                "weights": self.extractor.weights_hash,
-                **self.extractor.facts,
-                "image_size": self.data.columns["images"].shape[-1],
-                "ema": self.ema,
-                "batch_norm": gallery.batch_norm,
-                "seed": self.seed,
-                "data": self.data.key,
-            },
-            "seconds": round(time.perf_counter() - started, 2),
+        sets = (fakes(seed, samples or self.samples) for seed in seeds)
+        runs, pictures = [], {}
+        for images in sets:
+            runs.append(self._score(images))
+            pictures = pictures or {n: p for m in self._able.values() for n, p in m.pictures().items()}
+        scores = {name: sum(run[name] for run in runs) / len(runs) for name in runs[0]}
+        if len(runs) > 1:
+            table = torch.tensor([[run[name] for name in scores] for run in runs], dtype=torch.float64)
+            scores |= dict(zip([f"{name}_sd" for name in scores], table.std(0).tolist(), strict=True))
+        facts = {
+            "fakes": images.name,
+            "samples": len(images),
+            **images.facts,
+            "seeds": list(seeds),
+            "reals": len(self.reference),
+            "reals_available": self.available,
+            "real_images": self.reference.images.name,
+            "real_key": self.reference.folder.name,
+            **self.extractor.facts,
+            "image_size": list(images.image_size),
+            "real_image_size": list(self.reference.images.image_size),
+            "metrics": {name: kept for name, metric in self._able.items() if (kept := metric.protocol())},
+            "refused": self.refused,
+            "packages": protocol.packages(),
         }
-        update_json_list(self.folder / "scores.json", lambda entries: [*entries, self.latest])
-        module.log_row({f"scores/{name}": value for name, value in scores.items()})
-        return self.latest
+        return {"scores": scores, "protocol": facts, "seconds": round(time.perf_counter() - started, 2)}, pictures
 
-    def features(self, gallery: Gallery) -> Features:
-        """Features of ``samples`` fakes; a conditional generator is given the reals' labels in a fixed random order."""
-        labels = None
-        if gallery.game.conditional:
-            known = self.data.columns["labels"]
-            order = torch.randperm(len(known), generator=generator(self.seed, "evaluation labels"))
-            labels = known[order.repeat(-(-self.samples // len(known)))[: self.samples]]
-        latents = gallery.latents("evaluation", self.samples)
-        parts = []
-        for i in range(0, self.samples, self.batch_size):  # so that no more than a batch of images is in memory
-            part = slice(i, i + self.batch_size)
-            images = gallery.show(latents[part], None if labels is None else labels[part])
-            parts.append(self.extractor(images))
-        values, logits = (torch.cat(column) for column in zip(*parts, strict=True))
-        return Features(values, logits, labels)
+    def _score(self, images: ImageSet) -> dict[str, float]:
+        """One pass over the fakes; sums are reduced once, and every rank works the scores out of them."""
+        extractor = self.extractor
+        comparison = Comparison(
+            self.reference, len(images), extractor.name, extractor.dims, extractor.classes, self.device
+        )
+        for metric in self._able.values():
+            metric.begin(comparison)
+        for _, batch in rounds(images, extractor, self.batch_size, "scoring"):
+            if batch is not None:
+                for metric in self._able.values():
+                    metric.add(batch)
+        scores = {}
+        for metric in self._able.values():
+            add_up(metric.sums)
+        for metric in self._able.values():
+            scores |= metric.scores(scores)
+        return scores
 
-    def _real_features(self) -> Features:
-        """From the cache, under a name that says everything they depend on."""
-        path = self.cache / "features" / f"{self.data.key}-{self.extractor.name}-{self.extractor.weights_hash}.pt"
-        try:
-            values, logits = torch.load(path, weights_only=True)
-            if len(values) == len(logits) == len(self.data):
-                return Features(values, logits)
-        except FileNotFoundError:
-            pass
-        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            log.warning("%s is damaged (%s): it is made again", path, type(error).__name__)
-        reals = self.extractor.extract(self.data.columns["images"])
-        with replacing(path) as temporary:
-            torch.save([reals.values, reals.logits], temporary)
-        return reals
+    def _refuse(self, labelled: bool) -> dict[str, str]:
+        """What can't be computed, by the names of its scores, and why; the rest is."""
+        self._able, refused = {}, {}
+        for name, metric in self.metrics.items():
+            reason = None
+            if metric.needs_logits and not self.extractor.classes:
+                reason = f"the weights of {self.extractor.name} have no classifier head"
+            elif metric.needs_labels and not labelled:
+                reason = "the classes of fakes and reals are not both known"
+            if reason is None:
+                self._able[name] = metric
+            else:
+                refused |= dict.fromkeys(metric.names(self.extractor.name), reason)
+        return refused

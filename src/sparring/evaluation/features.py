@@ -1,49 +1,195 @@
-"""What a score is made of: features of images, each image passed through the extractor once."""
+"""What scores are made of: features of images, each image passed through the extractor once."""
 
+import hashlib
+import json
+import logging
+import pickle
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
+
+from sparring.data.cache import Data
+from sparring.distributed import add_up, all_agree, rank, wait_for_all, world_size, writes_here
+from sparring.evaluation.sets import ImageSet
+from sparring.files import building, need_space, replacing, sha256
+
+log = logging.getLogger(__name__)
+VERSION = 1  # raised when the same images would get other features
 
 
 @dataclass(frozen=True)
-class Features:
-    """What an extractor says of a set of images.
+class Batch:
+    """Some images of a set and what an extractor says of them.
 
     Args:
-        values: (N, D) float32, compared by distances.
-        logits: (N, classes) float32.
-        labels: (N,) int64, the classes that were asked for or are known; None without.
+        rows: (batch,) int64, the place of each in its set.
+        images: (batch, C, H, W) uint8.
+        values: (batch, D) float32, compared by distances.
+        logits: (batch, classes) float32; None from an extractor without a head.
+        labels: (batch,) int64, the classes that were asked for; None without.
     """
 
+    rows: Tensor
+    images: Tensor
     values: Tensor
-    logits: Tensor
+    logits: Tensor | None = None
     labels: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.values)
 
 
 class Extractor(ABC):
     """Images to features.
 
     Attributes:
-        name: of the extractor, in the protocol of every score.
-        weights_hash: SHA-256 (first 16 digits) of its weights.
-        facts: whatever else belongs into the protocol of a score.
+        name: of the extractor; scores are named after it (``fid`` and ``kid`` are those of ``inception``).
+        dims: D, the length of a feature.
+        classes: number of logits, 0 without a classifier head.
+        facts: what decides the features, for the protocol of every score and the key of the cache: at least ``extractor``
+            (its name), ``weights`` (the first 16 digits of their SHA-256), ``resize`` and ``precision``.
     """
 
     name: str
-    weights_hash: str
+    dims: int
+    classes: int
     facts: dict
 
     @abstractmethod
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 images (batch, C, H, W) -> values (batch, D) and logits (batch, classes), on the CPU."""
+    def prepare(self, device: torch.device, data: Data | None, cache: Path) -> None:
+        """Get ready on a device; ``data`` are the decoded reals (None for other sets), ``cache`` the cache folder."""
 
-    def extract(self, images: Tensor, labels: Tensor | None = None, batch_size: int = 500) -> Features:
-        """Features of many images (N, C, H, W), in batches."""
-        parts = [self(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
-        values, logits = (torch.cat(column) for column in zip(*parts, strict=True))
-        return Features(values, logits, labels)
+    @abstractmethod
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """uint8 images (batch, C, H, W) -> values (batch, D) and logits (batch, classes) or None, float32."""
+
+
+def rounds(images: ImageSet, extractor: Extractor, batch_size: int, title: str) -> Iterator[tuple[range, Batch | None]]:
+    """A batch for each rank at a time: the rows of them all, and this rank's own batch (None where none is left).
+
+    The batches are the same, however many ranks share them.
+    """
+    size = world_size() * batch_size
+    bar = tqdm(
+        total=len(images),
+        desc=title,
+        unit=" images",
+        delay=3,
+        leave=False,
+        dynamic_ncols=True,
+        disable=None if rank() == 0 else True,
+    )
+    with bar:
+        for start in range(0, len(images), size):
+            rows = range(start, min(start + size, len(images)))
+            own, batch = rows[rank() * batch_size : (rank() + 1) * batch_size], None
+            if own:
+                pixels = images.images(own)
+                labels = None if images.labels is None else images.labels[own.start : own.stop]
+                batch = Batch(torch.arange(own.start, own.stop), pixels, *extractor(pixels), labels)
+            yield rows, batch
+            bar.update(len(rows))
+
+
+class Reference:
+    """The reals of a comparison: their images, and their features, made once and kept on disk.
+
+    Attributes:
+        images: the set.
+        values: (N, D) float32, memory-mapped.
+        classes: (N,) int64, what the extractor's head takes each image for; None without a head.
+    """
+
+    def __init__(self, images: ImageSet, extractor: Extractor, cache: Path, batch_size: int = 100):
+        """Raises UserError if there is no space for the features."""
+        identity = {**images.identity, **extractor.facts, "count": len(images), "version": VERSION}
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+        self.images = images
+        self.folder = cache / "features" / f"{extractor.name}-{key}"
+        if not all_agree(_is_whole(self.folder)):
+            self._build(extractor, identity, batch_size)
+        shape = json.loads((self.folder / "facts.json").read_text())["shape"]
+        values = torch.from_file(str(self.folder / "values.bin"), size=shape[0] * shape[1], dtype=torch.float32)
+        self.values = values.view(shape)
+        self.classes = None
+        if extractor.classes:
+            self.classes = torch.from_file(str(self.folder / "classes.bin"), size=shape[0], dtype=torch.int64)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def kept(self, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Tensors that follow from the features, such as their covariance, from the disk or made and kept there."""
+        path = self.folder / f"{name}.pt"
+        try:
+            stored = torch.load(path, weights_only=True)
+            if stored["hash"] == hash_of(stored["tensors"]):
+                return stored["tensors"]
+            raise ValueError("not what was written")
+        except FileNotFoundError:
+            pass
+        except (OSError, RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            log.warning("%s is damaged (%s): it is made again", path, type(error).__name__)
+        tensors = make()
+        with replacing(path) as temporary:
+            torch.save({"tensors": tensors, "hash": hash_of(tensors)}, temporary)
+        return tensors
+
+    def _build(self, extractor: Extractor, identity: dict, batch_size: int) -> None:
+        """Every rank makes its share; one rank of each machine writes."""
+        if (self.folder / "facts.json").exists():
+            log.warning("%s is damaged: it is made again", self.folder)
+        need_space(
+            self.folder.parents[1],
+            len(self) * (4 * extractor.dims + 8),
+            "the reals' features",
+            "fewer evaluation.reals",
+        )
+        parts = self._parts(extractor, batch_size)
+        if writes_here():
+            with building(self.folder, _is_whole) as partial:
+                with open(partial / "values.bin", "wb") as values, open(partial / "classes.bin", "wb") as classes:
+                    for part in parts:
+                        values.write(part[:, :-1].numpy().tobytes())
+                        classes.write(part[:, -1].long().numpy().tobytes())
+                facts = {
+                    "shape": [len(self), extractor.dims],
+                    "sha256": {path.name: sha256(path) for path in sorted(partial.iterdir())},
+                    "identity": identity,
+                }
+                (partial / "facts.json").write_text(json.dumps(facts, indent=2))
+        else:
+            for _ in parts:
+                pass
+        wait_for_all()
+
+    def _parts(self, extractor: Extractor, batch_size: int) -> Iterator[Tensor]:
+        """Values, and the predicted class as a last column, (n, D + 1): in order, whole on every rank."""
+        for rows, batch in rounds(self.images, extractor, batch_size, "features of the reals"):
+            part = torch.zeros(len(rows), extractor.dims + 1)
+            if batch is not None:
+                own = batch.rows - rows.start
+                part[own, :-1] = batch.values.cpu()
+                if batch.logits is not None:
+                    part[own, -1] = batch.logits.argmax(1).cpu().float()
+            add_up([part])
+            yield part
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether every file is there, with the content that was written."""
+    try:
+        facts = json.loads((folder / "facts.json").read_text())
+        return all(sha256(folder / name) == digest for name, digest in facts["sha256"].items())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
+
+
+def hash_of(tensors: dict[str, Tensor]) -> str:
+    """The first 16 digits of the SHA-256 of tensors and their names."""
+    digest = hashlib.sha256()
+    for name, value in tensors.items():
+        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -30,12 +30,14 @@ class ImageSet(ABC):
         image_size: height and width in pixels.
         labels: (N,) int64; None without.
         identity: JSON that decides their pixels; the cache of their features is keyed by it.
+        facts: what else belongs into the protocol of a score.
     """
 
     name: str
     image_size: tuple[int, int]
     labels: Tensor | None = None
     identity: dict
+    facts: dict = {}
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -48,8 +50,8 @@ class ImageSet(ABC):
 class Decoded(ImageSet):
     """A decoded data set."""
 
-    def __init__(self, data: Data, name: str):
-        self.name, self.identity = name, {"data": data.key}
+    def __init__(self, data: Data):
+        self.name, self.identity = data.name, {"data": data.key}
         self._images, self.labels = data.columns["images"], data.columns.get("labels")
         self.image_size = tuple(self._images.shape[-2:])
 
@@ -71,7 +73,7 @@ class Generated(ImageSet):
 
     def __init__(self, gallery: Gallery, count: int, labels: Tensor | None = None, name: str = "generator"):
         self.name, self.gallery, self.count = name, gallery, count
-        self.identity = {}
+        self.identity, self.facts = {}, {"batch_norm": gallery.batch_norm}
         if labels is not None:
             order = torch.randperm(len(labels), generator=generator(gallery.seed, "evaluation labels"))
             self.labels = labels[order.repeat(-(-count // len(labels)))[:count]]

@@ -1,0 +1,1 @@
+"""What can be measured on the machine at hand, as ratios within one run."""

@@ -1,0 +1,143 @@
+"""Images per second of three ways to the same scores, on the same images, one after the other in each round."""
+
+import contextlib
+import io
+import json
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from sparring.data.cache import Data
+from sparring.evaluation.evaluator import Evaluator
+from sparring.evaluation.extractors import Inception
+from sparring.evaluation.metrics import PRDC, FrechetDistance, KernelDistance
+from sparring.evaluation.sets import Decoded, Subset
+from sparring.files import write_json
+
+
+def run(data: Data, folder: Path, device: torch.device, images: int = 256, rounds: int = 3, weights: str | None = None):
+    """Print and keep (``benchmark.json``) the images per second of each way, and the ratios of each round.
+
+    Args:
+        data: the images; two sets are drawn from them.
+        folder: where the figures are written.
+        device: where everything runs.
+        images: of each set.
+        rounds: each times every way once.
+        weights: of Inception; None for torch-fidelity's download.
+    """
+    chosen = Subset(Decoded(data), 2 * images)
+    pixels = chosen.images(range(2 * images)).expand(-1, 3, -1, -1).contiguous()
+    halves = pixels[::2], pixels[1::2]
+    path = str(Inception(weights)._obtain(weights))
+    ways: dict[str, Callable[[], dict]] = {
+        "this evaluator: FID, KID, precision, recall, density, coverage": lambda: _ours(*halves, path, device),
+        "torch-fidelity: FID, KID, precision, recall": lambda: _torch_fidelity(*halves, path, device),
+        "torchmetrics: FID, KID, IS, an extractor each": lambda: _torchmetrics(*halves, path, device),
+    }
+    speeds = {name: [] for name in ways}
+    for i in range(rounds):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            scores = way()
+            speeds[name].append(len(pixels) / (time.perf_counter() - started))
+            print(f"round {i + 1}  {speeds[name][-1]:8.1f} images/s  {name}  {_brief(scores)}", flush=True)
+    first, *others = speeds
+    print(f"\nmedian of {rounds} rounds, {images} images beside {images}, {device}, {torch.get_num_threads()} threads")
+    for name in speeds:
+        print(f"  {statistics.median(speeds[name]):8.1f} images/s  {name}")
+    ratios = {name: [a / b for a, b in zip(speeds[first], speeds[name], strict=True)] for name in others}
+    for name, values in ratios.items():
+        print(
+            f"  {statistics.median(values):.2f}x ({min(values):.2f} to {max(values):.2f}) the speed of {name.partition(':')[0]}"
+        )
+    write_json(folder / "benchmark.json", {"images_per_second": speeds, "ratios": ratios, "device": str(device)})
+    print(f"\nRecorded in {folder / 'benchmark.json'}")
+
+
+def _brief(scores: dict[str, float]) -> str:
+    return json.dumps({name: round(float(value), 4) for name, value in scores.items()})
+
+
+class _Pixels(Dataset):
+    """A tensor as the set of images that torch-fidelity and this evaluator take."""
+
+    labels, facts, name = None, {}, "benchmark"
+
+    def __init__(self, pixels: Tensor):
+        self.pixels, self.image_size, self.identity = pixels, tuple(pixels.shape[-2:]), {"benchmark": time.time()}
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, row: int) -> Tensor:
+        return self.pixels[row]
+
+    def images(self, rows: range) -> Tensor:
+        return self.pixels[rows.start : rows.stop]
+
+
+def _ours(reals: Tensor, fakes: Tensor, weights: str, device: torch.device) -> dict[str, float]:
+    metrics = {"fid": FrechetDistance(), "kid": KernelDistance(subset_size=len(reals)), "prdc": PRDC()}
+    evaluator = Evaluator(Inception(weights), metrics, samples=len(fakes), reals="all", seeds=1)
+    with tempfile.TemporaryDirectory() as cache:  # nothing is taken from an earlier round
+        evaluator.prepare(_Pixels(reals), device, cache)
+        return evaluator(lambda *_: _Pixels(fakes))[0]["scores"]
+
+
+def _torch_fidelity(reals: Tensor, fakes: Tensor, weights: str, device: torch.device) -> dict[str, float]:
+    from torch_fidelity import calculate_metrics
+
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        return calculate_metrics(
+            input1=_Pixels(fakes),
+            input2=_Pixels(reals),
+            cuda=device.type == "cuda",
+            fid=True,
+            kid=True,
+            prc=True,
+            kid_subset_size=len(reals),
+            feature_extractor="inception-v3-compat",
+            feature_extractor_weights_path=weights,
+            cache=False,
+            verbose=False,
+        )
+
+
+def _torchmetrics(reals: Tensor, fakes: Tensor, weights: str, device: torch.device) -> dict[str, float]:
+    from torchmetrics.image.fid import FrechetInceptionDistance, NoTrainInceptionV3
+    from torchmetrics.image.inception import InceptionScore
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    def extractor(layer: str) -> nn.Module:
+        network = NoTrainInceptionV3("inception-v3-compat", [layer], weights)
+        network.num_features = 2048
+        return network
+
+    scores = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pair = [
+            FrechetInceptionDistance(extractor("2048")),
+            KernelInceptionDistance(extractor("2048"), subset_size=len(reals)),
+        ]
+        for metric in [*pair, InceptionScore(extractor("logits_unbiased"))]:
+            metric.to(device)
+            for images, real in ((reals, True), (fakes, False)):
+                for part in images.split(64):
+                    if isinstance(metric, InceptionScore):
+                        if not real:
+                            metric.update(part.to(device))
+                    else:
+                        metric.update(part.to(device), real=real)
+            value = metric.compute()
+            scores[type(metric).__name__] = value[0] if isinstance(value, tuple) else value
+    return scores

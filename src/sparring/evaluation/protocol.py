@@ -1,0 +1,45 @@
+"""When two numbers may be compared: what a score was computed from, beside the protocol of record and beside another."""
+
+from importlib.metadata import version
+
+SAMPLES, SEEDS = 50_000, 3  # of the protocol of record: the whole training split, EMA weights, Inception of 2015
+PACKAGES = ["sparring", "torch", "torchvision", "torchmetrics", "torch-fidelity", "numpy"]
+# what decides a number; the rest of a protocol (packages, file names) may differ
+DECISIVE = ["samples", "reals", "split", "real_images", "extractor", "weights", "resize", "precision"]
+DECISIVE += ["image_size", "real_image_size", "ema", "batch_norm", "metrics"]
+
+
+def packages() -> dict[str, str]:
+    """The versions of what computes scores."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def deviations(facts: dict) -> list[str]:
+    """Where a protocol departs from the one that publications use; with none, a FID may stand beside published ones."""
+    found = []
+    if facts["extractor"] != "inception-v3-compat":
+        return [f"features of {facts['extractor']}, not of Inception"]
+    if not facts.get("standard_weights"):
+        found.append("weights that are not the Inception of 2015")
+    if facts["samples"] != SAMPLES:
+        found.append(f"{facts['samples']:,} samples, not {SAMPLES:,}")
+    if len(facts["seeds"]) < SEEDS and facts["seeds"] != [None]:
+        found.append(f"{len(facts['seeds'])} sampling seed{'s' * (len(facts['seeds']) > 1)}, not {SEEDS}")
+    if facts["reals"] < facts["reals_available"]:
+        found.append(f"{facts['reals']:,} of {facts['reals_available']:,} reals")
+    if facts.get("split", "train") not in ("train", "all"):
+        found.append(f"the {facts['split']} split, not the training split")
+    if facts["image_size"] != facts["real_image_size"]:
+        found.append(f"fakes of {_size(facts['image_size'])} pixels beside reals of {_size(facts['real_image_size'])}")
+    if not facts.get("ema", True):
+        found.append("raw weights, not the average")
+    return found
+
+
+def differences(one: dict, other: dict) -> list[str]:
+    """What keeps two scores from being compared, as ``key: this and that``; empty if nothing does."""
+    return [f"{key}: {one.get(key)} and {other.get(key)}" for key in DECISIVE if one.get(key) != other.get(key)]
+
+
+def _size(size: list[int]) -> str:
+    return "x".join(map(str, size))

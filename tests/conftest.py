@@ -13,6 +13,8 @@ from omegaconf import DictConfig
 from sparring.adversarial import AdversarialModule, PlayerOptimizer
 from sparring.data.batches import Batches
 from sparring.ema import EMA
+from sparring.evaluation.features import Extractor, hash_of
+from sparring.evaluation.sets import ImageSet
 from sparring.games.game import Game
 from sparring.games.generation import Generation
 from sparring.losses import NonSaturating
@@ -112,4 +114,58 @@ def fit(module: AdversarialModule, iterations: int, callbacks=(), loggers=(), pr
     return trainer
 
 
-__all__ = ["CONF", "ROOT", "blobs", "dcgan", "engine", "fit", "mlp", "small_game"]
+class TensorSet(ImageSet):
+    """Images that lie in a tensor; ``shown`` counts how often each was asked for."""
+
+    def __init__(self, pixels: torch.Tensor, labels: torch.Tensor | None = None, name: str = "tensor"):
+        self.pixels, self.labels, self.name, self.image_size = pixels, labels, name, tuple(pixels.shape[-2:])
+        self.identity = {"pixels": hash_of({"pixels": pixels})}
+        self.shown = torch.zeros(len(pixels), dtype=torch.int64)
+
+    def __len__(self):
+        return len(self.pixels)
+
+    def images(self, rows):
+        self.shown[list(rows)] += 1
+        return self.pixels[list(rows)]
+
+
+class Projection(Extractor):
+    """Features by a fixed random projection of the pixels; ``seen`` counts images, ``calls`` passes."""
+
+    name, dims, classes = "projection", 16, 5
+
+    def __init__(self, weights: int = 0):
+        self.facts = {"extractor": self.name, "weights": str(weights), "resize": "none", "precision": "float32"}
+        self.weights, self.seen, self.calls = weights, 0, 0
+
+    def prepare(self, device, data=None, cache=None):
+        self.device = device
+
+    def __call__(self, images):
+        self.seen += len(images)
+        self.calls += 1
+        draw = torch.Generator().manual_seed(self.weights)
+        table = torch.randn(images[0].numel(), self.dims + self.classes, generator=draw)
+        found = images.flatten(1).float().div(127.5).sub(1) @ table / 8
+        return found[:, : self.dims], found[:, self.dims :]
+
+
+def noise_images(count: int, brightness: int = 128, seed: int = 0, size: int = 8) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randint(0, brightness, (count, 1, size, size), generator=draw, dtype=torch.uint8)
+
+
+__all__ = [
+    "CONF",
+    "ROOT",
+    "Projection",
+    "TensorSet",
+    "blobs",
+    "dcgan",
+    "engine",
+    "fit",
+    "mlp",
+    "noise_images",
+    "small_game",
+]

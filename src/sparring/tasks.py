@@ -95,8 +95,7 @@ def sample(cfg: DictConfig, folder: Path) -> None:
     """Draw a run's generator: a grid, single images, and a walk through its latents."""
     run, wanted = runs.find(cfg.run, "run"), cfg.sample
     path, cfg = run.checkpoint(wanted.checkpoint), run.config
-    stored = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    gallery = open_gallery(cfg, stored, wanted.ema, wanted.seed)
+    gallery = open_gallery(cfg, path, wanted.ema, wanted.seed)
     game, classes = gallery.game, cfg.data.num_classes if gallery.game.conditional else 0
     labels = choose_labels(wanted.classes, wanted.count, classes)
     latents = gallery.latents("sample", wanted.count)
@@ -121,32 +120,32 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
     silence_lightning()
     if not cfg.evaluation:
         raise UserError("task=evaluate with evaluation=none: choose evaluation=inception (or fast)")
-    fake = cfg.fake and open_images(cfg.fake, "fake")
+    given = open_images(cfg.fake, "fake") if cfg.fake else None
+    evaluator = build_evaluator(cfg)
     data = None if cfg.real else cache.load(look_at_data(cfg), cfg.cache)
     reals = open_images(cfg.real, "real") if cfg.real else Decoded(data)
-    evaluator = build_evaluator(cfg)
-    facts, state = {}, {}
-    if fake is not None:
-        seeds, labelled = [None], fake.labels is not None
-        evaluator.samples = min(cfg.evaluation.samples or len(fake), len(fake))
-        evaluator.reals = cfg.evaluation.reals or "all"
-    else:
-        path = runs.find(cfg.run, "run").checkpoint(cfg.evaluation.checkpoint)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        labelled = build_game(cfg).conditional
-        seeds = [cfg.seed + i for i in range(evaluator.seeds)]
-        facts = {"checkpoint": path.name, "ema": evaluator.ema}
+    facts = {} if cfg.real else {"split": cfg.data.get("split", "all")}
 
-    def fakes(seed: int | None, samples: int) -> ImageSet:
-        if fake is not None:
-            return fake if samples == len(fake) else Subset(fake, samples)
-        gallery = open_gallery(cfg, state["state_dict"], evaluator.ema, seed, device_of(cfg))
-        return Generated(gallery, samples, reals.labels if labelled else None)
+    if given is not None:  # by default all of both sets: whoever made them knows how many are wanted
+        samples, seeds = min(cfg.evaluation.samples or len(given), len(given)), [None]
+        evaluator.reals = cfg.evaluation.reals or "all"
+        iteration, kimg, labelled = None, None, given.labels is not None
+    else:
+        samples, seeds = evaluator.samples, [cfg.seed + i for i in range(evaluator.seeds)]
+        path = runs.find(cfg.run, "run").checkpoint(cfg.evaluation.checkpoint)
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        iteration, kimg, labelled = stored["global_step"], stored["kimg"], build_game(cfg).conditional
+        facts |= {"checkpoint": path.name, "ema": evaluator.ema}
+
+    def fakes(seed: int | None) -> ImageSet:
+        if given is not None:
+            return given if samples == len(given) else Subset(given, samples)
+        gallery = open_gallery(cfg, path, evaluator.ema, seed, device_of(cfg))
+        return Generated(gallery, samples, (cfg.data.image_size,) * 2, reals.labels if labelled else None)
 
     evaluator.prepare(reals, device_of(cfg), cfg.cache, data, labelled)
-    result, pictures = evaluator(fakes, seeds=seeds)
-    split = None if cfg.real else cfg.data.get("split", "all")
-    entry = scored(result, state.get("global_step"), state.get("kimg"), split=split, **facts)
+    result, pictures = evaluator(fakes, seeds)
+    entry = scored(result, iteration, kimg, **facts)
     record(folder, entry, pictures)
     print("\n" + report.scores_table(entry, evaluator.lower_is_better))
     print(f"\nRecorded in {folder / 'scores.json'}")
@@ -159,21 +158,18 @@ def benchmark(cfg: DictConfig, folder: Path) -> None:
 
 
 def open_gallery(
-    cfg: DictConfig,
-    stored: dict[str, torch.Tensor],
-    ema: bool = True,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
+    cfg: DictConfig, checkpoint: Path, ema: bool = True, seed: int = 0, device: torch.device | str = "cpu"
 ) -> Gallery:
     """The generator of a stored run, its average or its raw weights, ready to be shown.
 
     Args:
         cfg: the run's configuration.
-        stored: the weights of a checkpoint.
+        checkpoint: the file with its weights.
         ema: the average, or the raw weights.
         seed: of the latents.
         device: where it makes images.
     """
+    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     game = build_game(cfg)
     average = EMA(game.producer, half_life_kimg=0)
     for part, name in ((game, "game."), (average, "ema.")):

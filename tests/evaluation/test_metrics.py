@@ -1,19 +1,44 @@
 """Scores with known answers."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from scipy.linalg import sqrtm
+from scipy.spatial.distance import cdist
 
-from sparring.evaluation.features import Extractor, Features
-from sparring.evaluation.metrics import ClassCoverage, ClassifierScore, FrechetDistance, PrecisionRecall
+from sparring.evaluation.conditional import IntraClassFrechetDistance
+from sparring.evaluation.features import Batch
+from sparring.evaluation.memorization import Memorization
+from sparring.evaluation.metrics import PRDC, ClassCoverage, Comparison, FrechetDistance, InceptionScore, KernelDistance
 
 
-def of(values=None, logits=None, labels=None) -> Features:
+class Reals:
+    """Reals whose features are given."""
+
+    def __init__(self, values=None, logits=None, labels=None):
+        self.values = torch.zeros(len(logits), 1) if values is None else values
+        self.classes = None if logits is None else logits.argmax(1)
+        self.images = SimpleNamespace(labels=labels)
+
+    def __len__(self):
+        return len(self.values)
+
+    def kept(self, name, make):
+        return make()
+
+
+def scores(metric, reals: Reals, values=None, logits=None, labels=None, extractor="x", batch=64, found=None) -> dict:
+    """What a metric says of fakes whose features are given, batch by batch, in any order."""
     values = torch.zeros(len(logits), 1) if values is None else values
-    return Features(values, torch.zeros(len(values), 1) if logits is None else logits, labels)
+    logits = torch.zeros(len(values), 1) if logits is None else logits
+    count = len(values)
+    metric.begin(Comparison(reals, count, extractor, values.shape[1], logits.shape[1], torch.device("cpu")))
+    for rows in reversed(torch.arange(count).split(batch)):
+        metric.add(Batch(rows, None, values[rows], logits[rows], None if labels is None else labels[rows]))
+    return metric.scores(found or {})
 
 
 def gaussian(count: int, mean=0.0, scale=1.0, dims: int = 8, seed: int = 0) -> torch.Tensor:
@@ -26,8 +51,20 @@ def seen_as(classes: list[int], of_classes: int = 3) -> torch.Tensor:
 
 
 def frechet(reals: torch.Tensor, fakes: torch.Tensor) -> float:
-    (score,) = FrechetDistance("fd")(of(reals), of(fakes)).values()
+    (score,) = scores(FrechetDistance(), Reals(reals), fakes).values()
     return score
+
+
+def prdc(reals: torch.Tensor, fakes: torch.Tensor, **options) -> dict[str, float]:
+    return scores(PRDC(**options), Reals(reals), fakes)
+
+
+def inception_score(logits: torch.Tensor, splits: int = 10) -> dict[str, float]:
+    return scores(InceptionScore(splits), Reals(torch.zeros(2, 1)), logits=logits)
+
+
+def coverage(reals: torch.Tensor, fakes: torch.Tensor, labels=None) -> dict[str, float]:
+    return scores(ClassCoverage(), Reals(logits=reals), logits=fakes, labels=labels)
 
 
 def test_the_frechet_distance_of_a_set_to_itself_is_nothing():
@@ -61,74 +98,135 @@ def test_the_frechet_distance_is_torch_fidelitys():
     assert frechet(reals, fakes) == pytest.approx(expected, rel=1e-5)
 
 
-def test_only_the_frechet_distance_falls_as_images_get_better():
-    assert (
-        FrechetDistance("fd_x").lower_is_better
-        == {"fd_x"}
-        == set(FrechetDistance("fd_x")(of(gaussian(9)), of(gaussian(9))))
-    )
-    assert not any(metric.lower_is_better for metric in (ClassifierScore(), PrecisionRecall(), ClassCoverage()))
+def test_scores_are_named_after_the_extractor_and_say_which_way_is_better():
+    metrics = (FrechetDistance(), KernelDistance(), InceptionScore(), Memorization(), IntraClassFrechetDistance())
+    names = {name: low for metric in metrics for name, low in metric.names("inception").items()}
+    lower = {"fid", "kid", "mifid", "intra_fid", "intra_fid_worst"}
+    assert {name for name, low in names.items() if low} == lower
+    assert names.keys() - lower == {"inception_score", "authenticity"}
+    others = {name for metric in metrics for name in metric.names("clip")}
+    assert not others & {"fid", "kid", "mifid", "inception_score", "intra_fid"}, "never in other features"
 
 
-def test_precision_and_recall_of_a_set_with_itself_are_one_and_of_far_sets_nought():
+def test_precision_recall_density_and_coverage_of_a_set_with_itself_are_one_and_of_far_sets_nought():
     values = gaussian(200)
-    assert PrecisionRecall()(of(values), of(values)) == {"precision": 1.0, "recall": 1.0}
-    assert PrecisionRecall()(of(values), of(values + 100)) == {"precision": 0.0, "recall": 0.0}
+    assert prdc(values, values) == dict.fromkeys(["precision", "recall", "density", "coverage"], 1.0)
+    assert prdc(values, values + 100) == dict.fromkeys(["precision", "recall", "density", "coverage"], 0.0)
 
 
-def test_a_generator_that_lost_a_mode_is_precise_and_recalls_half():
+def test_a_generator_that_lost_a_mode_is_precise_and_recalls_and_covers_half():
     reals = torch.cat([gaussian(200, seed=1), gaussian(200, 50, seed=2)])
     lost, spread = reals[:200], torch.cat([reals, gaussian(400, 500, seed=3)])
-    assert PrecisionRecall()(of(reals), of(lost)) == {"precision": 1.0, "recall": 0.5}
-    assert PrecisionRecall()(of(reals), of(spread)) == {"precision": 0.5, "recall": 1.0}
+    found = prdc(reals, lost)
+    assert (found["precision"], found["recall"], found["coverage"]) == (1.0, 0.5, 0.5) and found["density"] > 0.9
+    found = prdc(reals, spread)
+    assert (found["precision"], found["recall"], found["coverage"]) == (0.5, 1.0, 1.0)
 
 
-def test_the_neighborhood_is_the_kth_neighbour_that_bounds_a_ball():
+def test_k_is_the_neighbour_that_bounds_a_ball():
     reals, fakes = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[4.5], [-1.5], [9.0]])
     # k=1: balls of the reals' radius 1, 1, 2 hold 4.5 alone; k=2: of radius 3, 2, 3 hold -1.5, too
-    assert PrecisionRecall(1)(of(reals), of(fakes))["precision"] == pytest.approx(1 / 3)
-    assert PrecisionRecall(2)(of(reals), of(fakes))["precision"] == pytest.approx(2 / 3)
+    assert prdc(reals, fakes, k=1)["precision"] == pytest.approx(1 / 3)
+    assert prdc(reals, fakes, k=2)["precision"] == pytest.approx(2 / 3)
+    found = prdc(reals, fakes, density_k=2)
+    assert found["density"] == pytest.approx(2 / (2 * 3)) and found["coverage"] == pytest.approx(2 / 3)
+
+
+def test_precision_and_recall_are_torch_fidelitys_and_density_and_coverage_the_papers():
+    from torch_fidelity.metric_prc import calculate_precision_recall_full
+
+    reals, fakes = gaussian(700, 0.2, dims=6), gaussian(500, scale=0.9, dims=6, seed=1)
+    found = prdc(reals, fakes)
+    assert (found["precision"], found["recall"]) == pytest.approx(calculate_precision_recall_full(fakes, reals, 3))
+    assert 0.1 < found["precision"] < 1 and 0.1 < found["recall"] < 1
+    a, b = reals.double().numpy(), fakes.double().numpy()  # Naeem et al. 2020, equations 3 and 4
+    radius = np.sort(cdist(a, a), 1)[:, 5]
+    within = cdist(a, b) < radius[:, None]
+    assert found["density"] == pytest.approx(within.sum() / (5 * 500)) and 0.1 < found["density"] < 2
+    assert found["coverage"] == pytest.approx(within.any(1).mean()) and 0.1 < found["coverage"] < 1
 
 
 def test_reals_that_are_sorted_by_class_are_compared_by_a_fair_sample():
     reals = torch.cat([gaussian(400, seed=1), gaussian(400, 50, seed=2)])
     fakes = torch.cat([gaussian(400, seed=3), gaussian(400, 50, seed=4)])[torch.randperm(800)]
-    scores = PrecisionRecall(samples=400)(of(reals), of(fakes))
-    assert scores["precision"] > 0.8 and scores["recall"] > 0.8
+    found = prdc(reals, fakes, samples=400)
+    assert found["precision"] > 0.8 and found["recall"] > 0.8
 
 
-def test_the_classifier_score_of_sure_and_even_classes_is_their_number():
-    even = seen_as([0, 1, 2, 3, 4] * 40, 5)
-    assert ClassifierScore(splits=1)(of(logits=even), of(logits=even))["classifier_score"] == pytest.approx(5)
+@pytest.mark.parametrize("counts", [(300, 400), (1000, 1000)])
+def test_the_kernel_distance_is_torch_fidelitys(counts):
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    fakes, reals = gaussian(counts[0], 0.3, dims=32), gaussian(counts[1], dims=32, seed=1)
+    size = min(200, *counts) if counts[0] < 1000 else 1000
+    options = {"kid_subsets": 100, "kid_subset_size": size, "verbose": False}
+    expected = kid_features_to_metric(fakes, reals, **options)["kernel_inception_distance_mean"]
+    found = scores(KernelDistance(subset_size=size), Reals(reals), fakes, extractor="inception")
+    assert found["kid"] == pytest.approx(expected, rel=1e-5)
+    assert ("kid_low" in found) == (counts[0] > size)
 
 
-def test_the_classifier_score_of_a_classifier_that_cannot_tell_or_sees_one_class_is_one():
+def test_the_kernel_distances_interval_holds_the_true_distance_as_often_as_it_says():
+    shift, dims = 0.35, 4
+    true = scores(KernelDistance(30, 3000), Reals(gaussian(9000, dims=dims)), gaussian(9000, shift, dims=dims, seed=1))
+    hits = 0
+    for i in range(40):
+        reals, fakes = gaussian(400, dims=dims, seed=2 * i + 10), gaussian(400, shift, dims=dims, seed=2 * i + 11)
+        found = scores(KernelDistance(30, 100), Reals(reals), fakes)
+        assert found["kd_x_low"] < found["kd_x"] < found["kd_x_high"]
+        hits += found["kd_x_low"] <= true["kd_x"] <= found["kd_x_high"]
+    assert hits >= 34  # 38 expected; with all subsets taken for independent it would be about 15
+
+
+def test_the_inception_score_of_sure_and_even_classes_is_their_number():
+    assert inception_score(seen_as([0, 1, 2, 3, 4] * 40, 5), 1)["x_score"] == pytest.approx(5)
+
+
+def test_the_inception_score_of_a_classifier_that_cannot_tell_or_sees_one_class_is_one():
     for logits in (torch.zeros(50, 4), seen_as([2] * 50)):
-        assert ClassifierScore()(of(logits=logits), of(logits=logits))["classifier_score"] == pytest.approx(1)
+        assert inception_score(logits)["x_score"] == pytest.approx(1)
 
 
-def test_the_classifier_score_is_the_formulas_and_judges_the_fakes():
+def test_the_inception_score_is_the_formulas():
     logits = 2 * gaussian(300, dims=6)
     p = np.exp(logits.double().numpy())
     p /= p.sum(1, keepdims=True)
     expected = math.exp((p * np.log(p / p.mean(0))).sum(1).mean())
-    scores = ClassifierScore(splits=1)(of(logits=torch.zeros(300, 6)), of(logits=logits))
-    assert scores == {"classifier_score": pytest.approx(expected, rel=1e-9)}
-    split = ClassifierScore(splits=10)(of(logits=logits), of(logits=logits))["classifier_score"]
-    assert 1 < split < expected, "a split's classes are fewer, and vary less"
+    assert inception_score(logits, 1) == {"x_score": pytest.approx(expected, rel=1e-9), "x_score_std": 0}
+
+
+@pytest.mark.parametrize("count", [300, 307])
+def test_the_inception_score_is_torch_fidelitys(count):
+    from torch_fidelity.metric_isc import isc_features_to_metric
+
+    logits = 2 * gaussian(count, dims=6)
+    expected = isc_features_to_metric(logits, 10)
+    found = inception_score(logits, 10)
+    assert found["x_score"] == pytest.approx(expected["inception_score_mean"], rel=1e-9)
+    assert found["x_score_std"] == pytest.approx(expected["inception_score_std"], rel=1e-6)
+
+
+def test_the_intra_class_distance_is_the_mean_of_the_classes_distances():
+    reals, fakes = gaussian(300, seed=1), gaussian(200, 1.0, seed=2)
+    known, asked = torch.arange(300) % 3, torch.arange(200) % 2  # no fake of class 2
+    metric = IntraClassFrechetDistance()
+    found = scores(metric, Reals(reals, labels=known), fakes, labels=asked, extractor="inception")
+    each = [frechet(reals[known == i], fakes[asked == i]) for i in (0, 1)]
+    assert found == {"intra_fid": pytest.approx(sum(each) / 2), "intra_fid_worst": pytest.approx(max(each))}
+    assert metric.protocol() == {"classes_left_out": 1}
 
 
 def test_class_coverage_counts_the_classes_with_a_tenth_of_their_share():
     reals = seen_as([0] * 100 + [1] * 100 + [2] * 200)
-    scores = ClassCoverage()(of(logits=reals), of(logits=seen_as([0] * 96 + [2] * 4)))
+    scores = coverage(reals, seen_as([0] * 96 + [2] * 4))
     assert scores["classes_covered"] == 1  # class 1: none; class 2: 4 % of the fakes, under a tenth of 50 %
-    scores = ClassCoverage()(of(logits=reals), of(logits=seen_as([0] * 91 + [1] * 3 + [2] * 6)))
+    scores = coverage(reals, seen_as([0] * 91 + [1] * 3 + [2] * 6))
     assert scores["classes_covered"] == 3
 
 
 def test_exactly_a_tenth_of_the_share_is_enough():
     reals, fakes = seen_as([0] * 30 + [1] * 20), seen_as([0] * 3 + [1] * 47)
-    assert ClassCoverage()(of(logits=reals), of(logits=fakes))["classes_covered"] == 2
+    assert coverage(reals, fakes)["classes_covered"] == 2
 
 
 @pytest.mark.parametrize(
@@ -136,24 +234,11 @@ def test_exactly_a_tenth_of_the_share_is_enough():
     [([0, 1, 2] * 5, math.log(3)), ([1] * 9, 0.0), ([0, 0, 1, 2], 1.5 * math.log(2))],
 )
 def test_class_entropy_is_in_nats(classes, entropy):
-    scores = ClassCoverage()(of(logits=seen_as([0, 1, 2])), of(logits=seen_as(classes)))
+    scores = coverage(seen_as([0, 1, 2]), seen_as(classes))
     assert scores["class_entropy"] == pytest.approx(entropy, abs=1e-6)
 
 
 def test_label_accuracy_is_the_share_of_fakes_seen_as_what_was_asked_for():
-    reals, logits = of(logits=seen_as([0, 1, 2])), seen_as([0, 1, 2, 2])
-    assert ClassCoverage()(reals, of(logits=logits, labels=torch.tensor([0, 1, 2, 0])))["label_accuracy"] == 0.75
-    assert "label_accuracy" not in ClassCoverage()(reals, of(logits=logits)), "none was asked for"
-
-
-@pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
-def test_features_are_those_of_all_images_in_order_whatever_the_batch(batch_size):
-    class Mean(Extractor):
-        def __call__(self, images):
-            means = images.float().mean((1, 2, 3))
-            return means[:, None], torch.stack([means, -means], 1)
-
-    images, labels = torch.arange(7, dtype=torch.uint8)[:, None, None, None].expand(7, 3, 2, 2), torch.arange(7)
-    features = Mean().extract(images, labels, batch_size)
-    assert torch.equal(features.values, torch.arange(7.0)[:, None]) and len(features) == 7
-    assert torch.equal(features.logits[:, 1], -torch.arange(7.0)) and torch.equal(features.labels, labels)
+    reals, logits = seen_as([0, 1, 2]), seen_as([0, 1, 2, 2])
+    assert coverage(reals, logits, torch.tensor([0, 1, 2, 0]))["label_accuracy"] == 0.75
+    assert "label_accuracy" not in coverage(reals, logits), "none was asked for"

@@ -89,7 +89,7 @@ def _ours(reals: Tensor, fakes: Tensor, weights: str, device: torch.device) -> d
     evaluator = Evaluator(Inception(weights), metrics, samples=len(fakes), reals="all", seeds=1)
     with tempfile.TemporaryDirectory() as cache:  # nothing is taken from an earlier round
         evaluator.prepare(_Pixels(reals), device, cache)
-        return evaluator(lambda *_: _Pixels(fakes))[0]["scores"]
+        return evaluator(lambda _: _Pixels(fakes), [None])[0]["scores"]
 
 
 def _torch_fidelity(reals: Tensor, fakes: Tensor, weights: str, device: torch.device) -> dict[str, float]:

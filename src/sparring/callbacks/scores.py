@@ -75,17 +75,16 @@ class Scores(pl.Callback):
     def evaluate(self, module: AdversarialModule, during: bool) -> dict:
         """Score the generator as it is now, with fewer samples and one seed ``during`` training; return the entry."""
         module.check_finite()
-        evaluator, labels = self.evaluator, None
-        if module.game.conditional:
-            labels = self.data.columns["labels"]
-
-        def fakes(seed: int, samples: int) -> Generated:
-            gallery = module.gallery(evaluator.ema, self.batch_norm, seed, evaluator.batch_size)
-            return Generated(gallery, samples, labels)
-
+        evaluator = self.evaluator
+        labels = self.images.labels if module.game.conditional else None
         samples = evaluator.samples_during if during else evaluator.samples
         seeds = [self.seed + i for i in range(1 if during else evaluator.seeds)]
-        result, pictures = evaluator(fakes, samples, seeds)
+
+        def fakes(seed: int) -> Generated:
+            gallery = module.gallery(evaluator.ema, self.batch_norm, seed, evaluator.batch_size)
+            return Generated(gallery, samples, self.images.image_size, labels)
+
+        result, pictures = evaluator(fakes, seeds)
         self.latest = entry(result, module.iteration, module.kimg, ema=evaluator.ema, split=self.split)
         if module.global_rank == 0:
             record(self.folder, self.latest, pictures)

@@ -17,7 +17,7 @@ from sparring.evaluation.metrics import Comparison, Metric
 from sparring.evaluation.sets import ImageSet, Subset
 
 log = logging.getLogger(__name__)
-Fakes = Callable[[int, int], ImageSet]  # (sampling seed, count) -> that many images
+Fakes = Callable[[int | None], ImageSet]  # of a sampling seed
 
 
 class Evaluator:
@@ -95,19 +95,16 @@ class Evaluator:
         """The scores that fall as images get better, the one that leads first."""
         return [n for metric in self.metrics.values() for n, low in metric.names(self.extractor.name).items() if low]
 
-    def __call__(
-        self, fakes: Fakes, samples: int | None = None, seeds: list[int] = (0,)
-    ) -> tuple[dict, dict[str, Tensor]]:
-        """Score ``samples`` fakes (by default as many as at the end) of each sampling seed.
+    def __call__(self, fakes: Fakes, seeds: list[int | None]) -> tuple[dict, dict[str, Tensor]]:
+        """Score the fakes of each sampling seed ([None] where they are given).
 
         Returns:
             What goes to ``scores.json``: ``scores`` (means over the seeds, and ``..._sd`` where there are several),
             ``protocol`` and ``seconds``; and pictures (3, H, W) uint8 by name.
         """
         started = time.perf_counter()
-        sets = (fakes(seed, samples or self.samples) for seed in seeds)
         runs, pictures = [], {}
-        for images in sets:
+        for images in map(fakes, seeds):
             runs.append(self._score(images))
             pictures = pictures or {n: p for m in self._able.values() for n, p in m.pictures().items()}
         scores = {name: sum(run[name] for run in runs) / len(runs) for name in runs[0]}

@@ -62,7 +62,7 @@ class Memorization(Metric):
         fellow = torch.cat([self._nearest(self.reals.values[rows.cpu()], 2)[0][:, 1] for rows in reals.split(100)])
         scores = {"authenticity": float((self.distance > fellow[place]).float().mean())}
         if self.frechet in found:
-            distance = float(self.distance.mean())
+            distance = max(float(self.distance.mean()), 0.0) + 1e-14  # torchmetrics' guard, for exact copies
             scores[self.name] = found[self.frechet] / (distance if distance < 0.1 else 1)
         return scores
 

@@ -27,12 +27,14 @@ def deviations(facts: dict) -> list[str]:
         found.append(f"{len(facts['seeds'])} sampling seed{'s' * (len(facts['seeds']) > 1)}, not {SEEDS}")
     if facts["reals"] < facts["reals_available"]:
         found.append(f"{facts['reals']:,} of {facts['reals_available']:,} reals")
-    if facts.get("split", "train") not in ("train", "all"):
+    if facts.get("split") not in (None, "train", "all"):
         found.append(f"the {facts['split']} split, not the training split")
     if facts["image_size"] != facts["real_image_size"]:
         found.append(f"fakes of {_size(facts['image_size'])} pixels beside reals of {_size(facts['real_image_size'])}")
     if not facts.get("ema", True):
         found.append("raw weights, not the average")
+    if str(facts.get("checkpoint", "")).startswith("best_by_"):
+        found.append("a checkpoint that was chosen by its score")
     return found
 
 

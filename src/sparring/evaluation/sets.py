@@ -68,16 +68,18 @@ class Generated(ImageSet):
     Args:
         gallery: makes the images.
         count: how many.
+        image_size: height and width that it makes.
         labels: of a conditional generator: the labels of the reals, from which as many are taken in a fixed order.
     """
 
-    def __init__(self, gallery: Gallery, count: int, labels: Tensor | None = None, name: str = "generator"):
-        self.name, self.gallery, self.count = name, gallery, count
+    name = "generator"
+
+    def __init__(self, gallery: Gallery, count: int, image_size: tuple[int, int], labels: Tensor | None = None):
+        self.gallery, self.count, self.image_size = gallery, count, image_size
         self.identity, self.facts = {}, {"batch_norm": gallery.batch_norm}
         if labels is not None:
             order = torch.randperm(len(labels), generator=generator(gallery.seed, "evaluation labels"))
             self.labels = labels[order.repeat(-(-count // len(labels)))[:count]]
-        self.image_size = tuple(self.images(range(1)).shape[-2:])
 
     def __len__(self) -> int:
         return self.count

@@ -1,5 +1,6 @@
 """What happens beside training: warnings, checkpoints that are kept, the bar, evaluation."""
 
+import csv
 import json
 import logging
 
@@ -7,14 +8,16 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from conftest import blobs, engine, fit, small_game
+from conftest import Projection, blobs, engine, fit, small_game
 from sparring.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints, numbered
 from sparring.callbacks.health import Health
 from sparring.callbacks.progress import Progress
+from sparring.callbacks.scores import Scores
 from sparring.data.cache import Data
-from sparring.evaluation.classifier import Classifier
 from sparring.evaluation.evaluator import Evaluator
-from sparring.evaluation.metrics import ClassCoverage, FrechetDistance, PrecisionRecall
+from sparring.evaluation.metrics import PRDC, ClassCoverage, FrechetDistance
+from sparring.evaluation.sets import Decoded
+from sparring.logging import MetricsFile
 
 
 def winning_game():
@@ -92,51 +95,75 @@ def test_the_bar_shows_kimg_speed_time_left_and_losses(capsys):
         assert part in last, last
 
 
-class Counting(Classifier):
-    """Counts the images that it is shown."""
+class Counting(Projection):
+    """Counts the images that it is shown, of all that were built."""
 
-    seen = 0
+    seen_by_all = 0
 
     def __call__(self, images):
-        Counting.seen += len(images)
+        Counting.seen_by_all += len(images)
         return super().__call__(images)
 
 
-def test_each_fake_is_made_once_and_seen_once_whatever_the_number_of_metrics(tmp_path):
-    columns = blobs(300, size=8)
-    data = Data(columns, "blobs", ["a", "b", "c"])
-    game = small_game(classes=3)
-    module = engine(game, columns=columns, num_classes=3)
-    metrics = {
-        "fd": FrechetDistance(),
-        "pr": PrecisionRecall(),
-        "classes": ClassCoverage(),
-        "again": FrechetDistance("other"),
-    }
-    evaluator = Evaluator(Counting, metrics, data, tmp_path, tmp_path, every_kimg=0.032, samples=120, batch_size=50)
-    made, produce = [], game.produce
-    game.produce = lambda latents, *rest: made.append(len(latents)) or produce(latents, *rest)
+def scored_by(data: Data, folder, **options) -> Scores:
+    metrics = options.pop("metrics", {"fd": FrechetDistance(), "prdc": PRDC(), "classes": ClassCoverage()})
+    evaluator = Evaluator(
+        Counting(), metrics, **({"samples": 120, "reals": "all", "seeds": 1, "batch_size": 50} | options)
+    )
+    return Scores(evaluator, Decoded(data), data, folder, folder, "train", "running")
 
+
+def labelled_game():
+    columns = blobs(300, size=8)
+    module = engine(small_game(classes=3), columns=columns, num_classes=3)
+    made, produce = [], module.game.produce
+    module.game.produce = lambda latents, *rest: made.append(len(latents)) or produce(latents, *rest)
+    return module, Data(columns, "blobs", ["a", "b", "c"]), made
+
+
+def entries_of(folder) -> list[dict]:
+    return json.loads((folder / "scores.json").read_text())
+
+
+def test_each_fake_is_made_once_and_seen_once_during_training_and_at_its_end(tmp_path):
+    module, data, made = labelled_game()
     fit(module, 1)  # what training makes
     per_iteration, _ = sum(made), made.clear()
-    fit(module, 8, [evaluator])
-    entries = json.loads((tmp_path / "scores.json").read_text())
-    assert [entry["iteration"] for entry in entries] == [0, 4, 8]
-    assert sum(made) == 8 * per_iteration + 3 * 120
-    before = Counting.seen
-    evaluator.evaluate(module)
-    assert Counting.seen - before == 120  # the reals' features are kept
-    assert evaluator.lower_is_better == {"fd_classifier", "other"}
+    Counting.seen_by_all = 0
+    fit(module, 8, [scored_by(data, tmp_path, every_kimg=0.032, samples_during=70)])
+    entries = entries_of(tmp_path)
+    assert [(e["iteration"], e["protocol"]["samples"]) for e in entries] == [(0, 70), (4, 70), (8, 70), (8, 120)]
+    assert sum(made) == 8 * per_iteration + 3 * 70 + 120
+    assert Counting.seen_by_all == 300 + 3 * 70 + 120
 
 
-def test_the_reals_features_are_taken_from_the_cache_the_second_time(tmp_path):
-    columns = blobs(300, size=8)
-    data = Data(columns, "blobs", ["a", "b", "c"])
-    seen = []
-    for _ in range(2):
-        module = engine(small_game(), columns=columns)
-        evaluator = Evaluator(Counting, {"fd": FrechetDistance()}, data, tmp_path, tmp_path, samples=60)
-        Counting.seen = 0
-        fit(module, 1, [evaluator])
-        seen.append(Counting.seen)
-    assert seen[0] - seen[1] >= 300
+def test_evaluations_with_fewer_samples_are_logged_apart(tmp_path):
+    module, data, _ = labelled_game()
+    log = MetricsFile(tmp_path / "metrics.csv")
+    fit(module, 8, [scored_by(data, tmp_path, every_kimg=0.032, samples_during=70)], [log])
+    with open(tmp_path / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["iteration"] for row in rows if row["scores_70/fd_projection"]] == ["0", "4", "8"]
+    assert [row["iteration"] for row in rows if row["scores/fd_projection"]] == ["8"]
+
+
+def test_the_checkpoint_that_scored_best_is_kept_apart_and_the_newest_stays_the_newest(tmp_path):
+    module, data, _ = labelled_game()
+    scores = scored_by(data, tmp_path, every_kimg=0.016, samples_during=120)
+    values = iter([5.0, 3.0, 1.0, 2.0])
+    scores.evaluator.metrics["fd"].scores = lambda found: {"fd_projection": next(values)}
+    fit(module, 6, [scores, Checkpoints(tmp_path / "checkpoints", every_kimg=0.016)])
+    best = torch.load(tmp_path / "checkpoints" / "best_by_fd_projection.ckpt", weights_only=True)
+    assert best["global_step"] == 4 and best["kimg"] == pytest.approx(0.032)
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 6
+    assert [e.get("kept_as") for e in entries_of(tmp_path)] == [None, *["best_by_fd_projection.ckpt"] * 2, None]
+
+
+def test_the_last_checkpoint_is_written_before_the_last_evaluation_may_fail(tmp_path):
+    module, data, _ = labelled_game()
+    scores = scored_by(data, tmp_path)
+    scores.on_train_start = lambda *_: None
+    scores.evaluator.metrics["fd"].scores = lambda found: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        fit(module, 3, [scores, Checkpoints(tmp_path / "checkpoints", every_kimg=1)])
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 3

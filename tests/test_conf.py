@@ -31,6 +31,10 @@ def overrides_for(file, places) -> list[str]:
     group, name = file.parent.as_posix(), file.name
     chosen = f"{group}=[{name}]" if group == "regularizer" else f"{group}={name}"
     extra = [f"data.path={places[name]}"] if group == "data" and name in places else []
+    if group == "evaluation/metrics":
+        return ["evaluation=inception", f"evaluation/metrics=[{name}]"]
+    if group == "evaluation/extractor":
+        return ["evaluation=inception", chosen]
     return [chosen, *extra, *(["run=somewhere"] if file.as_posix() == "task/sample" else [])]
 
 

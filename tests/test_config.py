@@ -22,6 +22,7 @@ def refusal(composed):
             check(cfg)
             tasks.look_at_data(cfg)
             tasks.build_game(cfg)
+            tasks.build_evaluator(cfg)
         except EXPECTED as error:
             return explain(error, CONF)
         raise AssertionError(f"{overrides} was accepted")
@@ -42,7 +43,7 @@ def refusal(composed):
         ("+optimizer.generator.beta=3", ["optimizer.generator.beta", "betas"]),
         ("+optimizer.genrator.lr=3", ["optimizer.genrator", "Did you mean 'generator'?"]),
         ("+data.pth=x", ["data.pth", "no such key"]),
-        ("+evaluation.metrics.precision_recall.k=3", ["precision_recall.k", "neighborhood"]),
+        ("+evaluation.metrics.prdc.neighbors=3", ["prdc.neighbors", "density_k"]),
         ("+regularizer.r1.weight=3", ["regularizer.r1", "not chosen"]),
         # choices
         ("loss=hing", ["loss=hing", "Did you mean 'hinge'?", "nonsaturating"]),
@@ -85,6 +86,14 @@ def refusal(composed):
         ("trainer.devices=2", ["trainer.devices=2", "one device"]),
         ("resume=a init=b", ["resume=", "init="]),
         ("task=sample", ["run=outputs/"]),
+        (
+            "evaluation=inception evaluation.weights=nowhere.pth",
+            ["evaluation.weights=nowhere.pth", "No such file", "checkpoints"],
+        ),
+        ("evaluation=inception evaluation.reals=some", ["evaluation.reals=some", "all"]),
+        ("evaluation=inception evaluation.seeds=0", ["evaluation.seeds=0", "at least 1"]),
+        ("evaluation/metrics=[fid]", ["evaluation/metrics=fid", "frechet_distance"]),
+        ("evaluation/extractor=resnet", ["evaluation/extractor=resnet", "dinov2"]),
         ("data=celeba evaluation=fast", ["evaluation=fast", "have none", "evaluation=none"]),
         ("data=celeba model.conditional=true", ["model.conditional=true", "no labels"]),
         # data

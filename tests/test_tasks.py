@@ -66,22 +66,16 @@ def test_a_run_leaves_what_was_run_how_it_went_and_what_came_of_it(trained):
     }
     scores = json.loads((folder / "scores.json").read_text())
     assert [entry["iteration"] for entry in scores] == [0, 8, 16, 24, 32, 40]
-    assert {
-        "fd_classifier",
-        "classifier_score",
-        "precision",
-        "recall",
-        "classes_covered",
-        "class_entropy",
-        "label_accuracy",
-    } == set(scores[-1]["scores"])
-    assert scores[-1]["protocol"] | {"weights": "", "data": ""} == {
-        **{"samples": 200, "reals": 5000, "split": "all", "extractor": "classifier", "weights": "", "data": ""},
-        **{"image_size": 28, "ema": True, "batch_norm": "standing", "seed": 0},
-        "classifier_accuracy": scores[-1]["protocol"]["classifier_accuracy"],
+    assert set(scores[-1]["scores"]) == {
+        *("fd_classifier", "classifier_score", "classifier_score_std", "precision", "recall", "density", "coverage"),
+        *("classes_covered", "class_entropy", "label_accuracy"),
     }
+    said = {"samples": 200, "reals": 5000, "split": "all", "extractor": "classifier", "image_size": [28, 28]}
+    said |= {"ema": True, "batch_norm": "standing", "seeds": [0]}
+    assert scores[-1]["protocol"] | said == scores[-1]["protocol"]
     assert scores[-1]["protocol"]["classifier_accuracy"] >= 0.95
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        "best_by_fd_classifier.ckpt",
         "kimg-0000000.576.ckpt",
         "kimg-0000000.640.ckpt",
         "last.ckpt",
@@ -109,16 +103,73 @@ def test_a_runs_generator_is_sampled_by_class_the_same_for_the_same_seed(trained
             f"sample.folder={out}",
             cwd=folder,
         )
-    names = sorted(path.name for path in (folder / "a").iterdir())
-    assert names == [*(f"{i:05d}.png" for i in range(6)), "grid.png", "interpolation.gif"]
+    names = sorted(path.relative_to(folder / "a").as_posix() for path in (folder / "a").rglob("*.*"))
+    assert names == ["grid.png", *(f"images/{i:05d}.png" for i in range(6)), "interpolation.gif"]
     for name in names:
         assert (folder / "a" / name).read_bytes() == (folder / "b" / name).read_bytes()
     assert Image.open(folder / "a" / "interpolation.gif").n_frames == 3
     run("task=sample", "run=outputs/one", "sample.count=6", "sample.seed=1", "sample.truncation=0.5", cwd=folder)
     (drawn,) = (folder / "outputs" / "one" / "samples").glob("*seed1")
-    assert (drawn / "00000.png").read_bytes() != (folder / "a" / "00000.png").read_bytes()
+    assert (drawn / "images" / "00000.png").read_bytes() != (folder / "a" / "images" / "00000.png").read_bytes()
     refused = run("task=sample", "run=outputs/one", "sample.classes=[10]", cwd=folder, check=False)
     assert refused.returncode == 1 and "classes are 0 to 9" in refused.stderr
+
+
+def scores_of(folder) -> list[dict]:
+    return json.loads((folder / "scores.json").read_text())
+
+
+def test_a_finished_run_is_scored_again_to_the_same_numbers_or_otherwise(trained, run):
+    folder = trained[0]
+    during = scores_of(folder / "outputs" / "one")[5]
+    done = run("task=evaluate", "run=outputs/one", cwd=folder)
+    again = scores_of(folder / "outputs" / "one")[-1]
+    assert again["scores"] == pytest.approx(during["scores"]) and again["iteration"] == 40
+    assert again["protocol"]["checkpoint"] == "last.ckpt" and "fd_classifier" in done.stdout
+    options = ["evaluation.ema=false", "evaluation.seeds=2", "evaluation.samples=150", "data.split=test"]
+    refused = run("task=evaluate", "run=outputs/one", *options, cwd=folder, check=False)
+    assert refused.returncode == 1 and "data.split" in refused.stderr, "these data have no test split"
+    best = "evaluation.checkpoint=best_by_fd_classifier"
+    done = run("task=evaluate", "run=outputs/one", best, *options[:3], cwd=folder)
+    entry = scores_of(folder / "outputs" / "one")[-1]
+    assert entry["protocol"]["seeds"] == [0, 1] and entry["protocol"]["samples"] == 150
+    assert entry["protocol"]["ema"] is False and "raw generator" in done.stdout
+    assert entry["scores"]["fd_classifier_sd"] > 0 and "over 2 sampling seeds" in done.stdout
+    refused = run("task=evaluate", "run=outputs/one", "model.width=16", cwd=folder, check=False)
+    assert refused.returncode == 1 and "model.width: 8 in the run, 16 now" in refused.stderr
+
+
+def test_any_two_sets_of_images_are_scored(run, tmp_path, trained):
+    digits = np.random.default_rng(0).integers(0, 255, (60, 28, 28), dtype=np.uint8)
+    np.savez(tmp_path / "theirs.npz", arr_0=digits)
+    fast = ["task=evaluate", "evaluation=fast"]
+    done = run(*fast, "fake=theirs.npz", "real=mnist_mini", "hydra.run.dir=out", cwd=tmp_path)
+    (entry,) = scores_of(tmp_path / "out")
+    assert (entry["protocol"]["samples"], entry["protocol"]["reals"], entry["iteration"]) == (60, 5000, None)
+    assert "theirs.npz" in done.stdout and entry["scores"]["fd_classifier"] > 10
+    for wrong, said in (
+        (["fake=theirs.npz"], "beside which reals"),
+        (["fake=nowhere", "real=mnist_mini"], "fake=nowhere: no such file"),
+        (["fake=theirs.npz", "real=mnits"], "real=mnits: no such file"),
+        ([], "name one of them"),
+    ):
+        done = run(*fast, *wrong, cwd=tmp_path, check=False)
+        assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr, done.stderr
+    done = run("fake=theirs.npz", cwd=tmp_path, check=False)
+    assert done.returncode == 1 and "only task=evaluate" in done.stderr
+
+
+def test_without_weights_training_does_not_start(run, tmp_path):
+    proxies = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy")}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), "evaluation=inception", "hydra.run.dir=out"],
+        cwd=tmp_path,
+        env=os.environ | proxies | {"TORCH_HOME": str(tmp_path / "torch")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "evaluation.weights=FILE" in done.stderr and "evaluation=none" in done.stderr
+    assert not (tmp_path / "out" / "config.yaml").exists() and "kimg" not in done.stderr
 
 
 def test_going_on_equals_never_having_stopped_mid_epoch_with_every_kind_of_state(run, tmp_path):
@@ -221,6 +272,7 @@ def test_a_persons_own_images_are_trained_on(run, tmp_path):
         "model.width=8",
         "trainer.max_steps=2",
         "logger=none",
+        "evaluation=none",
     ]
     done = run(*options, cwd=tmp_path, check=False)
     assert done.returncode == 1 and "broken.png" in done.stderr and "data.on_bad_image=skip" in done.stderr

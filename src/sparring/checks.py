@@ -38,6 +38,8 @@ def check_task(cfg: DictConfig, overrides: list[str]) -> None:
             )
         if cfg.fake is not None and cfg.real is None and "data" not in chosen:
             raise UserError(f"fake={cfg.fake}: beside which reals? Name a folder, a .npz or a data set: real=...")
+    if (task == "benchmark") != (cfg.benchmark is not None):
+        raise UserError("task=benchmark and benchmark=... go together: task=benchmark benchmark=evaluation")
     if task != "sample" and (stray := [o for o in overrides if o.startswith("sample.")]):
         raise UserError(f"{stray[0]}: only task=sample reads the keys of sample")
 
@@ -146,6 +148,8 @@ def _check_ranges(cfg: DictConfig) -> None:
         "optimizer.discriminator.lr": 0,
         "evaluation.samples": 50,
         "evaluation.batch_size": 1,
+        "evaluation.samples_during": 50,
+        "evaluation.seeds": 1,
         "sample.count": 1,
         "sample.frames": 0,
         "sample.truncation": 0,
@@ -161,6 +165,8 @@ def _check_ranges(cfg: DictConfig) -> None:
         "optimizer.generator.clip_norm",
         "optimizer.discriminator.clip_norm",
     ]
+    if isinstance(OmegaConf.select(cfg, "evaluation.reals"), int):
+        at_least["evaluation.reals"] = 50
     for key, least in at_least.items():
         if (value := OmegaConf.select(cfg, key)) is not None and value < least:
             raise UserError(f"{key}={value}: must be at least {least}")
@@ -207,7 +213,7 @@ def check_data(cfg: DictConfig) -> None:
         if cfg.evaluation and "classifier" in str(cfg.evaluation.extractor._target_):
             raise UserError(
                 "evaluation=fast scores with a classifier of the data's labels, and these data have none: choose "
-                "evaluation=inception or none (or give them labels: data.labels=true for an image folder whose sub-folders are classes, "
+                "evaluation=inception or evaluation=none (or give them labels: data.labels=true for an image folder whose sub-folders are classes, "
                 "data.attribute=Smiling for CelebA)"
             )
 

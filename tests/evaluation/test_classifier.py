@@ -8,7 +8,8 @@ import torch
 
 from sparring.data.cache import Data
 from sparring.errors import UserError
-from sparring.evaluation.classifier import Classifier
+from sparring.evaluation import classifier
+from sparring.evaluation.classifier import Classifier, held_out
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,6 +32,12 @@ def quadrants(count: int = 600, size: int = 16, labels: bool = True) -> Data:
     return Data(columns, "quadrants", ["top left", "top right", "bottom left"] if labels else [])
 
 
+def prepared(data: Data, folder: Path, **options) -> Classifier:
+    judge = Classifier(**options)
+    judge.prepare("cpu", data, folder)
+    return judge
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("cache")
@@ -38,20 +45,20 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(folder) -> Classifier:
-    return Classifier(quadrants(), folder)
+    return prepared(quadrants(), folder)
 
 
 @pytest.fixture
 def quick(tmp_path) -> Callable[[], Classifier]:
     """Builds one that is trained in two steps only, in a cache folder of the test's own."""
-    return lambda: Classifier(quadrants(80), tmp_path, steps=2)
+    return lambda: prepared(quadrants(80), tmp_path, steps=2)
 
 
 @pytest.fixture
 def trainings(monkeypatch) -> list[int]:
-    """The steps of every training since the test began."""
-    fit, steps = Classifier._fit, []
-    monkeypatch.setattr(Classifier, "_fit", lambda self, *args: (steps.append(args[-1]), fit(self, *args)))
+    """How many images every training since the test began was shown."""
+    fit, steps = classifier.train, []
+    monkeypatch.setattr(classifier, "train", lambda *args: (steps.append(len(args[0])), fit(*args))[1])
     return steps
 
 
@@ -62,7 +69,7 @@ def the_file(folder: Path) -> Path:
 
 def test_it_learns_to_tell_the_classes(trained):
     assert trained.accuracy > 0.95
-    assert trained.facts == {"classifier_accuracy": round(trained.accuracy, 4)}
+    assert trained.facts["classifier_accuracy"] == round(trained.accuracy, 4)
     fresh = quadrants()
     values, logits = trained(fresh.columns["images"])
     assert values.shape == (600, 128) and logits.shape == (600, 3)
@@ -70,26 +77,26 @@ def test_it_learns_to_tell_the_classes(trained):
 
 
 def test_its_accuracy_is_that_on_images_it_was_not_trained_on(trained):
-    held_out, seen = set(trained._test.tolist()), set(trained._train.tolist())
-    assert len(held_out) == 120 and len(seen) == 480 and not held_out & seen
+    learnt, tested = held_out(600)
+    assert len(tested) == 120 and len(learnt) == 480 and not set(tested.tolist()) & set(learnt.tolist())
     data = quadrants().columns
-    logits = trained(data["images"][trained._test])[1]
-    assert trained.accuracy == pytest.approx(logits.argmax(1).eq(data["labels"][trained._test]).double().mean().item())
+    logits = trained(data["images"][tested])[1]
+    assert trained.accuracy == pytest.approx(logits.argmax(1).eq(data["labels"][tested]).double().mean().item())
 
 
 def test_the_second_build_loads_the_weights_and_does_not_train(trained, folder, trainings):
-    again = Classifier(quadrants(), folder)
+    again = prepared(quadrants(), folder)
     assert trainings == []
-    assert again.weights_hash == trained.weights_hash and again.accuracy == trained.accuracy
+    assert again.facts["weights"] == trained.facts["weights"] and again.accuracy == trained.accuracy
     images = quadrants(20).columns["images"]
     assert torch.equal(again(images)[0], trained(images)[0])
 
 
 def test_the_same_data_give_the_same_weights_in_another_cache(trained, tmp_path, trainings):
     torch.manual_seed(99)
-    again = Classifier(quadrants(), tmp_path)
-    assert trainings == [23]  # 6 * 480 / 128 + 1: six epochs in batches of 128
-    assert again.weights_hash == trained.weights_hash
+    again = prepared(quadrants(), tmp_path)
+    assert trainings == [480]
+    assert again.facts["weights"] == trained.facts["weights"]
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "text"])
@@ -98,15 +105,15 @@ def test_a_damaged_file_is_told_and_trained_again_to_the_same_weights(damage, qu
     path = the_file(tmp_path)
     content = path.read_bytes()
     path.write_bytes({"empty": b"", "cut": content[: len(content) // 2], "text": b"not a checkpoint"}[damage])
-    assert quick().weights_hash == whole.weights_hash and len(trainings) == 2
+    assert quick().facts["weights"] == whole.facts["weights"] and len(trainings) == 2
     assert f"{path} is damaged" in caplog.text
-    assert quick().weights_hash == whole.weights_hash and len(trainings) == 2, "the file was mended"
+    assert quick().facts["weights"] == whole.facts["weights"] and len(trainings) == 2, "the file was mended"
 
 
 def test_a_file_of_something_else_is_trained_again(quick, tmp_path):
     whole = quick()
     torch.save([1, 2], the_file(tmp_path))
-    assert quick().weights_hash == whole.weights_hash
+    assert quick().facts["weights"] == whole.facts["weights"]
 
 
 def test_a_file_with_a_flipped_bit_is_trained_again(quick, tmp_path):
@@ -114,17 +121,17 @@ def test_a_file_with_a_flipped_bit_is_trained_again(quick, tmp_path):
     content = bytearray(the_file(tmp_path).read_bytes())
     content[len(content) // 2] ^= 0x40
     the_file(tmp_path).write_bytes(content)
-    assert quick().weights_hash == whole.weights_hash
+    assert quick().facts["weights"] == whole.facts["weights"]
 
 
 def test_too_low_an_accuracy_is_refused_and_the_key_named(folder, trained):
     with pytest.raises(UserError, match=r"(?s)101%.*data\.classifier_accuracy.*evaluation=none"):
-        Classifier(quadrants(), folder, min_accuracy=1.01)
+        prepared(quadrants(), folder, min_accuracy=1.01)
 
 
 def test_data_without_labels_are_refused_with_the_way_out(tmp_path):
     with pytest.raises(UserError, match="evaluation=none"):
-        Classifier(quadrants(40, labels=False), tmp_path)
+        prepared(quadrants(40, labels=False), tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -120,7 +120,7 @@ class Classifier(Extractor):
         if data is None or "labels" not in data.columns:
             raise UserError(
                 "evaluation/extractor=classifier scores images with a classifier of the data's labels, and these data have none: "
-                "choose evaluation=inception or none (or data.labels=true for an image folder whose sub-folders are classes)."
+                "choose evaluation=inception or evaluation=none (or data.labels=true for an image folder whose sub-folders are classes)."
             )
         if len(data) < 50:
             raise UserError(
@@ -128,7 +128,8 @@ class Classifier(Extractor):
             )
         self.device = torch.device(device)
         path = Path(cache).expanduser() / "classifiers" / f"{data.key}-{self.steps}steps.pt"
-        self.network = Network(data.columns["images"].shape[1], len(data.class_names)).to(self.device)
+        with torch.random.fork_rng(devices=[]):
+            self.network = Network(data.columns["images"].shape[1], len(data.class_names)).to(self.device)
         if not self._load(path):
             self._train(data)
             self._save(path)

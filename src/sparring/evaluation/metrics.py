@@ -1,5 +1,6 @@
 """Scores of fakes beside reals, all made of the same features, each from sums that grow batch by batch."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -105,7 +106,9 @@ class FrechetDistance(Metric):
         return [getattr(self.distance, name) for name in _states("fake")]
 
     def scores(self, found: dict[str, float]) -> dict[str, float]:
-        return {self.name: float(self.distance.cpu().compute())}
+        self.distance.orig_dtype = torch.float64  # of the result; a rank without fakes of its own has none yet
+        with warnings.catch_warnings(action="ignore"):  # that rank's torchmetrics also misses an update
+            return {self.name: float(self.distance.cpu().compute())}
 
 
 def ready_distance(dims: int, device: torch.device | str = "cpu"):

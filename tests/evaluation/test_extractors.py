@@ -1,0 +1,203 @@
+"""The extractors against torch-fidelity itself, on real digits: random weights from a file, and the real ones if there."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from conftest import TensorSet
+from sparring.data.arrays import MNISTMini
+from sparring.errors import UserError
+from sparring.evaluation.evaluator import Evaluator
+from sparring.evaluation.extractors import CLIP, VGG16, DINOv2, Inception
+from sparring.evaluation.metrics import PRDC, FrechetDistance, InceptionScore, KernelDistance
+from sparring.evaluation.protocol import deviations
+
+CPU = torch.device("cpu")
+REAL_WEIGHTS = os.environ.get("SPARRING_INCEPTION_WEIGHTS")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    """Random weights with a head, of a scale at which features differ, in torch-fidelity's names."""
+    from torch_fidelity import feature_extractor_inceptionv3 as theirs
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(theirs, "load_state_dict_from_url", lambda *_, **__: {})
+        patch.setattr(theirs.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        torch.manual_seed(0)
+        network = theirs.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+    path = tmp_path_factory.mktemp("weights") / "random.pth"
+    torch.save(network.state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def digits() -> torch.Tensor:
+    return torch.from_numpy(MNISTMini().load()[0])[::50, None]  # 100 of them, ten of each
+
+
+class Pixels(Dataset):
+    def __init__(self, images):
+        self.images = images.expand(-1, 3, -1, -1)
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, row):
+        return self.images[row]
+
+
+def theirs(fakes, reals, path, **wanted) -> dict[str, float]:
+    from torch_fidelity import calculate_metrics
+
+    options = {"feature_extractor": "inception-v3-compat", "feature_extractor_weights_path": str(path), "cuda": False}
+    options |= {"cache": False, "verbose": False, "save_cpu_ram": True, "batch_size": 20, "kid_subset_size": len(fakes)}
+    return calculate_metrics(input1=Pixels(fakes), input2=Pixels(reals), **options, **wanted)
+
+
+def ours(fakes, reals, path, cache) -> dict:
+    metrics = {"fid": FrechetDistance(), "kid": KernelDistance(subset_size=len(fakes)), "prdc": PRDC()}
+    evaluator = Evaluator(Inception(str(path)), metrics | {"inception_score": InceptionScore()}, reals="all")
+    evaluator.prepare(TensorSet(reals), CPU, cache)
+    return evaluator(lambda _: TensorSet(fakes), [None])[0]
+
+
+@pytest.mark.slow
+def test_every_score_is_torch_fidelitys_with_random_weights(weights, digits, tmp_path):
+    fakes, reals = digits[::2][:40], digits[1::2][:45]
+    expected = theirs(fakes, reals, weights, fid=True, kid=True, prc=True, isc=True)
+    result = ours(fakes, reals, weights, tmp_path)
+    found = result["scores"]
+    assert found["fid"] == pytest.approx(expected["frechet_inception_distance"], rel=1e-4)
+    assert found["kid"] == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-4, abs=1e-6)
+    assert found["inception_score"] == pytest.approx(expected["inception_score_mean"], rel=1e-4)
+    assert found["inception_score_std"] == pytest.approx(expected["inception_score_std"], rel=1e-3)
+    assert (found["precision"], found["recall"]) == pytest.approx((expected["precision"], expected["recall"]))
+    assert result["protocol"]["standard_weights"] is False
+    assert "weights that are not the Inception of 2015" in deviations(result["protocol"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL_WEIGHTS, reason="SPARRING_INCEPTION_WEIGHTS names no file with Inception's weights")
+def test_every_score_is_torch_fidelitys_with_the_real_weights(digits, tmp_path):
+    fakes, reals = digits[::2], digits[1::2]
+    expected = theirs(fakes, reals, REAL_WEIGHTS, fid=True, kid=True, prc=True)
+    result = ours(fakes, reals, REAL_WEIGHTS, tmp_path)
+    found = result["scores"]
+    assert found["fid"] == pytest.approx(expected["frechet_inception_distance"], rel=1e-4)
+    assert found["kid"] == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-4, abs=1e-6)
+    assert (found["precision"], found["recall"]) == pytest.approx((expected["precision"], expected["recall"]))
+    assert result["protocol"]["standard_weights"] is True
+    itself = ours(fakes, fakes, REAL_WEIGHTS, tmp_path)
+    assert abs(itself["scores"]["fid"]) < 1e-3
+
+
+@pytest.mark.slow
+def test_inceptions_features_are_torch_fidelitys_whatever_the_batch_and_grey_is_repeated(weights, digits):
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    layers = ["2048", "logits_unbiased"]
+    reference = FeatureExtractorInceptionV3("i", layers, feature_extractor_weights_path=str(weights))
+    values, logits = reference(digits[:6].expand(-1, 3, -1, -1))
+    for size in (None, 4):
+        extractor = Inception(str(weights), batch_size=size)
+        extractor.prepare("cpu")
+        found = extractor(digits[:6])
+        torch.testing.assert_close(found[0], values, rtol=1e-4, atol=1e-4 * values.std().item())
+        torch.testing.assert_close(found[1], logits, rtol=1e-4, atol=1e-4 * logits.std().item())
+    assert (extractor.dims, extractor.classes) == (2048, 1008)
+    assert extractor.facts["weights"] == hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+
+
+def test_weights_without_a_head_give_features_and_no_logits(weights, digits, tmp_path):
+    tensors = torch.load(weights, weights_only=True)
+    tensors["fc.weight"] = torch.full_like(tensors["fc.weight"], torch.nan)
+    torch.save(tensors, tmp_path / "headless.pth")
+    extractor = Inception(str(tmp_path / "headless.pth"))
+    extractor.prepare("cpu")
+    values, logits = extractor(digits[:2])
+    assert extractor.classes == 0 and logits is None and values.isfinite().all()
+
+
+def test_weights_that_are_damaged_absent_or_something_else_are_refused_with_the_way_out(weights, tmp_path):
+    named = tmp_path / "weights-inception-2015-12-05-6726825d.pth"
+    named.write_bytes(weights.read_bytes())
+    text = tmp_path / "text.pth"
+    text.write_text("no weights")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
+    cases = {
+        str(named): "damaged",
+        str(text): "",
+        str(tmp_path / "no.pth"): "No such file",
+        str(tmp_path / "other.pth"): "loading",
+    }
+    for path, said in cases.items():
+        with pytest.raises(
+            UserError, match=rf"(?s)evaluation.weights={path}.*{said}.*evaluation.weights=FILE.*evaluation=none"
+        ):
+            Inception(path)
+
+
+def test_a_file_that_would_run_code_is_refused_and_runs_nothing(tmp_path):
+    class Malicious:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "it ran",))
+
+    torch.save({"fc.weight": Malicious()}, tmp_path / "weights.pth")
+    with pytest.raises(UserError, match="evaluation.weights"):
+        Inception(str(tmp_path / "weights.pth"))
+    assert not (tmp_path / "it ran").exists()
+
+
+def test_without_weights_and_connection_it_says_how_to_get_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with pytest.raises(UserError) as error:
+        Inception()
+    for said in ("weights-inception-2015-12-05-6726825d.pth", str(tmp_path / "hub"), "evaluation.weights=FILE"):
+        assert said in str(error.value)
+
+
+@pytest.mark.slow
+def test_vgg_and_clip_take_their_own_weights_from_a_file(digits, tmp_path):
+    import torchvision
+    from torch_fidelity.feature_extractor_clip import CLIPVisual
+
+    torch.manual_seed(0)
+    torch.save(torchvision.models.vgg16().state_dict(), tmp_path / "vgg.pth")
+    vgg = VGG16(str(tmp_path / "vgg.pth"))
+    vgg.prepare("cpu")
+    assert vgg(digits[:2])[0].shape == (2, 4096) == (2, vgg.dims) and vgg(digits[:2])[1] is None
+    (tmp_path / "vgg.pth").unlink()
+
+    class Archive(nn.Module):
+        """As OpenAI publishes it: a TorchScript archive whose tensors carry these names."""
+
+        def __init__(self):
+            super().__init__()
+            self.visual = CLIPVisual(512, 224, 2, 64, 32).visual
+            self.text_projection = nn.Parameter(torch.zeros(64, 512))
+
+        def forward(self, x):
+            return x
+
+    torch.jit.trace(Archive(), torch.zeros(1)).save(str(tmp_path / "clip.pt"))
+    clip = CLIP(weights=str(tmp_path / "clip.pt"))
+    clip.prepare("cpu")
+    assert clip(digits[:2])[0].shape == (2, 512) == (2, clip.dims)
+    assert np.isfinite(clip(digits[:2])[0].numpy()).all()
+
+
+def test_dinov2_from_a_file_is_refused_by_name(tmp_path):
+    with pytest.raises(UserError, match="(?s)torch.hub only.*evaluation.weights=null"):
+        DINOv2(weights=str(tmp_path / "x.pth"))

@@ -1,0 +1,60 @@
+"""Two processes give one process's scores, uneven shares included."""
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the processes that are started import this file alone
+from conftest import Projection, TensorSet, noise_images, small_game
+from sparring.evaluation.conditional import ClassificationAccuracyScore, IntraClassFrechetDistance
+from sparring.evaluation.evaluator import Evaluator
+from sparring.evaluation.gallery import Gallery
+from sparring.evaluation.memorization import Memorization
+from sparring.evaluation.metrics import PRDC, ClassCoverage, FrechetDistance, InceptionScore, KernelDistance
+from sparring.evaluation.sets import Generated
+
+METRICS = [FrechetDistance, KernelDistance, InceptionScore, PRDC, ClassCoverage, Memorization]
+METRICS += [IntraClassFrechetDistance, ClassificationAccuracyScore]
+
+
+def score(rank: int, ranks: int, folder: Path, port: int, samples: int) -> None:
+    torch.set_num_threads(1)
+    if ranks > 1:
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank)}
+        dist.init_process_group("gloo", rank=rank, world_size=ranks)
+    reals = TensorSet(noise_images(130), torch.arange(130) % 3)
+    game, extractor = small_game(classes=3), Projection()
+    evaluator = Evaluator(extractor, {kind.__name__: kind() for kind in METRICS}, reals="all", batch_size=10)
+    evaluator.prepare(reals, torch.device("cpu"), folder / f"cache{ranks}", labelled=True)
+
+    def fakes(seed):
+        return Generated(Gallery(game, game.producer, "running", seed), samples, (8, 8), reals.labels)
+
+    result, pictures = evaluator(fakes, [0, 1])
+    told = {"scores": result["scores"], "seen": extractor.seen, "picture": int(pictures["neighbours"].sum())}
+    (folder / f"{ranks}-{rank}.json").write_text(json.dumps(told))
+    if ranks > 1:
+        dist.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("samples", [80, 73, 5])  # even; uneven; one rank without any
+def test_two_ranks_give_one_ranks_scores_and_each_sees_its_share(samples, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(score, (1, tmp_path, port, samples), nprocs=1)
+    mp.spawn(score, (2, tmp_path, port, samples), nprocs=2)
+    alone, first, second = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("1-0", "2-0", "2-1"))
+    assert first["scores"] == second["scores"] and first["picture"] == alone["picture"]
+    for name, value in alone["scores"].items():
+        assert first["scores"][name] == pytest.approx(value, rel=1e-3, abs=1e-6), name
+    assert first["seen"] + second["seen"] == alone["seen"] == 130 + 2 * samples
+    assert {path.name for path in tmp_path.glob("cache2/features/*/*")} >= {"values.bin", "facts.json"}

@@ -135,13 +135,16 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
         path = runs.find(cfg.run, "run").checkpoint(cfg.evaluation.checkpoint)
         stored = torch.load(path, map_location="cpu", weights_only=True)
         iteration, kimg, labelled = stored["global_step"], stored["kimg"], build_game(cfg).conditional
+        asked = None  # of a conditional generator: the reals' classes, or all alike where these are unknown
+        if labelled:
+            asked = torch.arange(cfg.data.num_classes) if reals.labels is None else reals.labels
         facts |= {"checkpoint": path.name, "ema": evaluator.ema}
 
     def fakes(seed: int | None) -> ImageSet:
         if given is not None:
             return given if samples == len(given) else Subset(given, samples)
         gallery = open_gallery(cfg, path, evaluator.ema, seed, device_of(cfg))
-        return Generated(gallery, samples, (cfg.data.image_size,) * 2, reals.labels if labelled else None)
+        return Generated(gallery, samples, (cfg.data.image_size,) * 2, asked)
 
     evaluator.prepare(reals, device_of(cfg), cfg.cache, data, labelled)
     result, pictures = evaluator(fakes, seeds)

@@ -107,7 +107,8 @@ class Scores(pl.Callback):
             for e in json.loads((self.folder / "scores.json").read_text())
             if 0 < e["iteration"] < now["iteration"] and not protocol.differences(e["protocol"], now["protocol"])
         ]
-        if all(now["scores"][name] < e["scores"][name] for e in earlier):
+        better = all(now["scores"][name] < e["scores"][name] for e in earlier)
+        if trainer.strategy.broadcast(better):  # one decision, though every rank worked the scores out
             path = self.folder / "checkpoints" / f"best_by_{name}.ckpt"
             trainer.save_checkpoint(path)
             self.latest["kept_as"] = path.name

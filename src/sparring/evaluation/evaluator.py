@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sparring.data.cache import Data
 from sparring.distributed import add_up
+from sparring.errors import UserError
 from sparring.evaluation import protocol
 from sparring.evaluation.features import Extractor, Reference, rounds
 from sparring.evaluation.metrics import Comparison, Metric
@@ -76,7 +77,7 @@ class Evaluator:
             labelled: whether the fakes have labels.
 
         Raises:
-            UserError: the extractor can't be had, or there is no space for the features.
+            UserError: the extractor can't be had, none of the metrics can be computed, or there is no space for the features.
         """
         cache = Path(cache).expanduser()
         device = torch.device("cpu") if device.type == "mps" else device  # which lacks float64
@@ -88,6 +89,8 @@ class Evaluator:
         self.refused = self._refuse(labelled and images.labels is not None)
         for name, reason in self.refused.items():
             log.warning("no %s: %s", name, reason)
+        if not self._able:
+            raise UserError(f"evaluation/metrics=[{', '.join(self.metrics)}]: none of them can be computed here")
         self.reference = Reference(chosen, self.extractor, cache, self.batch_size)
 
     @property

@@ -167,7 +167,8 @@ class KernelDistance(Metric):
 
     ``kid`` in Inception's features, ``kd_<extractor>`` in others; ``kid_low`` and ``kid_high`` bound it with 95%
     confidence: the bootstrap of a mean of as many subset values as there are subsets without common images, widened by
-    the share of the images that a subset leaves out (absent where a subset holds all images).
+    the share of the images that a subset leaves out (absent where a subset holds all images). Keeps the features of the fakes
+    that are in any subset, at most ``subsets * subset_size`` of them.
 
     Args:
         subsets: how many; drawn as torch-fidelity draws them, so its number comes out.

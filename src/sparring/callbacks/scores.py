@@ -105,7 +105,9 @@ class Scores(pl.Callback):
         earlier = [
             e
             for e in json.loads((self.folder / "scores.json").read_text())
-            if 0 < e["iteration"] < now["iteration"] and not protocol.differences(e["protocol"], now["protocol"])
+            if "checkpoint" not in e["protocol"]  # an evaluation after training
+            and 0 < e["iteration"] < now["iteration"]
+            and not protocol.differences(e["protocol"], now["protocol"])
         ]
         better = all(now["scores"][name] < e["scores"][name] for e in earlier)
         if trainer.strategy.broadcast(better):  # one decision, though every rank worked the scores out

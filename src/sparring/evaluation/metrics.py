@@ -234,7 +234,7 @@ class InceptionScore(Metric):
     ``inception_score`` of Inception's logits, ``<extractor>_score`` of others; with ``..._std`` over the splits.
 
     Args:
-        splits: how many; the fakes are shuffled among them as torch-fidelity shuffles, so its number comes out.
+        splits: how many, at most one a fake; the fakes are shuffled among them as torch-fidelity shuffles, so its number comes out.
     """
 
     needs_logits = True
@@ -247,7 +247,7 @@ class InceptionScore(Metric):
 
     def begin(self, comparison: Comparison) -> None:
         (self.name,) = self.names(comparison.extractor)
-        count, splits = comparison.count, self.splits
+        count, splits = comparison.count, min(self.splits, comparison.count)
         order = torch.from_numpy(np.random.RandomState(2020).permutation(count))
         self.split = torch.empty(count, dtype=torch.int64)
         for i in range(splits):
@@ -268,14 +268,14 @@ class InceptionScore(Metric):
         return [self.p, self.negentropy]
 
     def scores(self, found: dict[str, float]) -> dict[str, float]:
-        sizes = self.split.bincount(minlength=self.splits).to(self.p)
+        sizes = self.split.bincount(minlength=len(self.p)).to(self.p)
         mean_p = self.p / sizes[:, None]
         divergence = self.negentropy / sizes - torch.special.xlogy(mean_p, mean_p).sum(1)
         scores = divergence.exp()
         return {self.name: float(scores.mean()), f"{self.name}_std": float(scores.std(correction=0))}
 
     def protocol(self) -> dict[str, float | str]:
-        return {"splits": self.splits}
+        return {"splits": len(self.p)}
 
 
 class PRDC(Metric):

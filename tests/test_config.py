@@ -9,7 +9,7 @@ import pytest
 from conftest import CONF, ROOT
 from sparring import tasks
 from sparring.checks import EXPECTED, check, explain
-from sparring.config import plain_name
+from sparring.config import completed, plain_name
 
 
 @pytest.fixture
@@ -92,6 +92,8 @@ def refusal(composed):
         ),
         ("evaluation=inception evaluation.reals=some", ["evaluation.reals=some", "all"]),
         ("evaluation=inception evaluation.seeds=0", ["evaluation.seeds=0", "at least 1"]),
+        ("evaluation/metrics=[]", ["evaluation/metrics=[]", "evaluation=none"]),
+        ("evaluation.weights=x.pth", ["evaluation.weights=x.pth", "classifier"]),
         ("evaluation/metrics=[fid]", ["evaluation/metrics=fid", "frechet_distance"]),
         ("evaluation/extractor=resnet", ["evaluation/extractor=resnet", "dinov2"]),
         ("data=celeba evaluation=fast", ["evaluation=fast", "have none", "evaluation=none"]),
@@ -188,3 +190,17 @@ def test_a_folder_without_a_run_is_refused_and_not_created(key, run, tmp_path):
     assert done.returncode == 1 and f"{key}=outputs/nothing" in done.stderr and "no run is stored there" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_group_that_is_chosen_anew_leaves_nothing_of_its_former_choice(tmp_path):
+    (tmp_path / "overrides.yaml").write_text('["evaluation.samples=200", "evaluation/metrics=[prdc]", "loss=hinge"]')
+    typed = ["task=evaluate", f"run={tmp_path}"]
+    assert completed(typed, CONF) == ["evaluation.samples=200", "evaluation/metrics=[prdc]", "loss=hinge", *typed]
+    assert completed([*typed, "evaluation=none"], CONF) == ["loss=hinge", *typed, "evaluation=none"]
+
+
+def test_reals_may_be_named_as_a_data_set_and_images_are_scored_with_inception_by_default():
+    typed = ["task=evaluate", "fake=x", "real=cifar10"]
+    assert completed(typed, CONF) == ["task=evaluate", "fake=x", "data=cifar10", "evaluation=inception"]
+    typed = ["task=evaluate", "fake=x", "real=folder", "evaluation=fast"]
+    assert completed(typed, CONF) == typed

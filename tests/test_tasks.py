@@ -142,6 +142,7 @@ def test_a_finished_run_is_scored_again_to_the_same_numbers_or_otherwise(trained
 def test_any_two_sets_of_images_are_scored(run, tmp_path, trained):
     digits = np.random.default_rng(0).integers(0, 255, (60, 28, 28), dtype=np.uint8)
     np.savez(tmp_path / "theirs.npz", arr_0=digits)
+    np.savez(tmp_path / "few.npz", arr_0=digits[:3])
     fast = ["task=evaluate", "evaluation=fast"]
     done = run(*fast, "fake=theirs.npz", "real=mnist_mini", "hydra.run.dir=out", cwd=tmp_path)
     (entry,) = scores_of(tmp_path / "out")
@@ -150,6 +151,8 @@ def test_any_two_sets_of_images_are_scored(run, tmp_path, trained):
     for wrong, said in (
         (["fake=theirs.npz"], "beside which reals"),
         (["fake=nowhere", "real=mnist_mini"], "fake=nowhere: no such file"),
+        (["fake=few.npz", "real=mnist_mini"], "3 images; scores want at least 50"),
+        (["fake=theirs.npz", "real=mnist_mini", "evaluation.seeds=3"], "evaluation.seeds=3"),
         (["fake=theirs.npz", "real=mnits"], "real=mnits: no such file"),
         ([], "name one of them"),
     ):

@@ -38,6 +38,11 @@ def check_task(cfg: DictConfig, overrides: list[str]) -> None:
             )
         if cfg.fake is not None and cfg.real is None and "data" not in chosen:
             raise UserError(f"fake={cfg.fake}: beside which reals? Name a folder, a .npz or a data set: real=...")
+    of_runs = ("evaluation.seeds", "evaluation.ema", "evaluation.checkpoint")
+    if cfg.fake is not None and (stray := [o for o in overrides if o.lstrip("+").startswith(of_runs)]):
+        raise UserError(f"{stray[0]}: images that are given (fake=) have none; it is for run=outputs/...")
+    if task != "evaluate" and OmegaConf.select(cfg, "evaluation.checkpoint") is not None:
+        raise UserError(f"evaluation.checkpoint={cfg.evaluation.checkpoint}: only task=evaluate run=... reads it")
     if (task == "benchmark") != (cfg.benchmark is not None):
         raise UserError("task=benchmark and benchmark=... go together: task=benchmark benchmark=evaluation")
     if task != "sample" and (stray := [o for o in overrides if o.startswith("sample.")]):
@@ -187,6 +192,10 @@ def _check_ranges(cfg: DictConfig) -> None:
 def _check_combinations(cfg: DictConfig) -> None:
     if cfg.kimg is None and cfg.trainer.max_steps is None:
         raise UserError("kimg=null and trainer.max_steps=null: one of them must say how long training lasts")
+    if cfg.evaluation and not OmegaConf.select(cfg, "evaluation.metrics"):
+        raise UserError("evaluation/metrics=[]: nothing would be scored; name some, or choose evaluation=none")
+    if OmegaConf.select(cfg, "evaluation.weights") and "weights" not in cfg.evaluation.extractor:
+        raise UserError(f"evaluation.weights={cfg.evaluation.weights}: the classifier is trained here and takes none")
     if cfg.data.batch_size % cfg.accumulate:
         raise UserError(
             f"accumulate={cfg.accumulate} does not divide data.batch_size={cfg.data.batch_size}: a turn's batch is "

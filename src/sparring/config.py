@@ -237,7 +237,10 @@ def completed(arguments: list[str], conf: Path) -> list[str]:
     stored = typed.get("resume") or evaluates and typed.get("run")
     path = Path(stored).expanduser() / "overrides.yaml" if stored else None
     if path is not None and path.is_file():
-        arguments = [override for override in OmegaConf.load(path) if _key(override) not in typed] + arguments
+        # a group that is chosen anew leaves nothing of its former choice behind
+        again = tuple(f"{key}{end}" for key in typed for end in "./")
+        old = [o for o in OmegaConf.load(path) if _key(o) not in typed and not _key(o).startswith(again)]
+        arguments = old + arguments
     if evaluates and (conf / "data" / f"{typed.get('real')}.yaml").is_file():
         arguments = [f"data={typed['real']}" if _key(a) == "real" else a for a in arguments]
     if evaluates and "fake" in typed and "evaluation" not in typed:

@@ -40,6 +40,10 @@ def _made_of(p: dict) -> str:
     ]
     for name, kept in p["metrics"].items():
         lines.append(f"  {name}: " + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in kept.items()))
+    if "memorization" in p["metrics"] and p["reals"] < p["reals_available"]:
+        lines.append(
+            f"  Copies of the {p['reals_available'] - p['reals']:,} other reals can't be found (evaluation.reals=all)."
+        )
     lines += [f"  no {name}: {reason}" for name, reason in p["refused"].items()]
     if "classifier_accuracy" in p:
         lines.append(
@@ -58,6 +62,8 @@ def best_line(folder: Path, lower_is_better: list[str]) -> str:
         path = folder / "checkpoints" / f"best_by_{name}.ckpt"
         if path.exists():
             during = [e for e in json.loads((folder / "scores.json").read_text()) if e.get("kept_as") == path.name]
+            if not during:
+                return f"{path.name} is of a part of the run that was done again."
             best = during[-1]
             return (
                 f"Best by {name} during training: {best['scores'][name]:.4g} at {best['kimg']:.1f} kimg "

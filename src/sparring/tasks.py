@@ -125,6 +125,12 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
     data = None if cfg.real else cache.load(look_at_data(cfg), cfg.cache)
     reals = open_images(cfg.real, "real") if cfg.real else Decoded(data)
     facts = {} if cfg.real else {"split": cfg.data.get("split", "all")}
+    for key, images in (("fake", given), ("real", reals)):
+        if images is not None and len(images) < 50:
+            raise UserError(f"{key}: {images.name} holds {len(images)} images; scores want at least 50")
+    known = None if given is None or reals.labels is None else given.labels
+    if known is not None and (known.min() < 0 or known.max() > reals.labels.max()):
+        raise UserError(f"fake={cfg.fake}: its labels reach beyond those of the reals, 0 to {reals.labels.max()}")
 
     if given is not None:  # by default all of both sets: whoever made them knows how many are wanted
         samples, seeds = min(cfg.evaluation.samples or len(given), len(given)), [None]
@@ -143,9 +149,13 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
     def fakes(seed: int | None) -> ImageSet:
         if given is not None:
             return given if samples == len(given) else Subset(given, samples)
-        gallery = open_gallery(cfg, path, evaluator.ema, seed, device_of(cfg))
+        gallery = open_gallery(cfg, path, evaluator.ema, seed, device_of(cfg), evaluator.batch_size)
         return Generated(gallery, samples, (cfg.data.image_size,) * 2, asked)
 
+    if cfg.run and data is not None and "Classifier" in cfg.evaluation.extractor._target_:
+        data = cache.load(
+            look_at_data(runs.find(cfg.run, "run").config), cfg.cache
+        )  # it learns from the training split
     evaluator.prepare(reals, device_of(cfg), cfg.cache, data, labelled)
     result, pictures = evaluator(fakes, seeds)
     entry = scored(result, iteration, kimg, **facts)
@@ -161,7 +171,12 @@ def benchmark(cfg: DictConfig, folder: Path) -> None:
 
 
 def open_gallery(
-    cfg: DictConfig, checkpoint: Path, ema: bool = True, seed: int = 0, device: torch.device | str = "cpu"
+    cfg: DictConfig,
+    checkpoint: Path,
+    ema: bool = True,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    batch_size: int = 100,
 ) -> Gallery:
     """The generator of a stored run, its average or its raw weights, ready to be shown.
 
@@ -171,6 +186,7 @@ def open_gallery(
         ema: the average, or the raw weights.
         seed: of the latents.
         device: where it makes images.
+        batch_size: images a pass.
     """
     stored = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     game = build_game(cfg)
@@ -179,7 +195,7 @@ def open_gallery(
         part.load_state_dict({key.removeprefix(name): value for key, value in stored.items() if key.startswith(name)})
     producer = (average.network if ema else game.producer).to(device)
     classes = cfg.data.num_classes if game.conditional else 0
-    return Gallery(game, producer, cfg.ema.batch_norm, seed, num_classes=classes, device=device)
+    return Gallery(game, producer, cfg.ema.batch_norm, seed, batch_size, classes, device)
 
 
 # ---- the parts, in the order in which they are needed ---------------------------------------------------------------

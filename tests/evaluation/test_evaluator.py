@@ -5,8 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import Projection, TensorSet, noise_images
+from conftest import Projection, TensorSet, blobs, noise_images
+from sparring.errors import UserError
 from sparring.evaluation import protocol
+from sparring.evaluation.conditional import ClassificationAccuracyScore
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.features import Reference
 from sparring.evaluation.memorization import Memorization
@@ -14,6 +16,13 @@ from sparring.evaluation.metrics import PRDC, ClassCoverage, FrechetDistance, In
 from sparring.evaluation.sets import Subset
 
 CPU = torch.device("cpu")
+
+
+class Pooled(Projection):
+    """Features of images of any shape."""
+
+    def __call__(self, images):
+        return super().__call__(torch.nn.functional.adaptive_avg_pool2d(images[:, :1].float(), 8).byte())
 
 
 def all_metrics() -> dict:
@@ -216,6 +225,37 @@ def test_a_generator_that_copies_is_told_from_one_that_does_not(tmp_path):
     copied = evaluated(TensorSet(reals), TensorSet(copies), tmp_path, metrics=metrics)["scores"]
     assert 0.3 < honest["authenticity"] < 0.7 and copied["authenticity"] == 0
     assert copied["mifd_projection"] > 1e3 * copied["fd_projection"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_mifid_is_there_in_whatever_order_the_metrics_are_named(order, tmp_path):
+    metrics = dict([("memorization", Memorization()), ("fd", FrechetDistance())][::order])
+    sets = TensorSet(noise_images(80)), TensorSet(noise_images(60, 120, 1))
+    assert "mifd_projection" in evaluated(*sets, tmp_path, metrics=metrics)["scores"]
+
+
+def test_classes_are_judged_by_a_classifier_that_learnt_from_fakes_of_another_shape(tmp_path):
+    columns = blobs(600, size=16)
+    reals = TensorSet(columns["images"], columns["labels"])
+    fakes = TensorSet(
+        columns["images"].repeat_interleave(2, 3).repeat_interleave(2, 2).expand(-1, 3, -1, -1), columns["labels"]
+    )
+    wrong = TensorSet(fakes.pixels, (columns["labels"] + 1) % 3)
+    found = []
+    for images in (fakes, wrong):
+        evaluator = Evaluator(Pooled(), {"cas": ClassificationAccuracyScore(60)}, reals="all")
+        evaluator.prepare(reals, CPU, tmp_path, labelled=True)
+        found.append(evaluator(lambda _, images=images: images, [None])[0]["scores"])
+    name = "classification_accuracy"
+    assert found[0][f"{name}_reals"] > 0.9 and found[0][f"{name}_score"] > 0.9 and found[0][f"{name}_reverse"] > 0.9
+    assert found[1][f"{name}_score"] < 0.1 and found[1][f"{name}_reverse"] < 0.1, "fakes that show another class"
+
+
+def test_metrics_none_of_which_can_be_computed_are_refused_before_any_work(tmp_path):
+    evaluator, images = Evaluator(Projection(), {"cas": ClassificationAccuracyScore()}), TensorSet(noise_images(60))
+    with pytest.raises(UserError, match=r"evaluation/metrics=\[cas\]: none"):
+        evaluator.prepare(images, CPU, tmp_path)
+    assert images.shown.sum() == 0
 
 
 def test_mifid_is_torchmetrics_with_the_papers_roles(tmp_path):

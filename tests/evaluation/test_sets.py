@@ -30,6 +30,13 @@ def test_a_folder_is_read_in_the_order_of_its_paths_as_rgb_and_as_it_is(tmp_path
     assert torch.equal(images.images([12])[0], expected[0, :1].expand(3, -1, -1)), "grey is repeated"
 
 
+def test_16_bit_grey_is_scaled_and_not_clipped(tmp_path, pixels):
+    grey = pixels[0, :, :, 0]
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "a.png")
+    (found,) = open_images(str(tmp_path), "fake").images(range(1))
+    assert torch.equal(found, torch.from_numpy(grey).expand(3, -1, -1))
+
+
 @pytest.mark.parametrize("suffix", ["npz", "npy"])
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW", "NHW"])
 def test_arrays_are_read_in_every_layout(suffix, layout, tmp_path, pixels):

@@ -30,8 +30,7 @@ def fit(image: Image.Image, image_size: int, channels: int, crop: int | None = N
         channels: 1 for grey, 3 for RGB.
         crop: side of the centre square in pixels of the original; by default the shorter side.
     """
-    if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image, dtype=np.int64).clip(0, 65535) // 256).astype(np.uint8))
+    image = in_8_bits(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -44,6 +43,13 @@ def fit(image: Image.Image, image_size: int, channels: int, crop: int | None = N
         image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
     pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def in_8_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey scaled to 8, which Pillow would clip; others as they are."""
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image, dtype=np.int64).clip(0, 65535) // 256).astype(np.uint8))
+    return image
 
 
 def read(path: Path) -> Image.Image:

@@ -7,6 +7,7 @@ from torchvision.transforms.functional import resize
 from sparring.evaluation.classifier import accuracy, held_out, train
 from sparring.evaluation.features import Batch
 from sparring.evaluation.metrics import Comparison, Metric, Rows, _named, ready_distance
+from sparring.evaluation.sets import like
 
 
 class IntraClassFrechetDistance(Metric):
@@ -78,12 +79,12 @@ class ClassificationAccuracyScore(Metric):
 
     def begin(self, comparison: Comparison) -> None:
         self.reals, self.device = comparison.reals.images, comparison.device
-        first = self._small(self.reals.images(range(1)))
-        self.images = torch.zeros(comparison.count, *first.shape[1:], dtype=torch.uint8)
+        self.shape = self._small(self.reals.images(range(1))).shape[1:]
+        self.images = torch.zeros(comparison.count, *self.shape, dtype=torch.uint8)
         self.labels = torch.zeros(comparison.count, dtype=torch.int64)
 
     def add(self, batch: Batch) -> None:
-        self.images[batch.rows] = self._small(batch.images).cpu()
+        self.images[batch.rows] = like(batch.images, self.shape).cpu()
         self.labels[batch.rows] = batch.labels
 
     @property

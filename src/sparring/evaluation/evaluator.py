@@ -110,7 +110,8 @@ class Evaluator:
         for images in map(fakes, seeds):
             runs.append(self._score(images))
             pictures = pictures or {n: p for m in self._able.values() for n, p in m.pictures().items()}
-        scores = {name: sum(run[name] for run in runs) / len(runs) for name in runs[0]}
+        common = [name for name in runs[0] if all(name in run for run in runs)]
+        scores = {name: sum(run[name] for run in runs) / len(runs) for name in common}
         if len(runs) > 1:
             table = torch.tensor([[run[name] for name in scores] for run in runs], dtype=torch.float64)
             scores |= dict(zip([f"{name}_sd" for name in scores], table.std(0).tolist(), strict=True))
@@ -138,16 +139,17 @@ class Evaluator:
         comparison = Comparison(
             self.reference, len(images), extractor.name, extractor.dims, extractor.classes, self.device
         )
-        for metric in self._able.values():
+        metrics = sorted(self._able.values(), key=lambda metric: metric.builds_on_others)
+        for metric in metrics:
             metric.begin(comparison)
         for _, batch in rounds(images, extractor, self.batch_size, "scoring"):
             if batch is not None:
-                for metric in self._able.values():
+                for metric in metrics:
                     metric.add(batch)
         scores = {}
-        for metric in self._able.values():
+        for metric in metrics:
             add_up(metric.sums)
-        for metric in self._able.values():
+        for metric in metrics:
             scores |= metric.scores(scores)
         return scores
 

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
-from torchvision.transforms.functional import resize, rgb_to_grayscale
 from torchvision.utils import make_grid
 
 from sparring.evaluation.features import Batch
 from sparring.evaluation.metrics import Comparison, Metric, _named
+from sparring.evaluation.sets import like
 
 CHUNK = 10_000  # reals that are compared at a time
 
@@ -25,6 +25,8 @@ class Memorization(Metric):
         shown: fakes in the picture.
         neighbours: reals beside each.
     """
+
+    builds_on_others = True
 
     def __init__(self, shown: int = 12, neighbours: int = 5):
         self.shown, self.neighbours = shown, neighbours
@@ -51,7 +53,7 @@ class Memorization(Metric):
         self.distance[rows], self.nearest[rows] = distance[:, 0], nearest[:, 0]
         if (early := rows < len(self.pictured)).any():
             self.pictured[rows[early]] = nearest[early]
-            self.images[rows[early]] = _like(batch.images.to(self.device)[early], self.images.shape[1:])
+            self.images[rows[early]] = like(batch.images.to(self.device)[early], self.images.shape[1:])
 
     @property
     def sums(self) -> list[Tensor]:
@@ -62,8 +64,9 @@ class Memorization(Metric):
         fellow = torch.cat([self._nearest(self.reals.values[rows.cpu()], 2)[0][:, 1] for rows in reals.split(100)])
         scores = {"authenticity": float((self.distance > fellow[place]).float().mean())}
         if self.frechet in found:
-            distance = max(float(self.distance.mean()), 0.0) + 1e-14  # torchmetrics' guard, for exact copies
-            scores[self.name] = found[self.frechet] / (distance if distance < 0.1 else 1)
+            distance = max(float(self.distance.mean()), 0.0) + 1e-14  # torchmetrics' guards, for exact copies
+            fid = found[self.frechet] if found[self.frechet] > 1e-8 else 0.0
+            scores[self.name] = fid / (distance if distance < 0.1 else 1)
         return scores
 
     def protocol(self) -> dict[str, float | str]:
@@ -91,13 +94,6 @@ class Memorization(Metric):
             rows.append(found.indices + start)
         nearest = torch.cat(best, 1).topk(count)
         return 1 - nearest.values, torch.cat(rows, 1).gather(1, nearest.indices)
-
-
-def _like(images: Tensor, shape: torch.Size) -> Tensor:
-    """uint8 images (batch, C, H, W) with the channels, height and width of ``shape``."""
-    if images.shape[1] != shape[0]:
-        images = rgb_to_grayscale(images) if shape[0] == 1 else images.expand(-1, 3, -1, -1)
-    return images if images.shape[2:] == shape[1:] else resize(images, list(shape[1:]), antialias=True)
 
 
 def _large(images: Tensor, side: int = 64) -> Tensor:

@@ -43,10 +43,12 @@ class Metric(ABC):
     Attributes:
         needs_logits: it can't be computed without the extractor's classifier head.
         needs_labels: it can't be computed unless the fakes' and the reals' classes are known.
+        builds_on_others: its scores are asked for last.
     """
 
     needs_logits = False
     needs_labels = False
+    builds_on_others = False
 
     @abstractmethod
     def names(self, extractor: str) -> dict[str, bool]:
@@ -67,7 +69,7 @@ class Metric(ABC):
 
     @abstractmethod
     def scores(self, found: dict[str, float]) -> dict[str, float]:
-        """Its scores by name; ``found`` are those of the metrics before it."""
+        """Its scores by name; ``found`` are those of the other metrics so far."""
 
     def protocol(self) -> dict[str, float | str]:
         """What its numbers depend on besides the features. Called after ``begin``."""

@@ -21,6 +21,10 @@ def deviations(facts: dict) -> list[str]:
         return [f"features of {facts['extractor']}, not of Inception"]
     if not facts.get("standard_weights"):
         found.append("weights that are not the Inception of 2015")
+    if facts["seeds"] == [None]:
+        found.append("images from elsewhere, of which it is not known here how they were made")
+    if facts.get("precision", "float32") != "float32":
+        found.append(f"{facts['precision']} arithmetic")
     if facts["samples"] != SAMPLES:
         found.append(f"{facts['samples']:,} samples, not {SAMPLES:,}")
     if len(facts["seeds"]) < SEEDS and facts["seeds"] != [None]:

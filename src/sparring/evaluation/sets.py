@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms.functional import resize, rgb_to_grayscale
 
 from sparring.data.cache import Data
 from sparring.data.folder import walk
-from sparring.data.images import SUFFIXES
+from sparring.data.images import SUFFIXES, in_8_bits
 from sparring.data.source import stamp
 from sparring.errors import UserError
 from sparring.evaluation.gallery import Gallery
@@ -141,7 +142,7 @@ class Folder(ImageSet):
     def _pixels(path: Path) -> np.ndarray:
         try:
             with Image.open(path) as image:
-                return np.asarray(image.convert("RGB"))
+                return np.asarray(in_8_bits(image).convert("RGB"))
         except (OSError, SyntaxError, ValueError) as error:
             raise UserError(f"{path} can't be read as an image ({error})") from error
 
@@ -180,7 +181,11 @@ class ArrayImages(ImageSet):
             array = array.transpose(0, 3, 1, 2)
         self._images = array
         labels = arrays.get("labels")
-        if labels is not None and labels.shape == (len(array),) and labels.dtype.kind in "iu":
+        if labels is not None:
+            if labels.shape != (len(array),) or labels.dtype.kind not in "iu":
+                raise UserError(
+                    f"{path}: its labels are {labels.dtype} {labels.shape}; wanted: integers ({len(array)},)"
+                )
             self.labels = torch.from_numpy(labels.astype(np.int64))
         self.image_size = array.shape[2:]
         self.identity = {"file": stamp(path), "array": next(iter(fitting))}
@@ -208,6 +213,13 @@ class Subset(ImageSet):
 
     def images(self, rows: Sequence[int]) -> Tensor:
         return self._of.images(self._rows[list(rows)].tolist())
+
+
+def like(images: Tensor, shape: torch.Size) -> Tensor:
+    """uint8 images (batch, C, H, W) with the channels, height and width of ``shape``."""
+    if images.shape[1] != shape[0]:
+        images = rgb_to_grayscale(images) if shape[0] == 1 else images.expand(-1, 3, -1, -1)
+    return images if images.shape[2:] == shape[1:] else resize(images, list(shape[1:]), antialias=True)
 
 
 def open_images(path: str, key: str) -> ImageSet:

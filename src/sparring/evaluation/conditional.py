@@ -60,7 +60,8 @@ class ClassificationAccuracyScore(Metric):
     """How well a classifier that learnt from fakes alone recognises held-out reals (Ravuri & Vinyals 2019).
 
     Beside it stand the reverse, one that learnt from reals and is shown fakes (GAN-test of Shmelkov et al. 2018), and the
-    ceiling, one that learnt from reals and is shown held-out reals. The paper trains a ResNet-50; here it is the small network of
+    ceiling, one that learnt from reals and is shown held-out reals. Held out is a fifth of the reals that are scored with: of the
+    training split the generator has seen them, so choose data.split=test where there is one. The paper trains a ResNet-50; here it is the small network of
     ``sparring.evaluation.classifier``, which sees at most 32 pixels, so compare with the ceiling and not with the paper.
 
     Args:

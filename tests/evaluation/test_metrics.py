@@ -12,7 +12,8 @@ from scipy.spatial.distance import cdist
 from sparring.evaluation.conditional import IntraClassFrechetDistance
 from sparring.evaluation.features import Batch
 from sparring.evaluation.memorization import Memorization
-from sparring.evaluation.metrics import PRDC, ClassCoverage, Comparison, FrechetDistance, InceptionScore, KernelDistance
+from sparring.evaluation.metric import Comparison
+from sparring.evaluation.metrics import PRDC, ClassCoverage, FrechetDistance, InceptionScore, KernelDistance
 
 
 class Reals:

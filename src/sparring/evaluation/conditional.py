@@ -6,7 +6,8 @@ from torchvision.transforms.functional import resize
 
 from sparring.evaluation.classifier import accuracy, held_out, train
 from sparring.evaluation.features import Batch
-from sparring.evaluation.metrics import Comparison, Metric, Rows, _named, ready_distance
+from sparring.evaluation.metric import Comparison, Metric, Rows, named
+from sparring.evaluation.metrics import ready_distance
 from sparring.evaluation.sets import like
 
 
@@ -20,7 +21,7 @@ class IntraClassFrechetDistance(Metric):
     needs_labels = True
 
     def names(self, extractor: str) -> dict[str, bool]:
-        name = _named(extractor, "intra_fid", "intra_fd")
+        name = named(extractor, "intra_fid", "intra_fd")
         return {name: True, f"{name}_worst": True}
 
     def begin(self, comparison: Comparison) -> None:

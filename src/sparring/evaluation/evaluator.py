@@ -14,7 +14,7 @@ from sparring.distributed import add_up
 from sparring.errors import UserError
 from sparring.evaluation import protocol
 from sparring.evaluation.features import Extractor, Reference, rounds
-from sparring.evaluation.metrics import Comparison, Metric
+from sparring.evaluation.metric import Comparison, Metric
 from sparring.evaluation.sets import ImageSet, Subset
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from torch.nn.functional import normalize
 from torchvision.utils import make_grid
 
 from sparring.evaluation.features import Batch
-from sparring.evaluation.metrics import Comparison, Metric, _named
+from sparring.evaluation.metric import Comparison, Metric, named
 from sparring.evaluation.sets import like
 
 CHUNK = 10_000  # reals that are compared at a time
@@ -32,10 +32,10 @@ class Memorization(Metric):
         self.shown, self.neighbours = shown, neighbours
 
     def names(self, extractor: str) -> dict[str, bool]:
-        return {"authenticity": False, _named(extractor, "mifid", "mifd"): True}
+        return {"authenticity": False, named(extractor, "mifid", "mifd"): True}
 
     def begin(self, comparison: Comparison) -> None:
-        self.frechet = _named(comparison.extractor, "fid", "fd")
+        self.frechet = named(comparison.extractor, "fid", "fd")
         _, self.name = self.names(comparison.extractor)
         self.reals, self.count, self.device = comparison.reals, comparison.count, comparison.device
         self.values = comparison.reals.values.to(self.device)  # on a CPU they stay on the disk

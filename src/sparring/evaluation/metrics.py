@@ -1,87 +1,15 @@
 """Scores of fakes beside reals, all made of the same features, each from sums that grow batch by batch."""
 
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sparring.evaluation.features import Batch, Reference
+from sparring.evaluation.metric import Comparison, Metric, Rows, RowsMetric, named
 from sparring.randomness import generator
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What is compared.
-
-    Args:
-        reals: the reals, with all their features.
-        count: number of fakes.
-        extractor: its name.
-        dims: D, the length of a feature.
-        classes: number of logits, 0 without a head.
-        device: on which features arrive.
-    """
-
-    reals: Reference
-    count: int
-    extractor: str
-    dims: int
-    classes: int
-    device: torch.device
-
-
-class Metric(ABC):
-    """One or a few scores. ``begin``, then ``add`` every batch of fakes, then ``scores``.
-
-    Under many ranks each rank adds the batches of its share. What a metric keeps of them are tensors that add up
-    (rows of other ranks stay zero), so summing ``sums`` over the ranks gives each of them what one alone would have.
-
-    Attributes:
-        needs_logits: it can't be computed without the extractor's classifier head.
-        needs_labels: it can't be computed unless the fakes' and the reals' classes are known.
-        builds_on_others: its scores are asked for last.
-    """
-
-    needs_logits = False
-    needs_labels = False
-    builds_on_others = False
-
-    @abstractmethod
-    def names(self, extractor: str) -> dict[str, bool]:
-        """The names of its scores in the features of an extractor, each with whether lower is better."""
-
-    @abstractmethod
-    def begin(self, comparison: Comparison) -> None:
-        """Forget everything and get ready for a set of fakes."""
-
-    @abstractmethod
-    def add(self, batch: Batch) -> None:
-        """Take in some fakes."""
-
-    @property
-    @abstractmethod
-    def sums(self) -> list[Tensor]:
-        """What was kept, to be summed over the ranks in place."""
-
-    @abstractmethod
-    def scores(self, found: dict[str, float]) -> dict[str, float]:
-        """Its scores by name; ``found`` are those of the other metrics so far."""
-
-    def protocol(self) -> dict[str, float | str]:
-        """What its numbers depend on besides the features. Called after ``begin``."""
-        return {}
-
-    def pictures(self) -> dict[str, Tensor]:
-        """Pictures (3, H, W) uint8 by name. Called after ``scores``."""
-        return {}
-
-
-def _named(extractor: str, for_inception: str, otherwise: str) -> str:
-    return for_inception if extractor == "inception" else f"{otherwise}_{extractor}"
 
 
 class FrechetDistance(Metric):
@@ -92,7 +20,7 @@ class FrechetDistance(Metric):
     """
 
     def names(self, extractor: str) -> dict[str, bool]:
-        return {_named(extractor, "fid", "fd"): True}
+        return {named(extractor, "fid", "fd"): True}
 
     def begin(self, comparison: Comparison) -> None:
         (self.name,) = self.names(comparison.extractor)
@@ -143,28 +71,7 @@ def _moments(reals: Reference) -> dict[str, Tensor]:
     return {name: getattr(distance, name) for name in _states("real")}
 
 
-class Rows:
-    """The features of chosen images of a set, each put in its place as it comes.
-
-    Args:
-        rows: (K,) int64, which images, ascending.
-        comparison: of the set.
-    """
-
-    def __init__(self, rows: Tensor, comparison: Comparison):
-        self.place = torch.full((comparison.count,), -1)
-        self.place[rows] = torch.arange(len(rows))
-        self.values = torch.zeros(len(rows), comparison.dims, device=comparison.device)
-
-    def add(self, batch: Batch) -> None:
-        place = self.place[batch.rows]
-        self.values[place[place >= 0].to(self.values.device)] = batch.values[(place >= 0).to(batch.values.device)]
-
-    def __getitem__(self, rows: Tensor) -> Tensor:
-        return self.values[self.place[rows].to(self.values.device)]
-
-
-class KernelDistance(Metric):
+class KernelDistance(RowsMetric):
     """Squared MMD with the kernel (x.y / D + 1)^3, unbiased, mean over random subsets (Binkowski et al. 2018).
 
     ``kid`` in Inception's features, ``kd_<extractor>`` in others; ``kid_low`` and ``kid_high`` bound it with 95%
@@ -181,7 +88,7 @@ class KernelDistance(Metric):
         self.subsets, self.subset_size = subsets, subset_size
 
     def names(self, extractor: str) -> dict[str, bool]:
-        return {_named(extractor, "kid", "kd"): True}
+        return {named(extractor, "kid", "kd"): True}
 
     def begin(self, comparison: Comparison) -> None:
         (self.name,) = self.names(comparison.extractor)
@@ -196,13 +103,6 @@ class KernelDistance(Metric):
         for _ in range(1 if self.size == self.count == len(self.reals) else self.subsets):
             fakes = rng.choice(self.count, self.size, replace=False)
             yield torch.from_numpy(fakes), torch.from_numpy(rng.choice(len(self.reals), self.size, replace=False))
-
-    def add(self, batch: Batch) -> None:
-        self.fakes.add(batch)
-
-    @property
-    def sums(self) -> list[Tensor]:
-        return [self.fakes.values]
 
     def scores(self, found: dict[str, float]) -> dict[str, float]:
         from torch_fidelity.metric_kid import kernel_mmd
@@ -280,7 +180,7 @@ class InceptionScore(Metric):
         return {"splits": len(self.p)}
 
 
-class PRDC(Metric):
+class PRDC(RowsMetric):
     """Whether fakes lie among reals and reals among fakes, by balls that reach to each point's k-th nearest neighbour.
 
     ``precision`` and ``recall`` (Kynkäänniemi et al. 2019): shares of fakes in some real's ball, and of reals in some
@@ -305,13 +205,6 @@ class PRDC(Metric):
 
     def _chosen(self, count: int) -> Tensor:
         return torch.randperm(count, generator=generator("precision"))[: self.samples].sort().values
-
-    def add(self, batch: Batch) -> None:
-        self.fakes.add(batch)
-
-    @property
-    def sums(self) -> list[Tensor]:
-        return [self.fakes.values]
 
     def scores(self, found: dict[str, float]) -> dict[str, float]:
         fakes = self.fakes.values

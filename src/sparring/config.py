@@ -211,10 +211,6 @@ FREE = (  # what may differ when a run is resumed: it changes neither the weight
 )
 
 
-def _key(override: str) -> str:
-    return override.partition("=")[0].lstrip("+~")
-
-
 JUDGED = (  # and what may differ when a run is scored again
     "task",
     "run",
@@ -224,6 +220,10 @@ JUDGED = (  # and what may differ when a run is scored again
     "data.on_bad_image",
     "ema.batch_norm",
 )
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
 
 
 def completed(arguments: list[str], conf: Path) -> list[str]:

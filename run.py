@@ -8,7 +8,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from sparring import checks, config
+from sparring import checks, stored
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach the lines below, which tell them in the user's words
 CONF = Path(__file__).resolve().parent / "conf"
@@ -18,12 +18,12 @@ CONF = Path(__file__).resolve().parent / "conf"
 def main(cfg: DictConfig) -> None:
     job = HydraConfig.get()
     checks.check_task(cfg, list(job.overrides.task))
-    checks.check(cfg := config.settle(cfg))
+    checks.check(cfg := stored.settle(cfg))
     hydra.utils.get_method(cfg.task._target_)(cfg, Path(job.runtime.output_dir))
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = config.completed(sys.argv[1:], CONF)
+    sys.argv[1:] = stored.completed(sys.argv[1:], CONF)
     try:
         main()
     except checks.EXPECTED as error:

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from conftest import CONF, fit
-from sparring import tasks
+from sparring import assembly
 from sparring.checks import check
 from sparring.data.cache import Data
 
@@ -42,20 +42,20 @@ def overrides_for(file, places) -> list[str]:
 def test_it_is_composed_checked_built_and_stepped(file, places, composed, tmp_path):
     cfg = composed(*overrides_for(file, places), "trainer.accelerator=cpu")
     check(cfg)
-    tasks.look_at_data(cfg)
+    assembly.look_at_data(cfg)
 
     with torch.device("meta"):  # at its full size, without its memory
-        game = tasks.build_game(cfg)
+        game = assembly.build_game(cfg)
     for networks in game.players.values():
         assert sum(parameter.numel() for network in networks for parameter in network.parameters()) > 100
         assert all(parameter.is_meta for network in networks for parameter in network.parameters())
 
     cfg.data.image_size = 28 if cfg.data.image_size == 28 else 32
     cfg.data.batch_size, cfg.data.subset, cfg.model.width = 4, None, 8
-    game = tasks.build_game(cfg)
+    game = assembly.build_game(cfg)
     images = torch.randint(0, 256, (12, cfg.data.channels, cfg.data.image_size, cfg.data.image_size), dtype=torch.uint8)
     data = Data({"images": images, "labels": torch.arange(12) % max(cfg.data.num_classes, 1)}, "key", [])
-    module = tasks.build_module(cfg, game, data)
+    module = assembly.build_module(cfg, game, data)
     before = [p.detach().clone() for p in game.parameters()]
     fit(module, 1, precision=cfg.trainer.precision)
     assert any(not torch.equal(b, p) for b, p in zip(before, game.parameters(), strict=True))
@@ -76,10 +76,10 @@ def test_any_pair_of_networks_plays(generator, discriminator, latent, conditiona
         "data.batch_size=4",
     )
     check(cfg)
-    tasks.look_at_data(cfg)
+    assembly.look_at_data(cfg)
     images = torch.randint(0, 256, (12, 1, 28, 28), dtype=torch.uint8)
     data = Data({"images": images, "labels": torch.arange(12) % 10}, "key", [])
-    fit(tasks.build_module(cfg, tasks.build_game(cfg), data), 1)
+    fit(assembly.build_module(cfg, assembly.build_game(cfg), data), 1)
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,11 @@ def test_any_loss_goes_with_any_regularizer(loss, regularizers, composed):
         f"loss={loss}", f"regularizer={regularizers}", "model=mlp", "model.width=8", "data.batch_size=4", "n_dis=2"
     )
     check(cfg)
-    tasks.look_at_data(cfg)
+    assembly.look_at_data(cfg)
     data = Data(
         {"images": torch.randint(0, 256, (12, 1, 28, 28), dtype=torch.uint8), "labels": torch.arange(12) % 10}, "", []
     )
-    module = tasks.build_module(cfg, tasks.build_game(cfg), data)
+    module = assembly.build_module(cfg, assembly.build_game(cfg), data)
     fit(module, 1)
     module.check_finite()
 

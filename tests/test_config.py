@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from conftest import CONF, ROOT
-from sparring import tasks
+from sparring import assembly
 from sparring.checks import EXPECTED, check, explain
-from sparring.config import completed, plain_name
+from sparring.config import plain_name
+from sparring.stored import completed
 
 
 @pytest.fixture
@@ -20,9 +21,9 @@ def refusal(composed):
         try:
             cfg = composed(*overrides)
             check(cfg)
-            tasks.look_at_data(cfg)
-            tasks.build_game(cfg)
-            tasks.build_evaluator(cfg)
+            assembly.look_at_data(cfg)
+            assembly.build_game(cfg)
+            assembly.build_evaluator(cfg)
         except EXPECTED as error:
             return explain(error, CONF)
         raise AssertionError(f"{overrides} was accepted")
@@ -142,7 +143,7 @@ def test_an_integer_where_a_float_is_wanted_becomes_one(composed):
 def test_the_embedded_labels_are_known_before_the_data_are_loaded(composed):
     cfg = composed("model.conditional=true")
     check(cfg)
-    tasks.look_at_data(cfg)
+    assembly.look_at_data(cfg)
     assert cfg.data.num_classes == cfg.model.generator.num_classes == 10
 
 
@@ -151,7 +152,7 @@ def test_arrays_tell_their_own_shape_and_classes(composed, tmp_path):
     np.savez(tmp_path / "mine.npz", images=images, labels=np.arange(30) % 4)
     cfg = composed("data=arrays", f"data.path={tmp_path}/mine.npz", "model.conditional=true")
     check(cfg)
-    tasks.look_at_data(cfg)
+    assembly.look_at_data(cfg)
     assert (cfg.data.image_size, cfg.data.channels, cfg.data.num_classes) == (32, 3, 4)
     assert cfg.model.discriminator.num_classes == 4
 

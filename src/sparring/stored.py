@@ -1,0 +1,129 @@
+"""Going on with a stored experiment, or scoring it: its own configuration, with this command's changes.
+
+Nothing here imports torch, as in ``config.py``.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from sparring.config import Config
+from sparring.errors import UserError
+
+FREE = (  # what may differ when a run is resumed: it changes neither the weights nor the draws
+    "kimg",
+    "resume",
+    "cache",
+    "trainer.max_steps",
+    "trainer.accelerator",
+    "trainer.profiler",
+    "logger",
+    "evaluation",
+    "checkpoint",
+    "grid",
+    "data.device_memory_gb",
+    "data.suggested_kimg",
+)
+
+
+JUDGED = (  # and what may differ when a run is scored again
+    "task",
+    "run",
+    "real",
+    "data.path",
+    "data.split",
+    "data.on_bad_image",
+    "ema.batch_norm",
+)
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
+
+
+def completed(arguments: list[str], conf: Path) -> list[str]:
+    """The command line with what follows from it.
+
+    One that goes on with a run or scores it has the stored overrides in front, which it may override in turn. ``real=cifar10``
+    means ``data=cifar10``, and images from anywhere are scored with Inception's features unless others are named.
+    """
+    typed = {_key(a): a.partition("=")[2].strip("'\"") for a in arguments}
+    evaluates = typed.get("task") == "evaluate"
+    stored = typed.get("resume") or evaluates and typed.get("run")
+    path = Path(stored).expanduser() / "overrides.yaml" if stored else None
+    if path is not None and path.is_file():
+        # a group that is chosen anew leaves nothing of its former choice behind
+        again = tuple(f"{key}{end}" for key in typed for end in "./")
+        old = [o for o in OmegaConf.load(path) if _key(o) not in typed and not _key(o).startswith(again)]
+        arguments = old + arguments
+    if evaluates and (conf / "data" / f"{typed.get('real')}.yaml").is_file():
+        arguments = [f"data={typed['real']}" if _key(a) == "real" else a for a in arguments]
+    if evaluates and "fake" in typed and "evaluation" not in typed:
+        arguments = [*arguments, "evaluation=inception"]
+    return arguments
+
+
+def settle(cfg: DictConfig) -> DictConfig:
+    """The experiment that will be run: this command's, or a stored one with this command's changes."""
+    if cfg.resume is not None:
+        return recompose(cfg.resume, cfg, "resume", FREE)
+    if cfg.task._target_ == "sparring.tasks.evaluate" and isinstance(cfg.run, str):
+        return recompose(cfg.run, cfg, "run", FREE + JUDGED)
+    return cfg
+
+
+def recompose(stored_in: str, today: DictConfig, named: str, free: tuple[str, ...]) -> DictConfig:
+    """The experiment stored in a folder with what this command changes; today's defaults never creep in.
+
+    ``today`` is composed of the stored overrides and this command's (``completed``). Composing the stored ones alone
+    shows what the command changes, and only that is applied to the stored configuration. What follows from a longer ``kimg`` but
+    decides the weights, such as the end of a schedule, stays as it was.
+
+    Args:
+        stored_in: the run's folder, typed under the key ``named``.
+        today: this command's configuration.
+        named: ``resume`` or ``run``.
+        free: the keys that may differ.
+
+    Raises:
+        UserError: this command changes what decides the weights.
+    """
+    from hydra import compose
+    from hydra.core.hydra_config import HydraConfig
+
+    folder = Path(stored_in).expanduser()
+    stored, old = OmegaConf.load(folder / "config.yaml"), list(OmegaConf.load(folder / "overrides.yaml"))
+    typed = [override for override in HydraConfig.get().overrides.task if override not in old]
+    before, after, known = _flat(compose("config", overrides=old)), _flat(today), _flat(stored)
+    changed = {key for key in before.keys() | after.keys() if before.get(key, ...) != after.get(key, ...)}
+    decisive = sorted(key for key in changed if not key.startswith(free))
+    if decisive and not all(_key(override).startswith(free) for override in typed):
+        lines = [f"  {key}: {known.get(key)} in the run, {after.get(key)} now" for key in decisive]
+        raise UserError(
+            f"{named}={stored_in}: these keys would change what is trained:\n" + "\n".join(lines) + "\n"
+            "Leave them out, or start a new run from these weights with init=FOLDER."
+        )
+    resolved = OmegaConf.to_container(today, resolve=True)
+    with open_dict(stored):
+        for group in ("logger", "evaluation"):  # as a whole: another choice has other keys
+            if any(key.partition(".")[0] == group for key in changed):
+                stored[group] = resolved[group]
+        for key in sorted(changed - set(decisive)):
+            if key.partition(".")[0] not in ("logger", "evaluation"):
+                OmegaConf.update(stored, key, after.get(key), force_add=True)
+        stored[named], stored.cache = stored_in, today.cache
+    return OmegaConf.merge(OmegaConf.structured(Config), stored)
+
+
+def _flat(cfg: DictConfig) -> dict[str, Any]:
+    """Resolved leaves by dotted key."""
+
+    def walk(node: Any, path: str):
+        if isinstance(node, dict) and node:
+            for key, value in node.items():
+                yield from walk(value, f"{path}.{key}" if path else str(key))
+        else:
+            yield path, node
+
+    return dict(walk(OmegaConf.to_container(cfg, resolve=True), ""))

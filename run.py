@@ -8,7 +8,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from sparring import checks, stored
+from sparring import checks, ranks, stored
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach the lines below, which tell them in the user's words
 CONF = Path(__file__).resolve().parent / "conf"
@@ -19,13 +19,13 @@ def main(cfg: DictConfig) -> None:
     job = HydraConfig.get()
     checks.check_task(cfg, list(job.overrides.task))
     checks.check(cfg := stored.settle(cfg))
-    hydra.utils.get_method(cfg.task._target_)(cfg, Path(job.runtime.output_dir))
+    ranks.start(cfg)
 
 
 if __name__ == "__main__":
     sys.argv[1:] = stored.completed(sys.argv[1:], CONF)
     try:
-        main()
+        ranks.follow() if ranks.is_follower() else main()
     except checks.EXPECTED as error:
         print(checks.explain(error, CONF), file=sys.stderr)
         sys.exit(1)

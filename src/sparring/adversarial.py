@@ -1,5 +1,6 @@
 """The engine: a LightningModule that lets the players of a game take turns. It knows no loss, no network, no data."""
 
+import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.data.batches import Batches
+from sparring.distributed import average_gradients, share
 from sparring.ema import EMA
 from sparring.errors import TrainingDiverged
 from sparring.evaluation.gallery import BatchNormPolicy, Gallery
@@ -109,7 +111,10 @@ class AdversarialModule(pl.LightningModule):
 
     def gallery(self, ema: bool = True, batch_norm: BatchNormPolicy = "standing", seed: int = 0, batch_size: int = 100):
         """The producer as it is now, the average or the raw weights, ready to be shown."""
-        producer = self.ema.network if ema else self.game.producer
+        producer = self.ema.network
+        if not ema:  # in the average's body, whose batch norms are never synchronised: a rank may show it alone
+            producer = copy.deepcopy(producer)
+            producer.load_state_dict(self.game.producer.state_dict())
         return Gallery(self.game, producer, batch_norm, seed, batch_size, self.num_classes, self.device)
 
     def log_row(self, row: dict[str, float]) -> None:
@@ -161,6 +166,7 @@ class AdversarialModule(pl.LightningModule):
             self._log()
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
+        share(self.buffers())  # else ranks that go on would keep other running statistics than those that resume
         self.check_finite()
         checkpoint["meter"] = self.meter.state_dict()
         checkpoint["kimg"] = self.kimg
@@ -184,6 +190,7 @@ class AdversarialModule(pl.LightningModule):
             self.meter.record({f"{player}/{name}": term for name, term in terms.items()} | play.notes, iteration + 1)
 
         parameters = self._owned[player]
+        self.average_gradients(parameters)
         if settings.clip_norm is not None:
             norm = nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
             self.meter.record({f"{player}/gradient_norm": norm}, iteration + 1)
@@ -199,6 +206,10 @@ class AdversarialModule(pl.LightningModule):
         optimizer.zero_grad()
         with torch.no_grad():
             self.game.after(player, play)
+
+    def average_gradients(self, parameters: list[nn.Parameter]) -> None:
+        """Over the ranks, once a turn: the only thing they say to each other in a step."""
+        average_gradients(parameters)
 
     def _plays(self, player, turn, batch, iteration):
         """The micro-batches of a turn, each with its own part of the turn's random numbers."""
@@ -238,7 +249,7 @@ class AdversarialModule(pl.LightningModule):
 
     def _log(self) -> None:
         """One row: means since the last one, speed, learning rates."""
-        self.check_finite()
+        self.check_finite()  # and the ranks' means come to the first
         row = self.meter.read()
         row["images_per_second"] = self.log_every * self.images_per_iteration / self._seconds
         self._seconds = 0.0
@@ -249,6 +260,7 @@ class AdversarialModule(pl.LightningModule):
 
     def check_finite(self) -> None:
         """Raise if a loss term, a noted scalar or a weight is NaN or infinite. Waits for the device."""
+        self.meter.pool()
         bad = self.meter.first_bad()
         if bad is None:
             norms = torch.stack(torch._foreach_norm([p.detach() for p in self.game.parameters()]))

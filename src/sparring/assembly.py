@@ -8,7 +8,10 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.plugins.environments import TorchElasticEnvironment
+from torch import nn
 
+from sparring import distributed
 from sparring.adversarial import AdversarialModule, PlayerOptimizer
 from sparring.callbacks.checkpoints import AtomicCheckpointIO
 from sparring.checks import check_data
@@ -16,6 +19,7 @@ from sparring.config import build, plain_name
 from sparring.data import cache
 from sparring.data.batches import Batches
 from sparring.data.source import Source
+from sparring.distributed import Replicas
 from sparring.ema import EMA
 from sparring.errors import UserError
 from sparring.evaluation.evaluator import Evaluator
@@ -59,11 +63,22 @@ def build_module(cfg: DictConfig, game: Game, data: cache.Data) -> AdversarialMo
         )
         for player in game.players
     }
+    ema = EMA(game.producer, cfg.ema.half_life_kimg, cfg.ema.rampup)
+    if cfg.trainer.sync_batchnorm:  # the average's are never trained
+        game = nn.SyncBatchNorm.convert_sync_batchnorm(game)
     return AdversarialModule(
         game,
-        Batches(columns, cfg.data.batch_size, cfg.seed, cfg.data.flip, cfg.data.device_memory_gb),
+        Batches(
+            columns,
+            cfg.data.batch_size,
+            cfg.seed,
+            cfg.data.flip,
+            cfg.data.device_memory_gb,
+            distributed.rank(),
+            distributed.world_size(),
+        ),
         optimizers,
-        EMA(game.producer, cfg.ema.half_life_kimg, cfg.ema.rampup),
+        ema,
         n_dis=cfg.n_dis,
         reuse_fakes=cfg.reuse_fakes,
         accumulate=cfg.accumulate,
@@ -152,16 +167,19 @@ def build_trainer(cfg: DictConfig, iterations: int, loggers: list, callbacks: li
     profilers = {"simple": pl.profilers.SimpleProfiler, "advanced": pl.profilers.AdvancedProfiler}
     profilers["pytorch"] = pl.profilers.PyTorchProfiler
     profiler = cfg.trainer.profiler and profilers[cfg.trainer.profiler](dirpath=folder, filename="profile")
+    many = torch.distributed.is_initialized()
     return pl.Trainer(
         accelerator=cfg.trainer.accelerator,
         devices=cfg.trainer.devices,
+        num_nodes=cfg.trainer.num_nodes,
+        strategy=Replicas() if many else "auto",
         precision=cfg.trainer.precision,
         max_steps=iterations,
         max_epochs=-1,
-        logger=loggers,
+        logger=loggers or False,
         callbacks=callbacks,
         profiler=profiler,
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), *([TorchElasticEnvironment()] if many else [])],
         enable_checkpointing=False,
         enable_model_summary=False,
         default_root_dir=folder,

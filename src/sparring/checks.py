@@ -145,6 +145,7 @@ def _check_ranges(cfg: DictConfig) -> None:
         "data.subset": 1,
         "data.device_memory_gb": 0,
         "trainer.max_steps": 1,
+        "trainer.num_nodes": 1,
         "trainer.log_every_n_steps": 1,
         "checkpoint.keep": 1,
         "grid.count": 1,
@@ -161,6 +162,10 @@ def _check_ranges(cfg: DictConfig) -> None:
         "model.latent_dim": 1,
         "model.width": 1,
     }
+    if cfg.trainer.devices != "auto" and (type(cfg.trainer.devices) is not int or cfg.trainer.devices < 1):
+        raise UserError(
+            f"trainer.devices={cfg.trainer.devices}: a number, or auto (every GPU of this machine; CUDA_VISIBLE_DEVICES=0,2 chooses some)"
+        )
     positive = [
         "kimg",
         "checkpoint.every_kimg",
@@ -181,6 +186,7 @@ def _check_ranges(cfg: DictConfig) -> None:
     choices = {
         "trainer.precision": ["32-true", "bf16-mixed", "64-true"],
         "trainer.accelerator": ["auto", "cpu", "gpu", "mps"],
+        "trainer.strategy": ["auto", "ddp"],
         "ema.batch_norm": ["running", "standing", "batch"],
         "trainer.profiler": [None, "simple", "advanced", "pytorch"],
     }
@@ -206,8 +212,6 @@ def _check_combinations(cfg: DictConfig) -> None:
             f"reuse_fakes=true with n_dis={cfg.n_dis} and accumulate={cfg.accumulate}: fakes can be shared between the "
             "two turns of an iteration only if there are two, in one piece each (n_dis=1 accumulate=1)"
         )
-    if cfg.trainer.devices != 1:
-        raise UserError(f"trainer.devices={cfg.trainer.devices}: this version trains on one device")
     if cfg.resume is not None and cfg.init is not None:
         raise UserError("resume= goes on with a run, init= starts a new one from its weights: choose one of them")
     if cfg.task._target_ == "sparring.tasks.sample" and not isinstance(cfg.run, str):
@@ -227,8 +231,8 @@ def check_data(cfg: DictConfig) -> None:
             )
 
 
-def explain(error: BaseException, conf: Path) -> str:
-    """An expected error as a paragraph that names the key and the choices."""
+def explain(error: BaseException, conf: Path = Path("conf")) -> str:
+    """An expected error as a paragraph that names the key and the choices, those of ``conf``."""
     chain = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
         chain.append(cause)

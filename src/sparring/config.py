@@ -3,8 +3,10 @@
 Nothing here imports torch: ``python run.py --cfg job`` answers at once.
 """
 
+import os
 import re
 import secrets
+import tempfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,10 @@ class Grid:
 @dataclass
 class Training:
     accelerator: str = "auto"
-    devices: int = 1
+    devices: Any = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    sync_batchnorm: bool = False
     precision: str = "32-true"
     max_steps: int | None = None
     log_every_n_steps: int = 50
@@ -171,6 +176,8 @@ def build(node: DictConfig, path: str, partial: bool = False, **given: Any) -> A
 
 def _output_folder(resume: str | None, run: Any, name: str) -> str:
     """A run that is gone on with or looked at keeps its folder; a new one gets ``name``."""
+    if int(os.environ.get("NODE_RANK", 0)) > 0:
+        return tempfile.gettempdir()  # of a run on several machines the first one's folder counts
     for key, value in (("resume", resume), ("run", run)):
         if isinstance(value, str):
             if not (Path(value).expanduser() / "config.yaml").is_file():

@@ -1,11 +1,74 @@
-"""What the ranks of one run say to each other. Alone, every function here is free."""
+"""What the ranks of one run say to each other, and the strategy that trains them as one.
+
+Every rank holds the whole game and sees its own part of each global batch (``randomness.py``); the parts' gradients are
+averaged before a player's optimizer steps, so all ranks take the same step and stay the same. Nothing is wrapped:
+several turns an iteration, penalties with double backward, accumulation and any number of players need no special case.
+Alone, every function here is free.
+"""
 
 import os
 from collections.abc import Iterable
+from typing import Any
 
+import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from pytorch_lightning.strategies import DDPStrategy
+from torch import Tensor, nn
+
+# ---- training ---------------------------------------------------------------------------------------------------
+
+
+class Replicas(DDPStrategy):
+    """Data-parallel training of modules whose networks take turns.
+
+    Lightning's place in it: processes, devices and checkpoints. The gradients are the engine's, which calls
+    ``average_gradients`` between a turn's last backward and its clipping.
+    """
+
+    def setup(self, trainer: pl.Trainer) -> None:
+        super().setup(trainer)
+        # In every iteration Lightning would wait for the device to agree on a SIGTERM; GracefulStop agrees without.
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
+
+    def configure_ddp(self) -> None:
+        """In place of a wrapper: every rank starts with the first one's parameters and buffers."""
+        share([*self.model.parameters(), *self.model.buffers()])
+
+    def barrier(self, *args: Any, **kwargs: Any) -> None:
+        wait_for_all()
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace gradients by their mean over the ranks, in one all-reduce. Which parameters have one depends on no rank."""
+    if dist.is_initialized():
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = _flat(gradients)
+        dist.all_reduce(flat)
+        _unflatten(flat.div_(world_size()), gradients)
+
+
+def share(tensors: Iterable[Tensor]) -> None:
+    """Give every rank the first one's values, in place: one broadcast a type."""
+    if dist.is_initialized():
+        tensors = list(tensors)
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+            alike = [tensor.data for tensor in tensors if tensor.dtype == dtype]
+            flat = _flat(alike)
+            dist.broadcast(flat, src=0)
+            _unflatten(flat, alike)
+
+
+def _flat(tensors: list[Tensor]) -> Tensor:
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def _unflatten(flat: Tensor, tensors: list[Tensor]) -> None:
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    torch._foreach_copy_(tensors, [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)])
+
+
+# ---- agreeing ---------------------------------------------------------------------------------------------------
 
 
 def rank() -> int:
@@ -23,14 +86,9 @@ def writes_here() -> bool:
 
 def add_up(tensors: Iterable[Tensor]) -> None:
     """Sum tensors over the ranks, in place. Every rank calls this with tensors of the same shapes."""
-    if world_size() > 1:
+    if dist.is_initialized():
         for tensor in tensors:
-            if tensor.is_cpu and dist.get_backend() == "nccl":
-                moved = tensor.cuda()
-                dist.all_reduce(moved)
-                tensor.copy_(moved)
-            else:
-                dist.all_reduce(tensor)
+            dist.all_reduce(tensor)
 
 
 def all_agree(flag: bool) -> bool:
@@ -40,6 +98,46 @@ def all_agree(flag: bool) -> bool:
     return int(votes) == world_size()
 
 
+def gather(value: Any) -> list[Any]:
+    """The ranks' values, in their order, on every rank. Tensors among them should be on the CPU."""
+    values = [value] * world_size()
+    if dist.is_initialized():
+        dist.all_gather_object(values, value)
+    return values
+
+
+def tell(value: Any) -> Any:
+    """The first rank's value, on every rank."""
+    told = [value]
+    if dist.is_initialized():
+        dist.broadcast_object_list(told, src=0)
+    return told[0]
+
+
 def wait_for_all() -> None:
-    if world_size() > 1:
-        dist.barrier()
+    """On the CPU, so that no rank waits for its device."""
+    add_up([torch.zeros(1)])
+
+
+class Largest:
+    """The largest of the numbers that the ranks name; told one call later, so that nobody waits for the others."""
+
+    def __init__(self):
+        self._asked: tuple[dist.Work, Tensor] | None = None
+
+    def __call__(self, number: int) -> int:
+        if not dist.is_initialized():
+            return number
+        told = self.told()
+        largest = torch.tensor([number])
+        self._asked = dist.all_reduce(largest, op=dist.ReduceOp.MAX, async_op=True), largest
+        return told
+
+    def told(self) -> int:
+        """What came of the last call."""
+        if self._asked is None:
+            return 0
+        work, largest = self._asked
+        work.wait()
+        self._asked = None
+        return int(largest)

@@ -5,6 +5,8 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
+from sparring import distributed
+
 
 class Meter:
     """Means of named scalars since they were last read, and the iteration at which each first was NaN or infinite."""
@@ -24,6 +26,21 @@ class Meter:
         row["sum"] += new
         row["count"] += 1
         row["bad_since"] = torch.where(new.isfinite(), row["bad_since"], row["bad_since"].clamp(max=iteration))
+
+    def pool(self) -> None:
+        """Bring what all ranks recorded to the first one; all of them learn what stopped being finite."""
+        if distributed.world_size() == 1:
+            return
+        rows: dict[tuple[str, ...], list[dict]] = defaultdict(list)
+        for state in distributed.gather([[names, _moved(row, "cpu")] for names, row in self.state_dict()]):
+            for names, row in state:
+                rows[tuple(names)].append(row)
+        for names, parts in rows.items():
+            own = self._rows.setdefault(names, _moved(parts[0], "cpu"))
+            first, device = distributed.rank() == 0, own["sum"].device
+            own["sum"].copy_(sum(part["sum"] for part in parts)).mul_(first)
+            own["count"] = sum(part["count"] for part in parts) * first
+            own["bad_since"] = torch.stack([part["bad_since"] for part in parts]).amin(0).to(device)
 
     def first_bad(self) -> tuple[str, int] | None:
         """The scalar that stopped being finite first and the iteration, or None. Waits for the device."""
@@ -54,7 +71,12 @@ class Meter:
         return [[list(names), dict(row)] for names, row in self._rows.items()]
 
     def load_state_dict(self, state: list, device: torch.device | str = "cpu") -> None:
-        self._rows = {
-            tuple(names): {key: value.to(device) if isinstance(value, Tensor) else value for key, value in row.items()}
-            for names, row in state
-        }
+        """What a checkpoint holds is what all ranks had recorded: it is the first one's now."""
+        self._rows = {tuple(names): _moved(row, device) for names, row in state}
+        if distributed.rank() > 0:
+            for row in self._rows.values():
+                row |= {"sum": torch.zeros_like(row["sum"]), "count": 0}
+
+
+def _moved(row: dict, device: torch.device | str) -> dict:
+    return {key: value.to(device) if isinstance(value, Tensor) else value for key, value in row.items()}

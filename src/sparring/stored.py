@@ -17,7 +17,12 @@ FREE = (  # what may differ when a run is resumed: it changes neither the weight
     "cache",
     "trainer.max_steps",
     "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
     "trainer.profiler",
+    "accumulate",
+    "data.batch_size",  # of a rank; the global batch stays (check_global_batch)
     "logger",
     "evaluation",
     "checkpoint",
@@ -38,6 +43,9 @@ JUDGED = (  # and what may differ when a run is scored again
 )
 
 
+MACHINE = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")  # what trainer= chooses
+
+
 def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
 
@@ -53,10 +61,13 @@ def completed(arguments: list[str], conf: Path) -> list[str]:
     stored = typed.get("resume") or evaluates and typed.get("run")
     path = Path(stored).expanduser() / "overrides.yaml" if stored else None
     if path is not None and path.is_file():
-        # a group that is chosen anew leaves nothing of its former choice behind
-        again = tuple(f"{key}{end}" for key in typed for end in "./")
-        old = [o for o in OmegaConf.load(path) if _key(o) not in typed and not _key(o).startswith(again)]
-        arguments = old + arguments
+        # a group that is chosen anew leaves nothing of its former choice behind, and a run is scored on the machine at hand
+        again = tuple(f"{key}{end}" for key in typed if key != "trainer" for end in "./")
+        again += MACHINE if evaluates or "trainer" in typed else ()
+        told = [*typed, "trainer"] if evaluates else typed
+        arguments = [
+            o for o in OmegaConf.load(path) if _key(o) not in told and not _key(o).startswith(again)
+        ] + arguments
     if evaluates and (conf / "data" / f"{typed.get('real')}.yaml").is_file():
         arguments = [f"data={typed['real']}" if _key(a) == "real" else a for a in arguments]
     if evaluates and "fake" in typed and "evaluation" not in typed:
@@ -114,6 +125,23 @@ def recompose(stored_in: str, today: DictConfig, named: str, free: tuple[str, ..
                 OmegaConf.update(stored, key, after.get(key), force_add=True)
         stored[named], stored.cache = stored_in, today.cache
     return OmegaConf.merge(OmegaConf.structured(Config), stored)
+
+
+def check_global_batch(cfg: DictConfig) -> None:
+    """Raise UserError if a run is gone on with in other global batches: on other ranks each has its share of the same."""
+    if cfg.resume is None:
+        return
+
+    def batch(cfg: DictConfig) -> tuple[int, str]:
+        ranks = cfg.trainer.devices * OmegaConf.select(cfg, "trainer.num_nodes", default=1)
+        return cfg.data.batch_size * ranks, f"data.batch_size={cfg.data.batch_size} on {ranks} rank{'s'[: ranks > 1]}"
+
+    (before, was), (now, here) = batch(OmegaConf.load(Path(cfg.resume).expanduser() / "config.yaml")), batch(cfg)
+    if before != now:
+        raise UserError(
+            f"resume={cfg.resume}: its global batch is {before} ({was}), and decides the weights; now it would be {now} ({here}). "
+            "Choose data.batch_size so that it stays, or start a new run from these weights with init=FOLDER."
+        )
 
 
 def _flat(cfg: DictConfig) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from sparring import report, runs
+from sparring import distributed, report, runs
 from sparring.assembly import (
     build_evaluator,
     build_game,
@@ -39,8 +39,12 @@ log = logging.getLogger(__name__)
 
 
 def train(cfg: DictConfig, folder: Path) -> None:
-    """Train, score and record a GAN in ``folder``; with ``resume=`` go on with the one that lies there."""
+    """Train, score and record a GAN in ``folder``; with ``resume=`` go on with the one that lies there.
+
+    Every rank trains and makes its share of what is scored; the first one alone writes and speaks.
+    """
     silence_lightning()
+    first = distributed.rank() == 0
     source = look_at_data(cfg)
     game = build_game(cfg)
     checkpoint = runs.find(cfg.resume, "resume").checkpoint() if cfg.resume else None
@@ -51,27 +55,28 @@ def train(cfg: DictConfig, folder: Path) -> None:
         start_from(module, runs.find(cfg.init, "init").checkpoint())
 
     begun = torch.load(checkpoint, weights_only=True, mmap=True)["global_step"] if checkpoint else 0
-    if checkpoint is None:
-        runs.begin(folder, cfg, list(HydraConfig.get().overrides.task))
-    elif begun < iterations:
-        runs.go_on(folder, begun)
-        log.info("going on at %.1f kimg, from %s", module.kimg_at(begun), checkpoint)
-    else:
+    if begun >= iterations:
         raise UserError(
             f"resume={cfg.resume}: has its {module.kimg_at(begun):.1f} kimg already; go on with a larger kimg="
         )
+    if first and checkpoint is None:
+        runs.begin(folder, cfg, list(HydraConfig.get().overrides.task))
+    elif first:
+        runs.go_on(folder, begun)
+        log.info("going on at %.1f kimg, from %s", module.kimg_at(begun), checkpoint)
 
-    wandb_run = build_wandb(cfg, folder, evaluator)
-    loggers = [MetricsFile(folder / "metrics.csv", begun), *([wandb_run] if wandb_run else [])]
-    stop, grids = GracefulStop(), SampleGrids(folder / "samples", **cfg.grid, **showing(cfg))
+    wandb_run = build_wandb(cfg, folder, evaluator) if first else None
+    stop = GracefulStop()
     checkpoints = Checkpoints(
         folder / "checkpoints", **cfg.checkpoint, artifacts=bool(wandb_run and cfg.logger.log_checkpoints)
     )
     scores = evaluator and Scores(
         evaluator, Decoded(data), data, folder, cfg.cache, cfg.data.get("split", "all"), **showing(cfg)
     )
-    callbacks = [stop, Health(), *([scores] if scores else []), grids, checkpoints, Progress()]
-    trainer = build_trainer(cfg, iterations, loggers, callbacks, folder)
+    grids = SampleGrids(folder / "samples", **cfg.grid, **showing(cfg))
+    callbacks = [stop, first and Health(), scores, first and grids, checkpoints, first and Progress()]
+    loggers = [first and MetricsFile(folder / "metrics.csv", begun), wandb_run]
+    trainer = build_trainer(cfg, iterations, list(filter(None, loggers)), list(filter(None, callbacks)), folder)
     failed = True
     try:
         if wandb_run:
@@ -82,9 +87,12 @@ def train(cfg: DictConfig, folder: Path) -> None:
         if wandb_run:
             wandb_run.finish(failed)
 
-    if stop.signal is not None:
+    if stop.signal is not None and first:
         print(f"\nStopped at {module.kimg:.1f} kimg. Go on with: python run.py {report.typed('resume', folder)}")
+    if stop.signal is not None:
         sys.exit(128 + stop.signal)
+    if not first:
+        return
     if evaluator:
         print("\n" + report.scores_table(scores.latest, evaluator.lower_is_better))
         print(report.best_line(folder, evaluator.lower_is_better))
@@ -161,6 +169,8 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
     evaluator.prepare(reals, device_of(cfg), cfg.cache, data, labelled)
     result, pictures = evaluator(fakes, seeds)
     entry = scored(result, iteration, kimg, **facts)
+    if distributed.rank() > 0:
+        return
     record(folder, entry, pictures)
     print("\n" + report.scores_table(entry, evaluator.lower_is_better))
     print(f"\nRecorded in {folder / 'scores.json'}")

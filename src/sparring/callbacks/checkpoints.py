@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from sparring.adversarial import AdversarialModule
+from sparring.distributed import Largest
 from sparring.files import replacing
 
 log = logging.getLogger(__name__)
@@ -48,12 +49,14 @@ class Checkpoints(pl.Callback):
     def save(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         path = self._path(module)
         trainer.save_checkpoint(path)
+        module.last_checkpoint = path
+        if not trainer.is_global_zero:
+            return
         with replacing(self.folder / "last.ckpt") as temporary:
             try:
                 os.link(path, temporary)  # a second name for the same file: no second copy
             except OSError:  # a file system without hard links
                 temporary.write_bytes(path.read_bytes())
-        module.last_checkpoint = path
         for old in numbered(self.folder)[: -self.keep]:
             old.unlink()
         if self.artifacts:
@@ -73,7 +76,7 @@ def numbered(folder: Path) -> list[Path]:
 class GracefulStop(pl.Callback):
     """SIGTERM, SIGINT and SIGUSR1 end training after the current iteration, with a checkpoint; a second SIGINT at once.
 
-    ``signal`` holds the signal that was received, None if there was none. The handlers are set when training starts:
+    Of many ranks it takes one that is asked: all stop after the same iteration, the next one. ``signal`` holds the signal that was received, None if there was none. The handlers are set when training starts:
     Lightning chains its own onto those that it finds earlier.
     """
 
@@ -81,13 +84,14 @@ class GracefulStop(pl.Callback):
 
     def __init__(self):
         self.signal: int | None = None
+        self._anyone = Largest()
         self._previous: dict[int, object] = {}
 
     def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         def note(number: int, _) -> None:
-            if self.signal is not None and number == signal.SIGINT:
+            if self.signal == number == signal.SIGINT:
                 raise KeyboardInterrupt
-            self.signal, module.interrupted = number, True
+            self.signal = number
             log.warning(
                 "%s received: training stops after this iteration, with a checkpoint", signal.Signals(number).name
             )
@@ -96,8 +100,14 @@ class GracefulStop(pl.Callback):
             self._previous = {number: signal.signal(number, note) for number in self.signals}
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
-        if self.signal is not None:
-            trainer.should_stop = True
+        self._end(trainer, module, self._anyone(self.signal or 0))
+
+    def on_train_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
+        self._end(trainer, module, max(self._anyone(self.signal or 0), self._anyone.told()))
+
+    def _end(self, trainer: pl.Trainer, module: AdversarialModule, asked: int) -> None:
+        if asked:
+            self.signal, module.interrupted, trainer.should_stop = asked, True, True
 
     def teardown(self, trainer: pl.Trainer, module: AdversarialModule, stage: str) -> None:
         while self._previous:

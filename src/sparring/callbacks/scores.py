@@ -10,6 +10,7 @@ from torch import Tensor
 from sparring.adversarial import AdversarialModule
 from sparring.callbacks.samples import save_image
 from sparring.data.cache import Data
+from sparring.distributed import share, tell
 from sparring.evaluation import protocol
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.gallery import BatchNormPolicy
@@ -74,6 +75,7 @@ class Scores(pl.Callback):
 
     def evaluate(self, module: AdversarialModule, during: bool) -> dict:
         """Score the generator as it is now, with fewer samples and one seed ``during`` training; return the entry."""
+        share(module.buffers())
         module.check_finite()
         evaluator = self.evaluator
         labels = self.images.labels if module.game.conditional else None
@@ -102,15 +104,17 @@ class Scores(pl.Callback):
         name = next((name for name in self.evaluator.lower_is_better if name in now["scores"]), None)
         if name is None:
             return
-        earlier = [
-            e
-            for e in json.loads((self.folder / "scores.json").read_text())
-            if "checkpoint" not in e["protocol"]  # an evaluation after training
-            and 0 < e["iteration"] < now["iteration"]
-            and not protocol.differences(e["protocol"], now["protocol"])
-        ]
-        better = all(now["scores"][name] < e["scores"][name] for e in earlier)
-        if trainer.strategy.broadcast(better):  # one decision, though every rank worked the scores out
+        better = False
+        if trainer.is_global_zero:  # one decision, though every rank worked the scores out
+            earlier = [
+                e
+                for e in json.loads((self.folder / "scores.json").read_text())
+                if "checkpoint" not in e["protocol"]  # an evaluation after training
+                and 0 < e["iteration"] < now["iteration"]
+                and not protocol.differences(e["protocol"], now["protocol"])
+            ]
+            better = all(now["scores"][name] < e["scores"][name] for e in earlier)
+        if tell(better):
             path = self.folder / "checkpoints" / f"best_by_{name}.ckpt"
             trainer.save_checkpoint(path)
             self.latest["kept_as"] = path.name

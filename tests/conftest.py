@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from sparring import distributed
 from sparring.adversarial import AdversarialModule, PlayerOptimizer
 from sparring.data.batches import Batches
 from sparring.ema import EMA
@@ -91,15 +93,21 @@ def engine(game: Game, columns=None, batch_size: int = 8, lr: float = 1e-3, **op
         for player in game.players
     }
     ema = options.pop("ema", None) or EMA(game.producer, 0.05)
-    batches = Batches(columns or blobs(), batch_size, seed=options.get("seed", 0))
+    place = {"rank": distributed.rank(), "world_size": distributed.world_size()}
+    batches = Batches(columns or blobs(), batch_size, options.get("seed", 0), options.pop("flip", False), **place)
     return AdversarialModule(game, batches, optimizers, ema, **options)
 
 
 def fit(module: AdversarialModule, iterations: int, callbacks=(), loggers=(), precision="32-true", resume=None):
     """Train for some iterations with Lightning's own trainer."""
     import pytorch_lightning as pl
+    from pytorch_lightning.plugins.environments import TorchElasticEnvironment
 
+    ranks = {}
+    if distributed.world_size() > 1:
+        ranks = {"strategy": distributed.Replicas(), "devices": 2, "plugins": [TorchElasticEnvironment()]}
     trainer = pl.Trainer(
+        **ranks,
         accelerator="cpu",
         max_steps=iterations,
         max_epochs=-1,
@@ -112,6 +120,21 @@ def fit(module: AdversarialModule, iterations: int, callbacks=(), loggers=(), pr
     )
     trainer.fit(module, ckpt_path=resume, weights_only=True)
     return trainer
+
+
+def in_ranks(work, *arguments, count: int = 2) -> None:
+    """Call ``work(*arguments)`` in processes that form a gloo group."""
+    store = torch.distributed.TCPStore("127.0.0.1", 0, None, is_master=True, wait_for_workers=False)
+    torch.multiprocessing.spawn(_one_rank, (work, arguments, store.port, count), nprocs=count)
+
+
+def _one_rank(rank: int, work, arguments, port: int, count: int) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+    torch.distributed.init_process_group("gloo", timeout=timedelta(minutes=1))
+    work(*arguments)
+    torch.distributed.destroy_process_group()
 
 
 class TensorSet(ImageSet):
@@ -165,6 +188,7 @@ __all__ = [
     "dcgan",
     "engine",
     "fit",
+    "in_ranks",
     "mlp",
     "noise_images",
     "small_game",

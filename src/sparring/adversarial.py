@@ -172,6 +172,8 @@ class AdversarialModule(pl.LightningModule):
         checkpoint["kimg"] = self.kimg
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
+        if any(value.dtype == torch.float64 for value in checkpoint["state_dict"].values()):
+            self.double()  # before the weights are put in: Lightning converts later, when their last digits are lost
         self.meter.load_state_dict(checkpoint["meter"], self.device)
 
     # ---- a turn -------------------------------------------------------------------------------------------------

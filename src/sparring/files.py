@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,18 @@ def building(place: Path, is_whole: Callable[[Path], bool]) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def one_at_a_time(place: Path) -> Iterator[None]:
+    """Processes that want the same thing made wait for the first; those that come later find it there."""
+    from filelock import FileLock
+
+    with ExitStack() as held:
+        with suppress(OSError):  # where nothing can be written nothing is made; what is there is read
+            place.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(place.with_name(f".{place.name}.lock")))
+        yield
 
 
 def need_space(cache: Path, needed: int, what: str, remedy: str) -> None:

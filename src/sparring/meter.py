@@ -32,9 +32,9 @@ class Meter:
         if distributed.world_size() == 1:
             return
         rows: dict[tuple[str, ...], list[dict]] = defaultdict(list)
-        for state in distributed.gather([[names, _moved(row, "cpu")] for names, row in self.state_dict()]):
+        for state in distributed.gather([[names, _moved(row, "cpu")] for names, row in self._rows.items()]):
             for names, row in state:
-                rows[tuple(names)].append(row)
+                rows[names].append(row)
         for names, parts in rows.items():
             own = self._rows.setdefault(names, _moved(parts[0], "cpu"))
             first, device = distributed.rank() == 0, own["sum"].device
@@ -67,15 +67,20 @@ class Meter:
         return {name: total[name] / count[name] for name in total}
 
     def state_dict(self) -> list:
-        """What was recorded since the last reading, so that a resumed run logs the same means."""
-        return [[list(names), dict(row)] for names, row in self._rows.items()]
+        """What was recorded since the last reading, a rank's share of it once pooled, so that a resumed run logs the same means."""
+        share = 1 / distributed.world_size()
+        return [
+            [list(names), row | {"sum": row["sum"] * share, "count": row["count"] * share}]
+            for names, row in self._rows.items()
+        ]
 
     def load_state_dict(self, state: list, device: torch.device | str = "cpu") -> None:
-        """What a checkpoint holds is what all ranks had recorded: it is the first one's now."""
-        self._rows = {tuple(names): _moved(row, device) for names, row in state}
-        if distributed.rank() > 0:
-            for row in self._rows.values():
-                row |= {"sum": torch.zeros_like(row["sum"]), "count": 0}
+        """Take it up again, on as many ranks or others: it is the first one's to tell."""
+        ranks = distributed.world_size() if distributed.rank() == 0 else 0
+        self._rows = {
+            tuple(names): _moved(row | {"sum": row["sum"] * ranks, "count": row["count"] * ranks}, device)
+            for names, row in state
+        }
 
 
 def _moved(row: dict, device: torch.device | str) -> dict:

@@ -1,18 +1,13 @@
 """Two processes give one process's scores, uneven shares included."""
 
 import json
-import os
-import socket
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the processes that are started import this file alone
-from conftest import Projection, TensorSet, noise_images, small_game
+from conftest import Projection, TensorSet, in_ranks, noise_images, small_game
+from sparring.distributed import rank, world_size
 from sparring.evaluation.conditional import ClassificationAccuracyScore, IntraClassFrechetDistance
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.gallery import Gallery
@@ -24,11 +19,8 @@ METRICS = [FrechetDistance, KernelDistance, InceptionScore, PRDC, ClassCoverage,
 METRICS += [IntraClassFrechetDistance, ClassificationAccuracyScore]
 
 
-def score(rank: int, ranks: int, folder: Path, port: int, samples: int) -> None:
-    torch.set_num_threads(1)
-    if ranks > 1:
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank)}
-        dist.init_process_group("gloo", rank=rank, world_size=ranks)
+def score(folder: Path, samples: int) -> None:
+    ranks = world_size()
     reals = TensorSet(noise_images(130), torch.arange(130) % 3)
     game, extractor = small_game(classes=3), Projection()
     evaluator = Evaluator(extractor, {kind.__name__: kind() for kind in METRICS}, reals="all", batch_size=10)
@@ -39,19 +31,14 @@ def score(rank: int, ranks: int, folder: Path, port: int, samples: int) -> None:
 
     result, pictures = evaluator(fakes, [0, 1])
     told = {"scores": result["scores"], "seen": extractor.seen, "picture": int(pictures["neighbours"].sum())}
-    (folder / f"{ranks}-{rank}.json").write_text(json.dumps(told))
-    if ranks > 1:
-        dist.destroy_process_group()
+    (folder / f"{ranks}-{rank()}.json").write_text(json.dumps(told))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("samples", [80, 73, 5])  # even; uneven; one rank without any
 def test_two_ranks_give_one_ranks_scores_and_each_sees_its_share(samples, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(score, (1, tmp_path, port, samples), nprocs=1)
-    mp.spawn(score, (2, tmp_path, port, samples), nprocs=2)
+    score(tmp_path, samples)
+    in_ranks(score, tmp_path, samples)
     alone, first, second = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("1-0", "2-0", "2-1"))
     assert first["scores"] == second["scores"] and first["picture"] == alone["picture"]
     for name, value in alone["scores"].items():

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from sparring.data.source import Source
 from sparring.errors import UserError
-from sparring.files import building, need_space
+from sparring.files import building, need_space, one_at_a_time
 
 log = logging.getLogger(__name__)
 VERSION = 1  # raised when the same source would be decoded to other pixels
@@ -55,6 +55,12 @@ def load(source: Source, folder: str | os.PathLike) -> Data:
     Raises:
         UserError: data missing, unreadable or empty, or no space for them.
     """
+    folder = Path(folder).expanduser()
+    with one_at_a_time(folder / "datasets" / re.sub(r"[^\w.-]+", "_", source.name)):
+        return _load(source, folder)
+
+
+def _load(source: Source, folder: Path) -> Data:
     source.prepare()
     identity = {
         "source": type(source).__name__,
@@ -66,7 +72,7 @@ def load(source: Source, folder: str | os.PathLike) -> Data:
     }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     name = re.sub(r"[^\w.-]+", "_", source.name)
-    place = Path(folder).expanduser() / "datasets" / f"{name}-{source.image_size}px-{key}"
+    place = folder / "datasets" / f"{name}-{source.image_size}px-{key}"
     if not _is_whole(place):
         _build(source, identity, place)
     return _open(place, key, source.name)

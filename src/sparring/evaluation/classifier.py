@@ -14,7 +14,7 @@ from torchvision.transforms.functional import rgb_to_grayscale
 from sparring.data.cache import Data
 from sparring.errors import UserError
 from sparring.evaluation.features import Extractor, hash_of
-from sparring.files import replacing
+from sparring.files import one_at_a_time, replacing
 from sparring.randomness import generator
 
 log = logging.getLogger(__name__)
@@ -130,9 +130,10 @@ class Classifier(Extractor):
         path = Path(cache).expanduser() / "classifiers" / f"{data.key}-{self.steps}steps.pt"
         with torch.random.fork_rng(devices=[]):
             self.network = Network(data.columns["images"].shape[1], len(data.class_names)).to(self.device)
-        if not self._load(path):
-            self._train(data)
-            self._save(path)
+        with one_at_a_time(path):
+            if not self._load(path):
+                self._train(data)
+                self._save(path)
         self.network.eval().requires_grad_(False)
         self.classes = len(data.class_names)
         self.facts = {

@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from sparring.data.cache import Data
 from sparring.errors import UserError
 from sparring.evaluation.features import Extractor, hash_of
-from sparring.files import sha256
+from sparring.files import one_at_a_time, sha256
 
 Precision = Literal["float32", "float64"]
 
@@ -44,15 +44,16 @@ class TorchFidelity(Extractor):
 
         self.batch_size = batch_size
         try:
-            path = self._obtain(weights)
-            digest = None if path is None else self._check(path)
-            self.network = FEATURE_EXTRACTORS_REGISTRY[registered](
-                registered,
-                layers,
-                feature_extractor_weights_path=path and str(path),
-                feature_extractor_internal_dtype=precision,
-                verbose=True,
-            )
+            with one_at_a_time(Path(torch.hub.get_dir(), registered)):  # else each rank would download them
+                path = self._obtain(weights)
+                digest = None if path is None else self._check(path)
+                self.network = FEATURE_EXTRACTORS_REGISTRY[registered](
+                    registered,
+                    layers,
+                    feature_extractor_weights_path=path and str(path),
+                    feature_extractor_internal_dtype=precision,
+                    verbose=True,
+                )
         except Exception as error:  # urllib's, torch.load's, load_state_dict's
             named = f"evaluation.weights={weights}" if weights else f"evaluation/extractor={self.name}: no weights"
             raise UserError(f"{named}: {str(error).strip().partition(chr(10))[0]}\n{self._advice()}") from error

@@ -1,0 +1,208 @@
+"""Two ranks with batch B are one with 2B: the same weights, the same log, the same place to go on from."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from conftest import blobs, dcgan, engine, fit, in_ranks, small_game
+from sparring import distributed, losses, regularizers
+from sparring.adversarial import AdversarialModule, PlayerOptimizer
+from sparring.callbacks.checkpoints import Checkpoints, GracefulStop
+from sparring.ema import EMA
+from sparring.games.generation import Generation
+from sparring.schedule import Cosine
+
+ITERATIONS, GLOBAL_BATCH = 20, 16
+LOSSES = {kind.__name__: kind for kind in losses.Loss.__subclasses__() + losses.Minimax.__subclasses__()}
+REGULARIZERS = {kind.__name__: kind for kind in regularizers.Regularizer.__subclasses__()}
+
+
+def adam(**options):
+    def build(parameters):
+        return torch.optim.Adam(parameters, 1e-3, betas=(0.5, 0.999))
+
+    return {player: PlayerOptimizer(build, **options) for player in ("discriminator", "generator")}
+
+
+# Networks without batch norm: it sees its own rank's part of the batch, as in the published codes.
+CASES = {
+    **{f"loss {name}": lambda kind=kind: engine(small_game(kind()), **ours()) for name, kind in LOSSES.items()},
+    **{
+        f"regularizer {name}": lambda kind=kind: engine(small_game(regularizers={"it": kind()}), **ours())
+        for name, kind in REGULARIZERS.items()
+    },
+    "two discriminator turns": lambda: engine(small_game(), n_dis=2, **ours()),
+    "accumulation": lambda: engine(small_game(), accumulate=2, **ours()),
+    "reused fakes": lambda: engine(small_game(), reuse_fakes=True, **ours()),
+    "clipping": lambda: engine(small_game(), optimizers=adam(clip_norm=0.01), **ours()),
+    "a schedule": lambda: engine(small_game(), optimizers=adam(schedule=Cosine(0.3)), **ours()),
+    "labels and flips": lambda: engine(small_game(classes=3), flip=True, **ours()),
+    "all at once, convolutions": lambda: engine(
+        Generation(
+            dcgan.Generator(8, 1, latent_dim=4, width=8, num_classes=3, norm="none"),
+            dcgan.Discriminator(8, 1, width=8, num_classes=3, norm="none"),
+            losses.Hinge(),
+            {"r1": regularizers.R1(every=4), "gp": regularizers.GradientPenalty(weight=1.0)},
+            latent_dim=4,
+            conditional=True,
+        ),
+        **ours(n_dis=2, accumulate=2, flip=True, optimizers=adam(clip_norm=1.0)),
+    ),
+}
+
+
+def ours(**options) -> dict:
+    """This rank's share of the global batch, a row of the log every five iterations, and an average worth the name."""
+    torch.manual_seed(0)
+    return {"batch_size": GLOBAL_BATCH // distributed.world_size(), "log_every": 5, "lr": 1e-3, **options}
+
+
+def trained(module: AdversarialModule, iterations: int = ITERATIONS, precision="64-true", **options) -> dict:
+    module.ema = EMA(module.game.producer, 0.05, 0.5)
+    fit(module, iterations, precision=precision, **options)
+    return {"weights": {k: v.clone() for k, v in module.state_dict().items()}, "log": module.latest}
+
+
+class Watched(Generation):
+    """Remembers the numbers of the examples and the noise of every turn."""
+
+    def terms(self, player, play):
+        self.seen.append((player, play.batch["labels"].clone(), play.latents.clone()))
+        return super().terms(player, play)
+
+
+def watched() -> list:
+    game = small_game()
+    game.__class__, game.seen = Watched, []
+    columns = blobs(96)
+    columns["labels"] = torch.arange(96)
+    fit(engine(game, columns, **ours()), 6)
+    return game.seen
+
+
+def first_gradients() -> dict[str, torch.Tensor]:
+    """In float32: what one step of SGD takes from every weight."""
+    game = small_game()
+    before = {name: value.clone() for name, value in game.state_dict().items()}
+    sgd = {player: PlayerOptimizer(lambda p: torch.optim.SGD(p, 1.0)) for player in game.players}
+    fit(engine(game, **ours(optimizers=sgd)), 1)
+    return {name: before[name] - value for name, value in game.state_dict().items()}
+
+
+def with_batch_norm(folder: Path) -> dict[str, torch.Tensor]:
+    """Running statistics after a checkpoint, which each rank had of its own images."""
+    torch.manual_seed(0)
+    game = Generation(
+        dcgan.Generator(8, 1, latent_dim=4, width=8), dcgan.Discriminator(8, 1, width=8), losses.Hinge(), latent_dim=4
+    )
+    module = engine(game, **ours())
+    fit(module, 3, callbacks=[Checkpoints(folder, every_kimg=1000)])
+    return dict(module.game.named_buffers())
+
+
+class StopOneRank(GracefulStop):
+    """As if a signal had reached the last rank alone, in its third iteration."""
+
+    def on_train_batch_end(self, trainer, module, *rest):
+        if module.iteration == 3 and distributed.rank() == distributed.world_size() - 1:
+            self.signal = 15
+        super().on_train_batch_end(trainer, module, *rest)
+
+
+def everything(folder: Path) -> None:
+    """Each case, on however many ranks there are; the results are kept for the tests below."""
+    ranks = distributed.world_size()
+    own = folder / f"{ranks}"
+    found = {name: trained(make()) for name, make in CASES.items()}
+    found["seen"] = watched()
+    found["first gradients"] = first_gradients()
+    found["buffers"] = with_batch_norm(own / "bn")
+    half = engine(small_game(regularizers={"r1": regularizers.R1()}), n_dis=2, **ours(log_every=8))
+    trained(half, ITERATIONS // 2, callbacks=[Checkpoints(own / "half", every_kimg=1000)])
+    distributed.wait_for_all()
+    for stored in ("1", "2"):
+        if (path := folder / stored / "half" / "last.ckpt").exists():
+            module = engine(small_game(regularizers={"r1": regularizers.R1()}), n_dis=2, **ours(log_every=8))
+            found[f"resumed from {stored}"] = trained(module, resume=path)
+    whole = engine(small_game(regularizers={"r1": regularizers.R1()}), n_dis=2, **ours(log_every=8))
+    found["unbroken"] = trained(whole)
+    stopped = engine(small_game(), **ours())
+    fit(stopped, ITERATIONS, callbacks=[StopOneRank(), Checkpoints(own / "stopped", every_kimg=1000)])
+    found["stopped"] = (stopped.iteration, stopped.interrupted)
+    torch.save(found, folder / f"{ranks}-{distributed.rank()}.pt")
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What one rank found, and the first and second of two."""
+    folder = tmp_path_factory.mktemp("ranks")
+    in_ranks(everything, folder)
+    everything(folder)  # alone, after them: it goes on from what they stored, too
+    return [torch.load(folder / f"{name}.pt", weights_only=False) for name in ("1-0", "2-0", "2-1")]
+
+
+def assert_close(a: dict, b: dict, tolerance: float) -> None:
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        assert (value.double() - b[name].double()).abs().max() <= tolerance, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_two_ranks_make_the_weights_and_the_average_of_one(case, found):
+    one, first, second = (result[case]["weights"] for result in found)
+    assert_close(first, second, 0)
+    assert_close(one, first, 1e-10)
+    assert any(name.startswith("ema.") for name in one) and all(v.dtype == torch.float64 for v in one.values())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_log_tells_of_the_global_batch(case, found):
+    one, first, second = (result[case]["log"] for result in found)
+    coupled = {"separation", "diversity", "images_per_second"}  # of a rank's own batch; of the machine
+    assert one.keys() == first.keys() and len(one) > 6
+    for name in one.keys() - coupled:
+        assert first[name] == pytest.approx(one[name], rel=1e-5, abs=1e-6), name
+    assert second.keys() <= coupled | {"discriminator/lr", "generator/lr"}  # the first rank has it
+
+
+def test_in_float32_the_first_gradients_agree(found):
+    one, first, second = (result["first gradients"] for result in found)
+    assert_close(first, second, 0)
+    assert_close(one, first, 1e-5)
+
+
+def test_each_rank_has_its_own_noise_and_images_and_no_image_comes_twice_in_an_epoch(found):
+    one, first, second = (result["seen"] for result in found)
+    for (_, whole, noise), (_, left, left_noise), (_, right, right_noise) in zip(one, first, second, strict=True):
+        assert torch.equal(torch.cat([left, right]), whole)
+        assert torch.equal(torch.cat([left_noise, right_noise]), noise)
+        assert len(noise.unique(dim=0)) == GLOBAL_BATCH
+    for player in ("discriminator", "generator"):
+        walked = torch.cat([rows for seen in (first, second) for who, rows, _ in seen if who == player])
+        assert walked.sort().values.tolist() == list(range(96))  # six global batches of 16: one epoch
+
+
+def test_after_a_checkpoint_running_statistics_are_the_first_ranks_everywhere(found):
+    _, first, second = (result["buffers"] for result in found)
+    assert any("running_mean" in name for name in first)
+    assert_close(first, second, 0)
+
+
+def test_going_on_with_two_ranks_is_exact_and_so_is_going_on_with_one(found):
+    one, first, second = found
+    assert_close(first["unbroken"]["weights"], first["resumed from 2"]["weights"], 0)
+    assert_close(second["unbroken"]["weights"], second["resumed from 2"]["weights"], 0)
+    assert_close(one["unbroken"]["weights"], one["resumed from 2"]["weights"], 1e-10)
+    assert_close(one["unbroken"]["weights"], first["unbroken"]["weights"], 1e-10)
+    for run in (first["resumed from 2"], one["resumed from 2"]):  # a row whose iterations lie on both sides
+        assert run["log"]["discriminator/adversarial"] == pytest.approx(
+            one["unbroken"]["log"]["discriminator/adversarial"]
+        )
+
+
+def test_all_ranks_stop_after_the_same_iteration_though_one_is_asked(found):
+    one, first, second = (result["stopped"] for result in found)
+    assert one == (3, True)
+    assert first == second and first[1] and 3 <= first[0] <= 5

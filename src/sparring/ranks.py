@@ -5,14 +5,14 @@ However they were started, the first rank's configuration is everyone's. Nothing
 
 import logging
 import logging.config
-import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -175,66 +175,56 @@ def _start_ranks(job: Job, devices: int, nodes: int) -> None:
     environment |= {"WORLD_SIZE": str(devices * nodes), "LOCAL_WORLD_SIZE": str(devices)}
     environment["GROUP_RANK"] = environment["NODE_RANK"]
     first = int(environment["NODE_RANK"]) * devices
-    spawn = multiprocessing.get_context("spawn")
-    status, errors = spawn.Value("i", 0), spawn.SimpleQueue()
-    ranks = mp.spawn(_one_rank, (environment, first, job, status, errors), devices, join=False)
-    with _passing_on_signals(ranks.pids) as received:
-        try:
-            while not ranks.join(grace_period=10):
-                pass
-        except (mp.ProcessExitedException, mp.ProcessRaisedException) as error:
-            if received:
-                sys.exit(128 + received[0])
-            raise UserError(_what_happened(error, first, errors)) from None
-    if status.value:
-        sys.exit(status.value)
+    with tempfile.TemporaryDirectory() as letters:  # from the ranks, of how they ended
+        ranks = mp.spawn(_one_rank, (environment, first, job, letters), devices, join=False)
+        with _passing_on_signals(ranks.pids) as received:
+            try:
+                while not ranks.join(grace_period=10):
+                    pass
+            except mp.ProcessExitedException as error:
+                if not received:
+                    raise UserError(_what_happened(error, first, letters)) from None
+        if received:
+            sys.exit(128 + received[0])
+        if (status := Path(letters, "status")).exists():
+            sys.exit(int(status.read_text()))
 
 
-def _one_rank(local: int, environment: dict[str, str], first: int, job: Job, status: Any, errors: Any) -> None:
+def _one_rank(local: int, environment: dict[str, str], first: int, job: Job, letters: str) -> None:
     os.environ |= environment | {"LOCAL_RANK": str(local), "RANK": str(first + local)}
     if first + local == 0:
         logging.config.dictConfig(job[1]["job_logging"])
     try:
         be_a_rank(job if first + local == 0 else None)
     except SystemExit as end:  # a polite stop: the others are at it, too
-        status.value = end.code if isinstance(end.code, int) else 1
+        Path(letters, "status").write_text(str(end.code))
     except checks.EXPECTED as error:
-        errors.put((first + local, checks.explain(error)))
+        Path(letters, str(local)).write_text(checks.explain(error))
         sys.exit(1)
     except BaseException:
-        errors.put((first + local, f"rank {first + local} failed:\n{traceback.format_exc()}"))
+        Path(letters, str(local)).write_text(f"rank {first + local} failed:\n{traceback.format_exc()}")
         sys.exit(1)
 
 
-def _what_happened(error: Any, first: int, errors: Any) -> str:
-    killed = getattr(error, "signal_name", None)
-    if killed:
-        return f"rank {first + error.error_index} (process {error.error_pid}) was killed by {killed}; the others were ended"
-    told = {}
-    while not errors.empty():
-        number, text = errors.get()
-        told.setdefault(number, text)
-    return told.get(first + error.error_index) or next(iter(told.values()), str(error))
+def _what_happened(error: Any, first: int, letters: str) -> str:
+    """Of the rank that ended first; what the others met followed from that."""
+    letter = Path(letters, str(error.error_index))
+    if letter.exists():
+        return letter.read_text()
+    how = f"killed by {error.signal_name}" if error.signal_name else f"gone, with exit status {error.exit_code}"
+    return f"rank {first + error.error_index} (process {error.error_pid}) was {how}; the others were ended"
 
 
 @contextmanager
 def _passing_on_signals(pids: Callable[[], list[int]]) -> Iterator[list[int]]:
-    """Ranks stop together, with a checkpoint, when this process is asked to; yields the signals that came.
-
-    From a terminal, Ctrl-C reaches the ranks, too: a SIGINT goes on as SIGUSR1, so that they count it once.
-    """
+    """Ranks stop together, with a checkpoint, when this process is asked to; yields the signals that came."""
     received: list[int] = []
 
     def pass_on(number: int, _: Any) -> None:
-        kind = signal.SIGUSR1 if number == signal.SIGINT else number
-        if number == signal.SIGINT in received:
-            kind = signal.SIGKILL
         received.append(number)
         for pid in pids():
-            try:
-                os.kill(pid, kind)
-            except ProcessLookupError:
-                continue
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     try:
         before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -89,12 +90,16 @@ class GracefulStop(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         def note(number: int, _) -> None:
-            if self.signal == number == signal.SIGINT:
+            now = time.monotonic()
+            if self.signal == number == signal.SIGINT and now > self._since + 1:
                 raise KeyboardInterrupt
+            if self.signal is None:
+                self._since = (
+                    now  # one Ctrl-C comes several times at once: from the terminal, and from who started this
+                )
+                name = signal.Signals(number).name
+                log.warning("%s received: training stops after this iteration, with a checkpoint", name)
             self.signal = number
-            log.warning(
-                "%s received: training stops after this iteration, with a checkpoint", signal.Signals(number).name
-            )
 
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, note) for number in self.signals}

@@ -54,6 +54,9 @@ def refusal(composed):
         ("model.latent=gaussian", ["model.latent=gaussian", "'normal' or 'uniform'"]),
         ("model.discriminator.norm=bach", ["model.discriminator.norm=bach", "'batch'", "'layer'"]),
         ("trainer.precision=16-mixed", ["trainer.precision=16-mixed", "bf16-mixed"]),
+        ("trainer.devices=all", ["trainer.devices=all", "a number, or auto"]),
+        ("trainer.devices=0", ["trainer.devices=0", "a number, or auto"]),
+        ("trainer.strategy=fsdp", ["trainer.strategy=fsdp", "ddp"]),
         ("trainer.accelerator=cuda0", ["trainer.accelerator=cuda0", "gpu"]),
         ("ema.batch_norm=none", ["ema.batch_norm=none", "standing"]),
         # types
@@ -84,7 +87,6 @@ def refusal(composed):
         ("kimg=null", ["kimg=null", "trainer.max_steps=null"]),
         ("reuse_fakes=true n_dis=2", ["reuse_fakes=true", "n_dis=2"]),
         ("accumulate=3", ["accumulate=3", "data.batch_size=32"]),
-        ("trainer.devices=2", ["trainer.devices=2", "one device"]),
         ("resume=a init=b", ["resume=", "init="]),
         ("task=sample", ["run=outputs/"]),
         (

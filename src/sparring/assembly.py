@@ -50,8 +50,10 @@ def build_game(cfg: DictConfig) -> Game:
         return game.to(memory_format=torch.channels_last)  # 1.1 to 1.2 times as fast on a CPU, more in bf16 on a GPU
 
 
-def build_module(cfg: DictConfig, game: Game, data: cache.Data) -> AdversarialModule:
-    """The engine with everything it needs to train."""
+def build_module(
+    cfg: DictConfig, game: Game, data: cache.Data, kind: type[AdversarialModule] = AdversarialModule
+) -> AdversarialModule:
+    """The engine, or a ``kind`` of it, with everything it needs to train."""
     columns = data.columns
     if cfg.data.subset is not None:
         columns = choose_subset(columns, cfg.data.subset, cfg.seed)
@@ -66,7 +68,7 @@ def build_module(cfg: DictConfig, game: Game, data: cache.Data) -> AdversarialMo
     ema = EMA(game.producer, cfg.ema.half_life_kimg, cfg.ema.rampup)
     if cfg.trainer.sync_batchnorm:  # the average's are never trained
         game = nn.SyncBatchNorm.convert_sync_batchnorm(game)
-    return AdversarialModule(
+    return kind(
         game,
         Batches(
             columns,
@@ -181,6 +183,7 @@ def build_trainer(cfg: DictConfig, iterations: int, loggers: list, callbacks: li
         profiler=profiler,
         plugins=[AtomicCheckpointIO(), *([TorchElasticEnvironment()] if many else [])],
         enable_checkpointing=False,
+        enable_progress_bar=any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks),
         enable_model_summary=False,
         default_root_dir=folder,
     )
@@ -189,7 +192,12 @@ def build_trainer(cfg: DictConfig, iterations: int, loggers: list, callbacks: li
 def silence_lightning() -> None:
     """Its remarks on what is as it should be here."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for remark in (".*module.s. in eval mode.*", ".*LeafSpec.*", ".*does not have many workers.*"):
+    for remark in (
+        ".*module.s. in eval mode.*",
+        ".*LeafSpec.*",
+        ".*does not have many workers.*",
+        ".*srun.*command is available.*",
+    ):
         warnings.filterwarnings("ignore", remark)
 
 

@@ -179,7 +179,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
 def benchmark(cfg: DictConfig, folder: Path) -> None:
     """Measure speed on this machine."""
     silence_lightning()
-    build(cfg.benchmark, "benchmark", partial=True)(cache.load(look_at_data(cfg), cfg.cache), folder, device_of(cfg))
+    build(cfg.benchmark, "benchmark", partial=True)(cfg, folder)
 
 
 def choose_labels(wanted: list[int] | None, count: int, classes: int) -> torch.Tensor | None:

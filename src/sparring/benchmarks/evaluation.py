@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from sparring.data.cache import Data
+from sparring.assembly import device_of, look_at_data
+from sparring.data import cache
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.extractors import Inception
 from sparring.evaluation.metrics import PRDC, FrechetDistance, KernelDistance
@@ -22,17 +24,17 @@ from sparring.evaluation.sets import Decoded, Subset
 from sparring.files import write_json
 
 
-def run(data: Data, folder: Path, device: torch.device, images: int = 256, rounds: int = 3, weights: str | None = None):
+def run(cfg: DictConfig, folder: Path, images: int = 256, rounds: int = 3, weights: str | None = None) -> None:
     """Print and keep (``benchmark.json``) the images per second of each way, and the ratios of each round.
 
     Args:
-        data: the images; two sets are drawn from them.
+        cfg: of its data two sets are drawn.
         folder: where the figures are written.
-        device: where everything runs.
         images: of each set.
         rounds: each times every way once.
         weights: of Inception; None for torch-fidelity's download.
     """
+    data, device = cache.load(look_at_data(cfg), cfg.cache), device_of(cfg)
     chosen = Subset(Decoded(data), 2 * images)
     pixels = chosen.images(range(2 * images)).expand(-1, 3, -1, -1).contiguous()
     halves = pixels[::2], pixels[1::2]

@@ -174,9 +174,9 @@ def build(node: DictConfig, path: str, partial: bool = False, **given: Any) -> A
 # ---- resolvers --------------------------------------------------------------------------------------------------
 
 
-def _output_folder(resume: str | None, run: Any, name: str) -> str:
+def _output_folder(resume: str | None, run: Any, nodes: int, name: str) -> str:
     """A run that is gone on with or looked at keeps its folder; a new one gets ``name``."""
-    if int(os.environ.get("NODE_RANK", 0)) > 0:
+    if nodes > 1 and int(os.environ.get("NODE_RANK", 0)) > 0:
         return tempfile.gettempdir()  # of a run on several machines the first one's folder counts
     for key, value in (("resume", resume), ("run", run)):
         if isinstance(value, str):

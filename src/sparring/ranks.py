@@ -197,7 +197,7 @@ def _one_rank(local: int, environment: dict[str, str], first: int, job: Job, let
     try:
         be_a_rank(job if first + local == 0 else None)
     except SystemExit as end:  # a polite stop: the others are at it, too
-        Path(letters, "status").write_text(str(end.code))
+        Path(letters, "status").write_text(str(end.code if isinstance(end.code, int) else 1))
     except checks.EXPECTED as error:
         Path(letters, str(local)).write_text(checks.explain(error))
         sys.exit(1)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from collections import namedtuple
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from conftest import in_ranks
 from sparring.data.arrays import ArrayFile
-from sparring.data.cache import load
+from sparring.data.cache import _load, load
 from sparring.data.folder import ImageFolder
 from sparring.errors import UserError
 
@@ -27,6 +29,16 @@ class Counting(ArrayFile):
             if self.error is not None and i == 3:
                 raise self.error
             yield example
+
+
+class Slow(ArrayFile):
+    """Takes its time, and leaves a line for every decoding."""
+
+    def __iter__(self):
+        with open(self.path.with_name("decodings"), "a") as file:
+            file.write("once\n")
+        time.sleep(1)
+        yield from super().__iter__()
 
 
 def images(count=10, seed=0):
@@ -172,7 +184,7 @@ def test_an_entry_that_another_process_completes_meanwhile_is_kept(file, folder)
         def __iter__(self):
             yield from super().__iter__()
             if self.decodings == 1:
-                load(self, folder)
+                _load(self, folder)  # as on a file system without locks
 
     source = Overtaken(str(file))
     data = load(source, folder)
@@ -205,3 +217,13 @@ def test_the_cache_folder_may_lie_in_the_home_folder(file, tmp_path, monkeypatch
     monkeypatch.setenv("HOME", str(tmp_path))
     load(ArrayFile(str(file)), "~/kept")
     assert len(entries(tmp_path / "kept")) == 1
+
+
+def load_slowly(file, folder):
+    assert len(load(Slow(str(file)), folder)) == 10
+
+
+@pytest.mark.slow
+def test_of_processes_that_want_the_same_data_one_decodes_them_and_the_others_wait(file, folder):
+    in_ranks(load_slowly, file, folder)
+    assert (file.parent / "decodings").read_text() == "once\n"

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import rgb_to_grayscale
 
 from sparring.data.cache import Data
+from sparring.distributed import share, tell
 from sparring.errors import UserError
 from sparring.evaluation.features import Extractor, hash_of
 from sparring.files import one_at_a_time, replacing
@@ -134,6 +135,8 @@ class Classifier(Extractor):
             if not self._load(path):
                 self._train(data)
                 self._save(path)
+        share(self.network.state_dict().values())  # each machine may have trained its own
+        self.accuracy = tell(self.accuracy)
         self.network.eval().requires_grad_(False)
         self.classes = len(data.class_names)
         self.facts = {

@@ -29,3 +29,5 @@ if __name__ == "__main__":
     except checks.EXPECTED as error:
         print(checks.explain(error, CONF), file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

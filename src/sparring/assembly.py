@@ -168,7 +168,11 @@ def build_trainer(cfg: DictConfig, iterations: int, loggers: list, callbacks: li
     """Lightning's trainer, told to keep out of what the engine and its callbacks do."""
     profilers = {"simple": pl.profilers.SimpleProfiler, "advanced": pl.profilers.AdvancedProfiler}
     profilers["pytorch"] = pl.profilers.PyTorchProfiler
-    profiler = cfg.trainer.profiler and profilers[cfg.trainer.profiler](dirpath=folder, filename="profile")
+    profiler = (
+        distributed.rank() == 0
+        and cfg.trainer.profiler
+        and profilers[cfg.trainer.profiler](dirpath=folder, filename="profile")
+    )
     many = torch.distributed.is_initialized()
     return pl.Trainer(
         accelerator=cfg.trainer.accelerator,
@@ -180,7 +184,7 @@ def build_trainer(cfg: DictConfig, iterations: int, loggers: list, callbacks: li
         max_epochs=-1,
         logger=loggers or False,
         callbacks=callbacks,
-        profiler=profiler,
+        profiler=profiler or None,
         plugins=[AtomicCheckpointIO(), *([TorchElasticEnvironment()] if many else [])],
         enable_checkpointing=False,
         enable_progress_bar=any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks),

@@ -183,6 +183,8 @@ def _check_ranges(cfg: DictConfig) -> None:
     for key in positive:
         if (value := OmegaConf.select(cfg, key)) is not None and not value > 0:
             raise UserError(f"{key}={value}: must be above 0")
+    if (cache := Path(cfg.cache).expanduser()).exists() and not cache.is_dir():
+        raise UserError(f"cache={cfg.cache}: must be a folder, and is a file")
     choices = {
         "trainer.precision": ["32-true", "bf16-mixed", "64-true"],
         "trainer.accelerator": ["auto", "cpu", "gpu", "mps"],

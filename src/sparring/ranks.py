@@ -5,10 +5,13 @@ However they were started, the first rank's configuration is everyone's. Nothing
 
 import logging
 import logging.config
+import multiprocessing
 import os
 import signal
 import sys
 import tempfile
+import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -84,7 +87,10 @@ def is_follower() -> bool:
 def follow() -> None:
     """Be one of the ranks beside the first, whose job is told."""
     os.environ |= started_outside()
-    be_a_rank(None)
+    try:
+        be_a_rank(None)
+    except UserError as error:
+        raise UserError(f"rank {os.environ['RANK']}: {error}") from error
 
 
 def devices_of(cfg: DictConfig, outside: dict[str, str] | None) -> int:
@@ -103,7 +109,7 @@ def devices_of(cfg: DictConfig, outside: dict[str, str] | None) -> int:
         if devices * trainer.num_nodes != world or devices != here:
             raise UserError(
                 f"trainer.devices={trainer.devices} trainer.num_nodes={trainer.num_nodes}: {world} processes were started, {here} on "
-                f"this machine: say trainer=ddp trainer.devices={here} trainer.num_nodes={world // here}"
+                f"this machine: say trainer={'ddp' if gpus else 'ddp_cpu'} trainer.devices={here} trainer.num_nodes={world // here}"
             )
         if world > 1 and HydraConfig.get().mode == RunMode.MULTIRUN and "submitit" not in _launcher():
             raise UserError("-m: each job of a sweep starts its own ranks; leave torchrun (srun) out")
@@ -184,6 +190,7 @@ def _start_ranks(job: Job, devices: int, nodes: int) -> None:
             except mp.ProcessExitedException as error:
                 if not received:
                     raise UserError(_what_happened(error, first, letters)) from None
+                log.warning("%s ended the ranks where they could not stop by themselves", error.signal_name or "They")
         if received:
             sys.exit(128 + received[0])
         if (status := Path(letters, "status")).exists():
@@ -191,6 +198,7 @@ def _start_ranks(job: Job, devices: int, nodes: int) -> None:
 
 
 def _one_rank(local: int, environment: dict[str, str], first: int, job: Job, letters: str) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ |= environment | {"LOCAL_RANK": str(local), "RANK": str(first + local)}
     if first + local == 0:
         logging.config.dictConfig(job[1]["job_logging"])
@@ -206,11 +214,19 @@ def _one_rank(local: int, environment: dict[str, str], first: int, job: Job, let
         sys.exit(1)
 
 
+def _end_with_parent() -> None:
+    """A rank whose parent is gone stops as politely as it can: during training with a checkpoint."""
+    multiprocessing.parent_process().join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+    os._exit(1)
+
+
 def _what_happened(error: Any, first: int, letters: str) -> str:
-    """Of the rank that ended first; what the others met followed from that."""
-    letter = Path(letters, str(error.error_index))
-    if letter.exists():
-        return letter.read_text()
+    """Of the rank that failed first; what the others met followed from that."""
+    written = sorted(Path(letters).glob("[0-9]*"), key=lambda letter: letter.stat().st_mtime_ns)
+    if written and not error.signal_name:
+        return written[0].read_text()
     how = f"killed by {error.signal_name}" if error.signal_name else f"gone, with exit status {error.exit_code}"
     return f"rank {first + error.error_index} (process {error.error_pid}) was {how}; the others were ended"
 

@@ -86,6 +86,7 @@ def train(cfg: DictConfig, folder: Path) -> None:
     finally:
         if wandb_run:
             wandb_run.finish(failed)
+    distributed.wait_for_all()  # to torchrun and srun the first exit is the end; the first rank may still be writing
 
     if stop.signal is not None and first:
         print(f"\nStopped at {module.kimg:.1f} kimg. Go on with: python run.py {report.typed('resume', folder)}")

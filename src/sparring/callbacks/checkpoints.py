@@ -112,6 +112,8 @@ class GracefulStop(pl.Callback):
 
     def _end(self, trainer: pl.Trainer, module: AdversarialModule, asked: int) -> None:
         if asked:
+            if self.signal is None and trainer.is_global_zero:
+                log.warning("another rank received %s: all stop, with a checkpoint", signal.Signals(asked).name)
             self.signal, module.interrupted, trainer.should_stop = asked, True, True
 
     def teardown(self, trainer: pl.Trainer, module: AdversarialModule, stage: str) -> None:

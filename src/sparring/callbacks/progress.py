@@ -1,11 +1,14 @@
 """One line that says how far training is, how fast, and how the players stand."""
 
 import sys
+import threading
 
 import pytorch_lightning as pl
 from tqdm import tqdm
 
 from sparring.adversarial import AdversarialModule
+
+tqdm.set_lock(threading.RLock())  # its own is shared between processes, and a killed rank would leave it behind
 
 
 class Progress(pl.callbacks.ProgressBar):

@@ -49,7 +49,7 @@ def composed():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run():
     """``run("debug=quick", ..., cwd=folder)``: the real command in a process of its own."""
 

@@ -52,7 +52,8 @@ def test_each_job_of_a_sweep_runs_once_on_two_ranks_and_equals_one_rank(run, tmp
     common = [*SMALL, "n_dis=2", "trainer.precision=64-true", "trainer.max_steps=20", "trainer.log_every_n_steps=10"]
     run("-m", "trainer=ddp_cpu", "loss=hinge,lsgan", *common, *scored, cwd=tmp_path)
     folders = sorted((tmp_path / "multirun").glob("*/*/*/"))
-    assert len(folders) == 2 and not (tmp_path / "outputs").exists()
+    assert [folder.name.split("_")[0] for folder in folders] == ["0", "1"] and not (tmp_path / "outputs").exists()
+    assert not any(character in folder.name for folder in folders for character in "=,")  # it can be typed into run=
     for folder, loss in zip(folders, ("hinge", "lsgan"), strict=True):
         typed = json.loads((folder / "overrides.yaml").read_text())
         assert f"loss={loss}" in typed and "-m" not in typed
@@ -154,6 +155,15 @@ def test_the_cost_of_ranks_is_the_parameters_of_each_turn_and_no_more(run, tmp_p
     assert {"whole", "waiting", "averaging", "bytes"} == found["turns_ms"]["generator"].keys()
     assert [p["gpus"] for p in found["projection"]] == [8, 64]
     assert "It assumes" in told and "8 GPUs" in told
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_nccl_with_one_process_runs_the_same_code(run, tmp_path):
+    dcgan = ["model=dcgan", *SMALL[2:], *QUIET, "trainer.max_steps=20", "trainer.sync_batchnorm=true", "n_dis=2"]
+    for name in ("ddp", "gpu"):
+        run(*dcgan, f"trainer={name}", "trainer.devices=1", f"hydra.run.dir={tmp_path}/{name}", cwd=tmp_path)
+    assert furthest(weights(tmp_path / "ddp"), weights(tmp_path / "gpu")) < 1e-3
 
 
 @pytest.mark.parametrize(

@@ -195,11 +195,21 @@ def test_going_on_equals_never_having_stopped_mid_epoch_with_every_kind_of_state
     assert_same_weights(tmp_path / "whole", tmp_path / "parts")
 
 
+LONG = [*SMALL, "model.width=8", "kimg=6.4", "checkpoint.every_kimg=0.16", "trainer.log_every_n_steps=20"]
+
+
+@pytest.fixture(scope="module")
+def unbroken(run, tmp_path_factory):
+    """A run that nobody stopped."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    run(*LONG, "hydra.run.dir=whole", cwd=folder)
+    return folder / "whole"
+
+
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(sent, status, run, tmp_path):
-    options = [*SMALL, "model.width=8", "kimg=6.4", "checkpoint.every_kimg=0.16", "trainer.log_every_n_steps=20"]
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(sent, status, unbroken, run, tmp_path):
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "run.py"), *options, "hydra.run.dir=stopped"],
+        [sys.executable, str(ROOT / "run.py"), *LONG, "hydra.run.dir=stopped"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,
@@ -215,10 +225,9 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(sent, status, run,
     at = torch.load(tmp_path / "stopped" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
     assert 0 < at < 400
     run("resume=stopped", cwd=tmp_path)
-    run(*options, "hydra.run.dir=whole", cwd=tmp_path)
-    assert_same_weights(tmp_path / "whole", tmp_path / "stopped")
+    assert_same_weights(unbroken, tmp_path / "stopped")
     assert [row["iteration"] for row in logged(tmp_path / "stopped")] == [str(i) for i in range(20, 401, 20)]
-    assert logged(tmp_path / "stopped") == logged(tmp_path / "whole")
+    assert logged(tmp_path / "stopped") == logged(unbroken)
 
 
 def test_resuming_under_another_experiment_is_refused_naming_the_keys(trained, run):
@@ -302,13 +311,6 @@ def test_celeba_that_cannot_be_downloaded_says_what_to_place_where(run, tmp_path
     ):
         assert said in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_a_sweep_runs_each_job_in_a_folder_of_its_own(run, tmp_path):
-    run("-m", *SMALL, "model.width=8", "trainer.max_steps=2", "loss=hinge,lsgan", cwd=tmp_path)
-    folders = sorted(path.parent.name for path in tmp_path.glob("multirun/*/*/*/config.yaml"))
-    assert [name.split("_")[0] for name in folders] == ["0", "1"]
-    assert "loss-hinge" in folders[0] and "loss-lsgan" in folders[1] and not any(c in "".join(folders) for c in "=,")
 
 
 def test_resuming_may_change_what_does_not_decide_the_weights_and_keeps_the_schedule(run, tmp_path):

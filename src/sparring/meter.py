@@ -32,12 +32,12 @@ class Meter:
         if distributed.world_size() == 1:
             return
         rows: dict[tuple[str, ...], list[dict]] = defaultdict(list)
+        first, device = distributed.rank() == 0, next((row["sum"].device for row in self._rows.values()), "cpu")
         for state in distributed.gather([[names, _moved(row, "cpu")] for names, row in self._rows.items()]):
             for names, row in state:
                 rows[names].append(row)
         for names, parts in rows.items():
-            own = self._rows.setdefault(names, _moved(parts[0], "cpu"))
-            first, device = distributed.rank() == 0, own["sum"].device
+            own = self._rows.setdefault(names, _moved(parts[0], device))
             own["sum"].copy_(sum(part["sum"] for part in parts)).mul_(first)
             own["count"] = sum(part["count"] for part in parts) * first
             own["bad_since"] = torch.stack([part["bad_since"] for part in parts]).amin(0).to(device)

@@ -88,9 +88,9 @@ def train(cfg: DictConfig, folder: Path) -> None:
             wandb_run.finish(failed)
     distributed.wait_for_all()  # to torchrun and srun the first exit is the end; the first rank may still be writing
 
-    if stop.signal is not None and first:
-        print(f"\nStopped at {module.kimg:.1f} kimg. Go on with: python run.py {report.typed('resume', folder)}")
     if stop.signal is not None:
+        if first:
+            print(f"\nStopped at {module.kimg:.1f} kimg. Go on with: python run.py {report.typed('resume', folder)}")
         sys.exit(128 + stop.signal)
     if not first:
         return

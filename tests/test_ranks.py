@@ -42,8 +42,12 @@ def ranks_of(process: subprocess.Popen, folder: Path) -> list[int]:
     while not (folder / "checkpoints" / "last.ckpt").exists():
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
         time.sleep(0.1)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return sorted(int(c) for c in children if b"--multiprocessing-fork" in Path(f"/proc/{c}/cmdline").read_bytes())
+    return children_of(process)
+
+
+def children_of(process: subprocess.Popen) -> list[int]:
+    found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return sorted(int(c) for c in found if b"--multiprocessing-fork" in Path(f"/proc/{c}/cmdline").read_bytes())
 
 
 @pytest.mark.slow
@@ -119,6 +123,20 @@ def test_asked_to_stop_all_ranks_store_one_checkpoint(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.5, 4])  # before a rank has imported anything, and while it starts
+def test_ranks_do_not_outlive_the_process_that_started_them(seconds, tmp_path):
+    process = begin(*SMALL, *QUIET, *ENDLESS, "trainer=ddp_cpu", f"hydra.run.dir={tmp_path}/r", cwd=tmp_path)
+    while len(ranks := children_of(process)) < 2:
+        time.sleep(0.05)
+    time.sleep(seconds)
+    process.kill()
+    deadline = time.monotonic() + 60
+    while any(Path(f"/proc/{rank}").exists() for rank in ranks):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
 def test_two_nodes_rehearsed_on_one_machine_are_two_ranks(run, tmp_path):
     common = [*SMALL, *QUIET, "trainer=ddp_cpu", "trainer.max_steps=8"]
     run(*common, f"hydra.run.dir={tmp_path}/one", cwd=tmp_path)
@@ -172,7 +190,7 @@ def test_nccl_with_one_process_runs_the_same_code(run, tmp_path):
         (["trainer=ddp"], None, "trainer.accelerator=gpu: PyTorch sees no CUDA GPU here"),
         (["trainer=ddp_cpu", "trainer.sync_batchnorm=true"], None, "trainer.sync_batchnorm=true: PyTorch has"),
         (["trainer=ddp_cpu", "task=sample", "run=x"], None, "task=sample runs in one process"),
-        ([], {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}, "say trainer=ddp trainer.devices=2 trainer.num_nodes=2"),
+        ([], {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}, "say trainer=ddp_cpu trainer.devices=2 trainer.num_nodes=2"),
         (
             ["trainer=ddp_cpu"],
             {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"},

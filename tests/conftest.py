@@ -51,11 +51,18 @@ def composed():
 
 @pytest.fixture(scope="session")
 def run():
-    """``run("debug=quick", ..., cwd=folder)``: the real command in a process of its own."""
+    """``run("debug=quick", ..., cwd=folder)``: the real command in a process of its own, with more in its ``environment``."""
 
-    def start(*arguments: str, cwd: Path, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess:
+    def start(
+        *arguments: str, cwd: Path, check: bool = True, timeout: float = 300, **environment: str
+    ) -> subprocess.CompletedProcess:
         done = subprocess.run(
-            [sys.executable, str(ROOT / "run.py"), *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout
+            [sys.executable, str(ROOT / "run.py"), *arguments],
+            cwd=cwd,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
         )
         if check and done.returncode != 0:
             raise AssertionError(f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")

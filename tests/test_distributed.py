@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from conftest import blobs, dcgan, engine, fit, in_ranks, small_game
+from conftest import Projection, TensorSet, blobs, dcgan, engine, fit, in_ranks, noise_images, small_game
 from sparring import distributed, losses, regularizers
 from sparring.adversarial import AdversarialModule, PlayerOptimizer
 from sparring.callbacks.checkpoints import Checkpoints, GracefulStop
+from sparring.callbacks.scores import Scores
 from sparring.ema import EMA
+from sparring.evaluation.evaluator import Evaluator
+from sparring.evaluation.metrics import FrechetDistance
 from sparring.games.generation import Generation
 from sparring.schedule import Cosine
 
@@ -90,15 +93,20 @@ def first_gradients() -> dict[str, torch.Tensor]:
     return {name: before[name] - value for name, value in game.state_dict().items()}
 
 
-def with_batch_norm(folder: Path) -> dict[str, torch.Tensor]:
-    """Running statistics after a checkpoint, which each rank had of its own images."""
+def with_batch_norm(*callbacks) -> dict[str, torch.Tensor]:
+    """Running statistics after training: each rank has those of its own images until somebody asks for them."""
     torch.manual_seed(0)
-    game = Generation(
-        dcgan.Generator(8, 1, latent_dim=4, width=8), dcgan.Discriminator(8, 1, width=8), losses.Hinge(), latent_dim=4
-    )
-    module = engine(game, **ours())
-    fit(module, 3, callbacks=[Checkpoints(folder, every_kimg=1000)])
-    return dict(module.game.named_buffers())
+    players = dcgan.Generator(8, 1, latent_dim=4, width=8), dcgan.Discriminator(8, 1, width=8)
+    module = engine(Generation(*players, losses.Hinge(), latent_dim=4), **ours())
+    fit(module, 3, callbacks=callbacks)
+    return {name: value.clone() for name, value in module.named_buffers()}
+
+
+def scoring(folder: Path) -> Scores:
+    """An evaluation with the running statistics, at the end."""
+    reals = TensorSet(noise_images(64))
+    evaluator = Evaluator(Projection(), {"fd": FrechetDistance()}, reals="all", samples=60, samples_during=60, seeds=1)
+    return Scores(evaluator, reals, None, folder, str(folder / "cache"), "all", "running")
 
 
 class StopOneRank(GracefulStop):
@@ -117,7 +125,9 @@ def everything(folder: Path) -> None:
     found = {name: trained(make()) for name, make in CASES.items()}
     found["seen"] = watched()
     found["first gradients"] = first_gradients()
-    found["buffers"] = with_batch_norm(own / "bn")
+    found["buffers"] = with_batch_norm()
+    found["buffers checkpoint"] = with_batch_norm(Checkpoints(own / "bn", every_kimg=1000))
+    found["buffers evaluation"] = with_batch_norm(scoring(own / "scored"))
     half = engine(small_game(regularizers={"r1": regularizers.R1()}), n_dis=2, **ours(log_every=8))
     trained(half, ITERATIONS // 2, callbacks=[Checkpoints(own / "half", every_kimg=1000)])
     distributed.wait_for_all()
@@ -184,10 +194,13 @@ def test_each_rank_has_its_own_noise_and_images_and_no_image_comes_twice_in_an_e
         assert walked.sort().values.tolist() == list(range(96))  # six global batches of 16: one epoch
 
 
-def test_after_a_checkpoint_running_statistics_are_the_first_ranks_everywhere(found):
-    _, first, second = (result["buffers"] for result in found)
-    assert any("running_mean" in name for name in first)
+@pytest.mark.parametrize("asked", ["checkpoint", "evaluation"])
+def test_before_a_checkpoint_or_an_evaluation_running_statistics_become_the_first_ranks_everywhere(asked, found):
+    _, first, second = (result[f"buffers {asked}"] for result in found)
     assert_close(first, second, 0)
+    _, own, others = (result["buffers"] for result in found)
+    assert any("running_mean" in name for name in own)
+    assert any(not torch.equal(own[name], others[name]) for name in own)  # nobody had asked
 
 
 def test_going_on_with_two_ranks_is_exact_and_so_is_going_on_with_one(found):

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from PIL import Image
 
 from conftest import ROOT
 
+NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
 SMALL = ["data.batch_size=16", "logger=none", "evaluation=none", "trainer.accelerator=cpu"]
 
 
@@ -36,19 +36,12 @@ def assert_same_weights(one, other):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(run, tmp_path_factory):
     """A small run with everything on: scores, grids, W&B, checkpoints."""
     folder = tmp_path_factory.mktemp("trained")
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), "model=dcgan", "model.conditional=true", "trainer.max_steps=40"]
-        + ["model.width=8", "data.batch_size=16", "trainer.log_every_n_steps=10", "evaluation.samples=200"]
-        + ["kimg=0.64", "trainer.accelerator=cpu", "hydra.run.dir=outputs/one"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return folder, done
+    small = ["model=dcgan", "model.conditional=true", "trainer.max_steps=40", "model.width=8", "data.batch_size=16"]
+    small += ["trainer.log_every_n_steps=10", "evaluation.samples=200", "kimg=0.64", "trainer.accelerator=cpu"]
+    return folder, run(*small, "hydra.run.dir=outputs/one", cwd=folder)
 
 
 def test_a_run_leaves_what_was_run_how_it_went_and_what_came_of_it(trained):
@@ -163,14 +156,8 @@ def test_any_two_sets_of_images_are_scored(run, tmp_path, trained):
 
 
 def test_without_weights_training_does_not_start(run, tmp_path):
-    proxies = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy")}
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), "evaluation=inception", "hydra.run.dir=out"],
-        cwd=tmp_path,
-        env=os.environ | proxies | {"TORCH_HOME": str(tmp_path / "torch")},
-        capture_output=True,
-        text=True,
-    )
+    without = {"cwd": tmp_path, "check": False, "TORCH_HOME": str(tmp_path / "torch")} | NO_NETWORK
+    done = run("evaluation=inception", "hydra.run.dir=out", **without)
     assert done.returncode == 1 and "evaluation.weights=FILE" in done.stderr and "evaluation=none" in done.stderr
     assert not (tmp_path / "out" / "config.yaml").exists() and "kimg" not in done.stderr
 
@@ -293,14 +280,8 @@ def test_a_persons_own_images_are_trained_on(run, tmp_path):
 
 
 def test_celeba_that_cannot_be_downloaded_says_what_to_place_where(run, tmp_path):
-    proxies = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "run.py"), "model=dcgan", "data=celeba"],
-        cwd=tmp_path,
-        env=os.environ | proxies | {"SPARRING_CACHE": str(tmp_path / "cache")},
-        capture_output=True,
-        text=True,
-    )
+    without = {"cwd": tmp_path, "check": False, "SPARRING_CACHE": str(tmp_path / "cache")} | NO_NETWORK
+    done = run("model=dcgan", "data=celeba", **without)
     assert done.returncode == 1
     for said in (
         "CelebA could not be downloaded",

@@ -41,8 +41,9 @@ class Replicas(DDPStrategy):
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Replace gradients by their mean over the ranks, in one all-reduce. Which parameters have one depends on no rank."""
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if gradients and dist.is_initialized():
+    if not dist.is_initialized():
+        return
+    if gradients := [parameter.grad for parameter in parameters if parameter.grad is not None]:
         flat = _flat(gradients)
         dist.all_reduce(flat)
         _unflatten(flat.div_(world_size()), gradients)

@@ -59,9 +59,7 @@ def one_at_a_time(place: Path) -> Iterator[None]:
     from filelock import FileLock
 
     with ExitStack() as held:
-        with suppress(
-            OSError, NotImplementedError
-        ):  # where nothing can be written nothing is made; what is there is read
+        with suppress(OSError):  # where nothing can be written nothing is made; what is there is read
             locks = place.parent.with_name("locks")
             locks.mkdir(parents=True, exist_ok=True)
             held.enter_context(FileLock(locks / f"{place.name}.lock"))

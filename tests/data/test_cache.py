@@ -16,6 +16,7 @@ from sparring.data.arrays import ArrayFile
 from sparring.data.cache import _load, load
 from sparring.data.folder import ImageFolder
 from sparring.errors import UserError
+from sparring.files import one_at_a_time
 
 
 class Counting(ArrayFile):
@@ -227,3 +228,10 @@ def load_slowly(file, folder):
 def test_of_processes_that_want_the_same_data_one_decodes_them_and_the_others_wait(file, folder):
     in_ranks(load_slowly, file, folder)
     assert (file.parent / "decodings").read_text() == "once\n"
+
+
+def test_where_no_lock_can_be_written_nobody_is_kept_from_reading(tmp_path):
+    (tmp_path / "file").touch()
+    with one_at_a_time(tmp_path / "file" / "datasets" / "digits"):
+        done = True
+    assert done

@@ -220,7 +220,15 @@ class AdversarialModule(pl.LightningModule):
         for start in range(0, len(draws), size):
             part = slice(start, start + size)
             columns = {name: column[part] for name, column in batch.items()}
-            yield Play(self.game, player, columns, draws.only(part), iteration, self._is_logged(iteration))
+            yield Play(
+                self.game,
+                player,
+                columns,
+                draws.only(part),
+                iteration,
+                self._is_logged(iteration),
+                self.kimg_at(iteration),
+            )
 
     def _fakes_for_both(self, batch, iteration) -> Play:
         """The generator's play with its fakes made (with their graph) before the discriminator's turn."""

@@ -89,6 +89,7 @@ class Config:
     data: Any = None
     loss: Any = None
     regularizer: Any = None
+    augment: Any = None
     model: Any = None
     optimizer: Any = None
     evaluation: Any = None
@@ -116,6 +117,7 @@ class DataKeys:
 class ModelKeys:
     width: int
     num_classes: int
+    discriminators: int
 
 
 @dataclass
@@ -194,6 +196,7 @@ def plain_name(overrides: list[str]) -> str:
 
 
 OmegaConf.register_new_resolver("if", lambda condition, yes, no: yes if condition else no, replace=True)
+OmegaConf.register_new_resolver("times", lambda a, b: a and a * b, replace=True)
 OmegaConf.register_new_resolver("share", lambda value, parts: value and value / parts, replace=True)
 OmegaConf.register_new_resolver("suffix", lambda: secrets.token_hex(2), use_cache=True, replace=True)
 OmegaConf.register_new_resolver("output_folder", _output_folder, replace=True)

@@ -26,6 +26,7 @@ class Play:
         draws: this turn's random numbers.
         iteration: iterations completed before this one.
         watched: whether this iteration is logged, so that costly diagnostics are worth computing.
+        kimg: the clock before this iteration.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Play:
         draws: Draws,
         iteration: int = 0,
         watched: bool = False,
+        kimg: float = 0.0,
     ):
         self.game = game
         self.player = player
@@ -43,6 +45,7 @@ class Play:
         self.draws = draws
         self.iteration = iteration
         self.watched = watched
+        self.kimg = kimg
         self.notes: dict[str, Tensor] = {}  # scalars to be logged beside the loss terms, by name
 
     @cached_property
@@ -63,23 +66,36 @@ class Play:
 
     @cached_property
     def real_logits(self) -> Tensor:
-        return self.game.discriminate(self.reals, self.condition)
+        return self.judge(self.reals, "real")
 
     @cached_property
     def fake_logits(self) -> Tensor:
-        return self.game.discriminate(self.fakes, self.condition)
+        return self.judge(self.fakes, "fake")
+
+    def judge(self, images: Tensor, purpose: str) -> Tensor:
+        """D's logits of augmented images; the same ``purpose`` in a turn means the same augmentation."""
+        return self.game.discriminate(self.augmented(images, purpose), self.condition)
+
+    def augmented(self, images: Tensor, purpose: str) -> Tensor:
+        """Images as D is to see them."""
+        augment = self.game.augment
+        return images if augment is None else augment(images, self.draws, purpose, self.kimg)
 
     def reuse_fakes(self, other: "Play") -> None:
         """Take the fakes (and what they were made from) of another player's play, without their graph."""
         self.latents, self.condition, self.fakes = other.latents, other.condition, other.fakes.detach()
 
-    def input_gradient(self, images: Tensor) -> Tensor:
-        """Gradient of D's logits by its input, at ``images``: (batch, C*H*W), itself differentiable.
+    def input_gradient(self, images: Tensor, purpose: str) -> Tensor:
+        """Gradient of D's logits by its input, at ``images``: (logits, numbers in an input), itself differentiable.
 
-        In float32 whatever the training precision: the square of a bfloat16 gradient keeps two digits.
+        D sees the images augmented as for ``purpose``; the gradient goes through that (Karras et al. 2020,
+        StyleGAN2-ADA). In float32 whatever the training precision: the square of a bfloat16 gradient keeps two digits.
         """
         images = images.detach().to(torch.get_default_dtype()).requires_grad_()
         with torch.autocast(images.device.type, enabled=False):
-            logits = self.game.discriminate(images, self.condition)
-            (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-        return gradient.flatten(1)
+            logits = self.judge(images, purpose)
+            gradients = [
+                torch.autograd.grad(each.sum(), images, create_graph=True)[0].reshape(len(each), -1)
+                for each in logits.view(len(logits), -1).unbind(1)  # of each discriminator
+            ]
+        return torch.cat(gradients)

@@ -4,11 +4,15 @@ A regularizer joins one player's turn, every so many iterations with its weight 
 regularisation, Karras et al. 2020, StyleGAN2), and returns its unreduced value (batch,), or None if it adds no term.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.linalg import vector_norm
 
 from sparring.play import Play
+
+Schedule = Callable[[float], float]
 
 
 class Regularizer(nn.Module):
@@ -17,19 +21,35 @@ class Regularizer(nn.Module):
     Args:
         weight: factor of its term.
         every: iterations between two uses.
+        schedule: factor of the weight as a function of kimg; None for a constant weight.
+
+    Attributes:
+        player: whose turn it joins.
+        couples_batch: its value depends on which examples come together, so that ranks differ from one process.
     """
 
     player = "discriminator"
+    couples_batch = False
 
-    def __init__(self, weight: float = 1.0, every: int = 1):
+    def __init__(self, weight: float = 1.0, every: int = 1, schedule: Schedule | None = None):
         super().__init__()
         if every < 1:
             raise ValueError(f"every={every}: a regularizer is used every 1, 2, ... iterations")
         self.weight = weight
         self.every = every
+        self.schedule = schedule
+
+    def weight_at(self, play: Play) -> float:
+        """The factor of its term in this turn."""
+        return self.weight if self.schedule is None else self.weight * self.schedule(play.kimg)
 
     def forward(self, play: Play) -> Tensor | None:
+        """Its value, unreduced (batch,) or a scalar; None if it adds no term."""
         return None
+
+    def choose(self, losses: Tensor, play: Play) -> Tensor:
+        """Which of the generator's unreduced adversarial losses (batch,) count; by default all."""
+        return losses
 
     def after(self, play: Play) -> None:
         """Called without gradient after the player's update."""
@@ -44,7 +64,7 @@ class GradientPenalty(Regularizer):
     def forward(self, play: Play) -> Tensor:
         share = play.draws.uniform("gradient_penalty", *[1] * (play.reals.ndim - 1))
         mixes = torch.lerp(play.fakes.detach().to(play.reals.dtype), play.reals, share)
-        return (vector_norm(play.input_gradient(mixes), dim=1) - 1).square()
+        return (vector_norm(play.input_gradient(mixes, "mix"), dim=1) - 1).square()
 
 
 class R1(Regularizer):
@@ -54,7 +74,7 @@ class R1(Regularizer):
         super().__init__(weight, every)
 
     def forward(self, play: Play) -> Tensor:
-        return play.input_gradient(play.reals).square().sum(1) / 2
+        return play.input_gradient(play.reals, "real").square().sum(1) / 2
 
 
 class WeightClipping(Regularizer):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from sparring.augment import Augment
 from sparring.play import Play
 from sparring.randomness import Draws
 from sparring.regularizers import Regularizer
@@ -24,9 +25,10 @@ class Game(nn.Module, ABC):
         {"discriminator"}
     )  # the players that are shown real data, the first among them
 
-    def __init__(self, regularizers: Mapping[str, Regularizer] | None = None):
+    def __init__(self, regularizers: Mapping[str, Regularizer] | None = None, augment: Augment | None = None):
         super().__init__()
         self.regularizers = nn.ModuleDict(regularizers)
+        self.augment = augment
 
     @property
     @abstractmethod
@@ -51,6 +53,8 @@ class Game(nn.Module, ABC):
         for regularizer in self.regularizers.values():
             if regularizer.player == player:
                 regularizer.after(play)
+        if self.augment is not None and player == "discriminator":
+            self.augment.after(play)
 
     def regularization(self, player: str, play: Play) -> dict[str, Tensor]:
         """The terms of the regularizers that join this player's turn in this iteration."""
@@ -58,7 +62,7 @@ class Game(nn.Module, ABC):
         for name, regularizer in self.regularizers.items():
             joins = regularizer.player == player and play.iteration % regularizer.every == 0
             if joins and (value := regularizer(play)) is not None:
-                terms[name] = regularizer.weight * regularizer.every * value.mean()
+                terms[name] = regularizer.weight_at(play) * regularizer.every * value.mean()
         return terms
 
     def reals(self, batch: dict[str, Tensor]) -> Tensor:
@@ -78,4 +82,8 @@ class Game(nn.Module, ABC):
 
     def discriminate(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Logits (batch,): high for real."""
+        raise TypeError(f"{type(self).__name__} has no discriminator")
+
+    def features(self, images: Tensor) -> Tensor:
+        """What D's logits are read from, (batch, dim)."""
         raise TypeError(f"{type(self).__name__} has no discriminator")

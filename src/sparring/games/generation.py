@@ -1,14 +1,16 @@
 """The original game: a generator makes images from noise, a discriminator tells them from real ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from sparring.augment import Augment
 from sparring.errors import UserError
 from sparring.games.game import Game
 from sparring.losses import Loss
+from sparring.networks.layers import Several, normalize_spectrally
 from sparring.play import Play
 from sparring.randomness import Draws
 from sparring.regularizers import Regularizer
@@ -22,9 +24,16 @@ class Generation(Game):
         discriminator: images, labels or None -> logits (batch,).
         loss: what each player minimises.
         regularizers: by name; each joins the turn it belongs to.
+        augment: of what the discriminator sees.
         latent_dim: size of the noise vector.
         latent: ``normal``, N(0, 1), or ``uniform``, U(-1, 1).
         conditional: both networks see the class label.
+        spectral_norm: divide the discriminator's weights by their largest singular value (Miyato et al. 2018).
+        packing: images that the discriminator sees together, stacked by channel, and tells apart as one
+            (Lin et al. 2018, PacGAN); its network then has that many times the channels.
+        others: further discriminators. Each learns by its own loss; the generator's is ``mix`` of theirs.
+        mix: ``mean``, ``max`` (the harshest), or ``softmax``, the mean weighted by the softmax of the losses
+            (Durugkar et al. 2017, GMAN, section 4.1 with lambda 1).
     """
 
     def __init__(
@@ -33,17 +42,30 @@ class Generation(Game):
         discriminator: nn.Module,
         loss: Loss,
         regularizers: Mapping[str, Regularizer] | None = None,
+        augment: Augment | None = None,
         latent_dim: int = 100,
         latent: Literal["normal", "uniform"] = "normal",
         conditional: bool = False,
+        spectral_norm: bool = False,
+        packing: int = 1,
+        others: Sequence[nn.Module] = (),
+        mix: Literal["mean", "max", "softmax"] = "mean",
     ):
-        super().__init__(regularizers)
+        super().__init__(regularizers, augment)
+        if packing < 1:
+            raise ValueError(f"packing={packing}: images that are judged together; 1 for each by itself")
+        if packing > 1 and conditional:
+            raise ValueError(f"packing={packing}: a pack has no one label; choose conditional=false with it")
         self.generator = generator
-        self.discriminator = discriminator
+        self.discriminator = Several([discriminator, *others]) if others else discriminator
+        if spectral_norm:
+            normalize_spectrally(self.discriminator)
         self.loss = loss
         self.latent_dim = latent_dim
         self.latent = latent
         self.conditional = conditional
+        self.packing = packing
+        self.mix = mix
         if loss.generator_needs_reals:
             self.draws_reals = frozenset({"discriminator", "generator"})
 
@@ -57,12 +79,21 @@ class Generation(Game):
 
     def terms(self, player: str, play: Play) -> dict[str, Tensor]:
         if player == "discriminator":
-            adversarial = self.loss.discriminator(play.real_logits, play.fake_logits)
+            adversarial = self.loss.discriminator(play.real_logits, play.fake_logits).mean()
             self._note(play)
         else:
             reals = play.real_logits if self.loss.generator_needs_reals else None
-            adversarial = self.loss.generator(play.fake_logits, reals)
-        return {"adversarial": adversarial.mean()} | self.regularization(player, play)
+            losses = self.loss.generator(play.fake_logits, reals)
+            for regularizer in self.regularizers.values():
+                losses = regularizer.choose(losses, play)
+            adversarial = self._mixed(losses.mean(0))
+        return {"adversarial": adversarial} | self.regularization(player, play)
+
+    def _mixed(self, losses: Tensor) -> Tensor:
+        """The generator's loss of one discriminator () or of each (discriminators,)."""
+        if losses.ndim == 0 or self.mix == "mean":
+            return losses.mean()
+        return losses.max() if self.mix == "max" else (losses.softmax(0) * losses).sum()
 
     def produce(self, latents: Tensor, condition: Tensor | None = None, producer: nn.Module | None = None) -> Tensor:
         return (producer or self.generator)(latents, condition)
@@ -99,7 +130,20 @@ class Generation(Game):
         return [(((1 - t) * angle).sin() * latents + (t * angle).sin() * goals) / angle.sin() for t in shares]
 
     def discriminate(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.discriminator(images, condition)
+        return self.discriminator(self._packs(images), condition)
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.discriminator.features(self._packs(images))
+
+    def _packs(self, images: Tensor) -> Tensor:
+        """Images (batch, C, ...) as (batch / packing, packing * C, ...)."""
+        if self.packing == 1:
+            return images
+        if len(images) % self.packing:
+            raise UserError(
+                f"model.packing={self.packing} does not divide data.batch_size={len(images)}: a pack is judged as one"
+            )
+        return images.reshape(-1, self.packing * images.shape[1], *images.shape[2:])
 
     def _note(self, play: Play) -> None:
         """How the game stands: D's belief, how often it ranks a real above a fake, and how much the fakes differ."""
@@ -107,7 +151,7 @@ class Generation(Game):
         play.notes["D(x)"] = self.loss.belief(real).mean()
         play.notes["D(G(z))"] = self.loss.belief(fake).mean()
         if play.watched:
-            play.notes["separation"] = (real[:, None] > fake[None, :]).float().mean()
+            play.notes["separation"] = (real[:, None] > fake[None]).float().mean()
             if len(real) > 1:
                 spread = play.reals.std(0).mean().clamp(min=1e-6)
                 play.notes["diversity"] = play.fakes.detach().float().std(0).mean() / spread

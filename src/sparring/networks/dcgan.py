@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from sparring.networks.layers import LabelledLatents, ProjectionHead, halvings, normalization
+from sparring.networks.layers import BaseDiscriminator, LabelledLatents, halvings, normalization
 
 Normalization = Literal["batch", "instance", "layer", "none"]
 
@@ -66,7 +66,7 @@ class Generator(nn.Module):
         return self.layers(self.latents(latents, labels)[:, :, None, None])
 
 
-class Discriminator(nn.Module):
+class Discriminator(BaseDiscriminator):
     """Images (batch, channels, image_size, image_size) in [-1, 1], labels (batch,) -> logits (batch,).
 
     At 64 pixels and width 64: 2,765,568 weights and one bias, those of PyTorch's DCGAN example and the bias.
@@ -78,6 +78,7 @@ class Discriminator(nn.Module):
         num_classes: number of labels, 0 for an unconditional network.
         norm: normalisation after every hidden layer but the first. ``batch`` couples the examples of a batch, which a
             gradient penalty assumes it does not: choose ``layer`` with it (Gulrajani et al. 2017, section 4).
+        minibatch_stddev: group size of one more feature that tells how much a batch varies, 0 for none.
     """
 
     def __init__(
@@ -87,20 +88,20 @@ class Discriminator(nn.Module):
         width: int = 64,
         num_classes: int = 0,
         norm: Normalization = "batch",
+        minibatch_stddev: int = 0,
     ):
-        super().__init__()
         base, n = halvings(image_size)
         widths = stage_widths(width, n)[::-1]
+        super().__init__(widths[-1] * base * base, num_classes, minibatch_stddev)
         layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, stride=2, padding=1, bias=False)]
         layers += [nn.LeakyReLU(0.2, inplace=True)]
         for fine, coarse in zip(widths, widths[1:], strict=False):
             layers += [nn.Conv2d(fine, coarse, 4, stride=2, padding=1, bias=False)]
             layers += [normalization(norm, coarse), nn.LeakyReLU(0.2, inplace=True)]
         self.layers = nn.Sequential(*layers, nn.Flatten())
-        self.head = ProjectionHead(widths[-1] * base * base, num_classes)
         self.apply(initialize)
         if self.head.embedding is not None:
             nn.init.normal_(self.head.embedding.weight, 0.0, 0.02)
 
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.head(self.layers(images), labels)
+    def features(self, images: Tensor) -> Tensor:
+        return self.layers(images)

@@ -1,7 +1,12 @@
 """What the network families share: sizes, labels, initialisation."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm
 
 
 def halvings(image_size: int) -> tuple[int, int]:
@@ -59,6 +64,81 @@ class ProjectionHead(nn.Module):
         if self.embedding is not None:
             logits = logits + (self.embedding(labels) * features).sum(1)
         return logits
+
+
+class BaseDiscriminator(nn.Module, ABC):
+    """Images (batch, channels, image_size, image_size) in [-1, 1], labels (batch,) -> logits (batch,).
+
+    A family's discriminator defines ``features``; the head on them is the same for all, so that whatever is built on a
+    discriminator's features (feature matching, the class head of ACGAN, the codes of InfoGAN) goes with every family.
+
+    Args:
+        feature_dim: length of the features.
+        num_classes: number of labels, 0 for an unconditional network.
+        minibatch_stddev: size of the groups whose standard deviation is one more feature (``MinibatchStddev``), 0 for none.
+    """
+
+    def __init__(self, feature_dim: int, num_classes: int = 0, minibatch_stddev: int = 0):
+        super().__init__()
+        self.feature_dim = feature_dim
+        self.stddev = MinibatchStddev(minibatch_stddev) if minibatch_stddev else nn.Identity()
+        self.head = ProjectionHead(feature_dim + bool(minibatch_stddev), num_classes)
+
+    @abstractmethod
+    def features(self, images: Tensor) -> Tensor:
+        """What the logits are read from, (batch, ``feature_dim``)."""
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.head(self.stddev(self.features(images)), labels)
+
+
+class MinibatchStddev(nn.Module):
+    """Appends to examples (batch, C, ...) a channel that tells how much the examples of their group differ.
+
+    The standard deviation of every number over the group, averaged to one (Karras et al. 2018, section 3): a generator
+    that makes the same image twice is found out. Groups have ``group`` examples, or the largest divisor of the batch below that.
+    """
+
+    def __init__(self, group: int = 4):
+        super().__init__()
+        self.group = group
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = next(size for size in range(min(self.group, len(x)), 0, -1) if len(x) % size == 0)
+        groups = x.view(size, -1, *x.shape[1:])  # as in the published code: example i with i + batch/size ...
+        spread = (groups.var(0, correction=0) + 1e-8).sqrt().flatten(1).mean(1)  # (batch/size,)
+        channel = spread.repeat(size).view(-1, *[1] * (x.ndim - 1)).expand(-1, 1, *x.shape[2:])
+        return torch.cat([x, channel.to(x.dtype)], dim=1)
+
+
+class Several(nn.Module):
+    """Discriminators side by side: logits (batch, discriminators), features one after the other."""
+
+    def __init__(self, discriminators: Sequence[nn.Module]):
+        super().__init__()
+        self.each = nn.ModuleList(discriminators)
+
+    @property
+    def feature_dim(self) -> int:
+        return sum(network.feature_dim for network in self.each)
+
+    def features(self, images: Tensor) -> Tensor:
+        return torch.cat([network.features(images) for network in self.each], dim=1)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        return torch.stack([network(images, labels) for network in self.each], dim=1)
+
+
+def normalize_spectrally(network: nn.Module) -> nn.Module:
+    """Divide every weight matrix by its largest singular value, by one power iteration a pass (Miyato et al. 2018).
+
+    Convolutions, linear layers and embeddings; those that are normalised already are left alone.
+    """
+    for module in network.modules():
+        weighty = isinstance(module, nn.modules.conv._ConvNd | nn.Linear | nn.Embedding)
+        if weighty and not parametrize.is_parametrized(module, "weight"):
+            spectral_norm(module)
+    return network
 
 
 def normalization(kind: str, channels: int) -> nn.Module:

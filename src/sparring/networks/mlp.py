@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from sparring.networks.layers import LabelledLatents, ProjectionHead
+from sparring.networks.layers import BaseDiscriminator, LabelledLatents
 
 
 class Generator(nn.Module):
@@ -42,7 +42,7 @@ class Generator(nn.Module):
         return self.layers(self.latents(latents, labels))
 
 
-class Discriminator(nn.Module):
+class Discriminator(BaseDiscriminator):
     """Images (batch, channels, image_size, image_size) in [-1, 1], labels (batch,) -> logits (batch,).
 
     Hidden layers of ..., 2*width, width units with LeakyReLU 0.2 and dropout: 1024, 512 and 256 with the defaults.
@@ -54,6 +54,7 @@ class Discriminator(nn.Module):
         depth: hidden layers, each half as wide as the one before.
         dropout: share of the hidden units that are dropped.
         num_classes: number of labels, 0 for an unconditional network.
+        minibatch_stddev: group size of one more feature that tells how much a batch varies, 0 for none.
     """
 
     def __init__(
@@ -64,14 +65,14 @@ class Discriminator(nn.Module):
         depth: int = 3,
         dropout: float = 0.3,
         num_classes: int = 0,
+        minibatch_stddev: int = 0,
     ):
-        super().__init__()
+        super().__init__(width, num_classes, minibatch_stddev)
         sizes = [channels * image_size**2] + [width * 2**level for level in reversed(range(depth))]
         layers: list[nn.Module] = [nn.Flatten()]
         for wide, narrow in zip(sizes, sizes[1:], strict=False):
             layers += [nn.Linear(wide, narrow), nn.LeakyReLU(0.2, inplace=True), nn.Dropout(dropout)]
         self.layers = nn.Sequential(*layers)
-        self.head = ProjectionHead(sizes[-1], num_classes)
 
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.head(self.layers(images), labels)
+    def features(self, images: Tensor) -> Tensor:
+        return self.layers(images)

@@ -42,6 +42,16 @@ TABLE = {
         [-0.25, -2.0, 1.5],
         [0.5, -1.0, 3.0],
     ),
+    losses.Relativistic: (
+        [0.5759394198788436, 3.048587351573742, 0.011047744848593817],  # log(1 + e^(f-r))
+        [0.8259394198788436, 0.04858735157374206, 4.511047744848594],  # log(1 + e^(r-f))
+        [0.5, -1.0, 3.0],
+    ),
+    losses.RelativisticAverage: (
+        [1.019364925333587, 2.9396934752326374, 0.15452121651893544],  # log(1 + e^(.25-r)) + log(1 + e^(f-5/6))
+        [1.8526982586669205, 0.5230268085659705, 5.237854549852269],  # log(1 + e^(5/6-f)) + log(1 + e^(r-.25))
+        [0.5, -1.0, 3.0],
+    ),
 }
 every_loss = pytest.mark.parametrize("loss", TABLE, ids=lambda loss: loss.__name__)
 
@@ -62,7 +72,7 @@ def test_the_discriminators_loss_is_the_papers(loss):
 
 @every_loss
 def test_the_generators_loss_is_the_papers(loss):
-    torch.testing.assert_close(loss().generator(FAKE), values(*TABLE[loss][1]), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(loss().generator(FAKE, REAL), values(*TABLE[loss][1]), rtol=1e-12, atol=1e-12)
 
 
 @every_loss
@@ -74,20 +84,20 @@ def test_belief_is_a_probability_for_the_cross_entropy_losses_and_else_the_raw_o
 def test_the_gradients_are_those_of_the_equations(loss):
     real, fake = REAL.clone().requires_grad_(), FAKE.clone().requires_grad_()
     assert torch.autograd.gradcheck(loss().discriminator, (real, fake))
-    assert torch.autograd.gradcheck(loss().generator, (fake,))
+    assert torch.autograd.gradcheck(loss().generator, (fake, real))
 
 
 @every_loss
 def test_logits_of_any_size_give_finite_losses_and_gradients(loss):
     real, fake = values(-1e4, 1e4).requires_grad_(), values(1e4, -1e4).requires_grad_()
-    total = loss().discriminator(real, fake).sum() + loss().generator(fake).sum()
+    total = loss().discriminator(real, fake).sum() + loss().generator(fake, real).sum()
     total.backward()
     assert total.isfinite() and real.grad.isfinite().all() and fake.grad.isfinite().all()
 
 
 def test_only_the_saturating_generator_learns_little_when_d_is_sure():
     sure = values(-10.0).requires_grad_()  # D takes the fake for a fake
-    slopes = {loss: torch.autograd.grad(loss().generator(sure).sum(), sure)[0].item() for loss in TABLE}
+    slopes = {loss: torch.autograd.grad(loss().generator(sure, values(0.0)).sum(), sure)[0].item() for loss in TABLE}
     assert slopes[losses.Minimax] == pytest.approx(-4.5397868702434395e-05)  # -sigmoid(-10)
     assert slopes[losses.NonSaturating] == pytest.approx(-0.9999546021312976)  # -sigmoid(10)
     assert all(slope < 0 for slope in slopes.values()), "every generator wants higher logits for its fakes"

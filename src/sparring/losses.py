@@ -1,7 +1,7 @@
 """Adversarial losses, an equation each.
 
-r = D(x) and f = D(G(z)) are raw logits of shape (batch,). Each method returns the unreduced loss (batch,), to be
-minimised. sp is softplus, so that -log sigmoid(x) = sp(-x).
+r = D(x) and f = D(G(z)) are raw logits of shape (batch,), or (batch, n) of n discriminators. Each method returns the
+unreduced loss of the same shape, to be minimised. sp is softplus, so that -log sigmoid(x) = sp(-x).
 """
 
 from abc import ABC, abstractmethod
@@ -11,9 +11,15 @@ from torch.nn.functional import relu, softplus
 
 
 class Loss(ABC):
-    """What the two players minimise. ``generator_needs_reals``: the generator's turn draws real images, too."""
+    """What the two players minimise.
+
+    Attributes:
+        generator_needs_reals: the generator's turn draws real images, too.
+        couples_batch: its value depends on which examples come together, so that ranks differ from one process.
+    """
 
     generator_needs_reals = False
+    couples_batch = False
 
     @abstractmethod
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -83,3 +89,31 @@ class Hinge(Loss):
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         return -fake
+
+
+class Relativistic(Loss):
+    """D: sp(-(r-f)). G: sp(-(f-r)). Reals and fakes in pairs (Jolicoeur-Martineau 2019, RpGAN; R3GAN, eq. 2)."""
+
+    generator_needs_reals = True
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return softplus(fake - real)
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        return softplus(real - fake)
+
+
+class RelativisticAverage(Loss):
+    """D: sp(-(r-mean f)) + sp(f-mean r). G: with the roles swapped (Jolicoeur-Martineau 2019, RaGAN, eq. 4-5).
+
+    The means are those of the batch that a rank sees.
+    """
+
+    generator_needs_reals = True
+    couples_batch = True
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return softplus(fake.mean(0) - real) + softplus(fake - real.mean(0))
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        return self.discriminator(fake, real)

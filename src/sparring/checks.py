@@ -99,8 +99,7 @@ def _check_arguments(node: DictConfig, path: str) -> None:
         target = get_object(node._target_)
     except Exception as error:
         raise UserError(f"{path}._target_={node._target_}: can't be imported ({error})") from error
-    parameters = inspect.signature(target).parameters
-    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    parameters, hints = _signature(target)
     hints |= get_type_hints(OWN_KEYS[path]) if path in OWN_KEYS else {}
     known = [name for name in parameters if name not in ("self", "params")]
     known += [f.name for f in fields(OWN_KEYS[path])] if path in OWN_KEYS else []
@@ -132,6 +131,18 @@ def _check_arguments(node: DictConfig, path: str) -> None:
             node[key] = valid  # 0 where a float is wanted becomes 0.0: torch's optimizers ask for it
 
 
+def _signature(target: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
+    """Parameters and their types; with those of the base class where a constructor hands ``**options`` on to it."""
+    parameters = dict(inspect.signature(target).parameters)
+    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    handed_on = parameters.get("options")
+    if inspect.isclass(target) and handed_on is not None and handed_on.kind is handed_on.VAR_KEYWORD:
+        del parameters["options"]
+        base_parameters, base_hints = _signature(target.__base__)
+        parameters, hints = base_parameters | parameters, base_hints | hints
+    return parameters, hints
+
+
 def _suggestion(key: Any, known: list[str]) -> str:
     close = difflib.get_close_matches(str(key), known, 1)
     return f" Did you mean '{close[0]}'?" if close else ""
@@ -143,6 +154,7 @@ def _check_ranges(cfg: DictConfig) -> None:
         "accumulate": 1,
         "data.batch_size": 1,
         "data.subset": 1,
+        "data.long_tail": 1,
         "data.device_memory_gb": 0,
         "trainer.max_steps": 1,
         "trainer.num_nodes": 1,
@@ -225,6 +237,9 @@ def check_data(cfg: DictConfig) -> None:
     if cfg.data.num_classes == 0:
         if cfg.model.get("conditional"):
             raise UserError("model.conditional=true: these data have no labels; choose model.conditional=false")
+        for key in ("long_tail", "balance"):
+            if value := cfg.data.get(key):
+                raise UserError(f"data.{key}={str(value).lower()}: these data have no labels, and it goes by classes")
         if cfg.evaluation and "classifier" in str(cfg.evaluation.extractor._target_):
             raise UserError(
                 "evaluation=fast scores with a classifier of the data's labels, and these data have none: choose "

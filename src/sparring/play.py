@@ -72,6 +72,15 @@ class Play:
     def fake_logits(self) -> Tensor:
         return self.judge(self.fakes, "fake")
 
+    @cached_property
+    def real_features(self) -> Tensor:
+        """What D's logits of the reals are read from, (batch, dim)."""
+        return self.game.features(self.augmented(self.reals, "real"))
+
+    @cached_property
+    def fake_features(self) -> Tensor:
+        return self.game.features(self.augmented(self.fakes, "fake"))
+
     def judge(self, images: Tensor, purpose: str) -> Tensor:
         """D's logits of augmented images; the same ``purpose`` in a turn means the same augmentation."""
         return self.game.discriminate(self.augmented(images, purpose), self.condition)

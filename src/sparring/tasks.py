@@ -26,7 +26,7 @@ from sparring.assembly import (
 from sparring.callbacks.checkpoints import Checkpoints, GracefulStop
 from sparring.callbacks.health import Health
 from sparring.callbacks.progress import Progress
-from sparring.callbacks.samples import SampleGrids, columns_for, save_gif, save_image, tile
+from sparring.callbacks.samples import SampleGrids, columns_for, rows_of, save_gif, save_image, tile
 from sparring.callbacks.scores import Scores, record
 from sparring.callbacks.scores import entry as scored
 from sparring.config import build
@@ -119,6 +119,9 @@ def sample(cfg: DictConfig, folder: Path) -> None:
     for i, image in enumerate(images):
         save_image(image, out / "images" / f"{i:05d}.png")
     print(f"{len(images)} images in {out / 'images'}, together as {out / 'grid.png'}")
+    for name, steps in game.traversals(latents[:10]).items():
+        save_image(rows_of([gallery.show(step) for step in steps]), out / f"{name}.png")
+        print(f"what {name} means, a column for each of its values, in {out / name}.png")
     if wanted.frames:
         walk = game.interpolate(latents[:16], wanted.frames)
         frames = [tile(gallery.show(z, None if labels is None else labels[:16]), 4) for z in walk]

@@ -10,6 +10,7 @@ from torchvision.utils import make_grid
 
 from sparring.adversarial import AdversarialModule
 from sparring.evaluation.gallery import BatchNormPolicy
+from sparring.evaluation.modes import scatter
 from sparring.files import replacing
 
 
@@ -27,8 +28,15 @@ def save_gif(frames: list[Tensor], path: Path, milliseconds: int = 80) -> None:
 
 
 def tile(images: Tensor, columns: int) -> Tensor:
-    """One picture (3, H', W') uint8 of many images (N, C, H, W) uint8, ``columns`` in a row."""
+    """One picture (3, H', W') uint8 of many images (N, C, H, W) uint8, ``columns`` in a row; of points (N, dims) a plot."""
+    if images.ndim == 2:
+        return scatter(images.cpu())
     return make_grid(images.cpu(), columns, padding=2, pad_value=255)
+
+
+def rows_of(steps: list[Tensor]) -> Tensor:
+    """One picture of a walk: a row for each of N images, a column for each step, which is a batch (N, C, H, W)."""
+    return tile(torch.stack(steps, dim=1).flatten(0, 1), len(steps))
 
 
 def columns_for(count: int, classes: int) -> int:
@@ -80,11 +88,15 @@ class SampleGrids(pl.Callback):
         count = max(self.count // columns, 1) * columns  # whole rows
         labels = torch.arange(count) % classes if classes else None
         images = gallery.show(gallery.latents("grid", count), labels)
-        grid, self.latest = tile(images, columns), self._path(module)
-        save_image(grid, self.latest)
-        for logger in trainer.loggers:
-            if hasattr(logger, "log_image"):
-                logger.log_image("samples", [grid], step=module.iteration, kimg=module.kimg)
+        pictures = {"samples": tile(images, columns)}
+        walks = gallery.game.traversals(gallery.latents("grid", 10))
+        pictures |= {name: rows_of([gallery.show(step) for step in walk]) for name, walk in walks.items()}
+        self.latest = self._path(module)
+        for name, picture in pictures.items():
+            save_image(picture, self.latest if name == "samples" else self._path(module, f"{name}-"))
+            for logger in trainer.loggers:
+                if hasattr(logger, "log_image"):
+                    logger.log_image(name, [picture], step=module.iteration, kimg=module.kimg)
 
-    def _path(self, module: AdversarialModule) -> Path:
-        return self.folder / f"kimg-{module.kimg:011.3f}.png"
+    def _path(self, module: AdversarialModule, name: str = "") -> Path:
+        return self.folder / f"{name}kimg-{module.kimg:011.3f}.png"

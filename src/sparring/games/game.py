@@ -66,11 +66,19 @@ class Game(nn.Module, ABC):
         return terms
 
     def reals(self, batch: dict[str, Tensor]) -> Tensor:
-        """Real images as the networks see them: float in [-1, 1], from uint8, in the order that convolutions like."""
+        """Reals as the networks see them: images as float in [-1, 1], in the order that convolutions like; others as they are."""
         images = batch["images"]
+        if images.dtype != torch.uint8:
+            return images.to(torch.get_default_dtype())
         if images.ndim == 4:
             images = images.contiguous(memory_format=torch.channels_last)
         return images.to(torch.get_default_dtype()).div_(127.5).sub_(1)
+
+    def as_data(self, produced: Tensor) -> Tensor:
+        """What a producer made, as data of its kind are stored: images as uint8."""
+        if produced.ndim < 4:
+            return produced.float()
+        return produced.float().mul(127.5).add_(128).clamp_(0, 255).to(torch.uint8)
 
     def condition(self, batch: dict[str, Tensor]) -> Tensor | None:
         """What both networks are told about each example; by default nothing."""
@@ -87,3 +95,7 @@ class Game(nn.Module, ABC):
     def features(self, images: Tensor) -> Tensor:
         """What D's logits are read from, (batch, dim)."""
         raise TypeError(f"{type(self).__name__} has no discriminator")
+
+    def traversals(self, latents: Tensor) -> dict[str, list[Tensor]]:
+        """Walks along what single numbers of the latents (n, ...) mean: by name, a batch of n latents a step."""
+        return {}

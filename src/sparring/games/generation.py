@@ -66,7 +66,7 @@ class Generation(Game):
         self.conditional = conditional
         self.packing = packing
         self.mix = mix
-        if loss.generator_needs_reals:
+        if loss.generator_needs_reals or any(getattr(r, "needs_reals", False) for r in self.regularizers.values()):
             self.draws_reals = frozenset({"discriminator", "generator"})
 
     @property

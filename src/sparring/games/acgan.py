@@ -1,0 +1,41 @@
+"""Auxiliary classifier GAN: the discriminator also names the class, of reals and of fakes."""
+
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from sparring.games.generation import Generation
+from sparring.play import Play
+
+
+class ACGAN(Generation):
+    """Generation given a label that only the generator is told (Odena et al. 2017, eq. 2-3).
+
+    A class head on the discriminator's features learns the labels of reals and fakes in D's turn; in G's turn the fakes
+    are to be recognised. Its term is ``classification``, the mean cross-entropy.
+
+    Args:
+        classes: number of labels.
+        class_weight: factor of that term.
+        options: those of ``Generation``; the discriminator is a ``BaseDiscriminator`` and unconditional.
+    """
+
+    def __init__(self, *, classes: int, class_weight: float = 1.0, **options):
+        super().__init__(**options)
+        if classes < 2 or not self.conditional:
+            raise ValueError("ACGAN wants labels: data that have them, and model.conditional=true")
+        self.classifier = nn.Linear(self.discriminator.feature_dim, classes)
+        self.class_weight = class_weight
+
+    @property
+    def players(self) -> dict[str, list[nn.Module]]:
+        return {"discriminator": [self.discriminator, self.classifier], "generator": [self.generator]}
+
+    def terms(self, player: str, play: Play) -> dict[str, Tensor]:
+        play.fake_logits = self.discriminator.verdict(play.fake_features)  # one pass for both heads
+        if player == "discriminator" or self.loss.generator_needs_reals:
+            play.real_logits = self.discriminator.verdict(play.real_features)
+        adversarial = super().terms(player, play)
+        classification = cross_entropy(self.classifier(play.fake_features), play.condition)
+        if player == "discriminator":
+            classification = classification + cross_entropy(self.classifier(play.real_features), play.condition)
+        return adversarial | {"classification": self.class_weight * classification}

@@ -5,6 +5,9 @@ import re
 from pathlib import Path
 
 
+BEST_AT_ONE = {"within_mode_spread"}
+
+
 def scores_table(entry: dict, lower_is_better: list[str]) -> str:
     """An entry of ``scores.json`` as aligned text."""
     scores, p = entry["scores"], entry["protocol"]
@@ -19,10 +22,11 @@ def scores_table(entry: dict, lower_is_better: list[str]) -> str:
             apart = f"[{scores[f'{name}_low']:.4g}, {scores[f'{name}_high']:.4g}]"
         elif f"{name}_std" in scores:
             apart = f"± {scores[f'{name}_std']:.2g} over splits"
-        rows.append((name, shown, "lower" if name in lower_is_better else "higher", apart))
+        better = "1 is best" if name in BEST_AT_ONE else f"{'lower' if name in lower_is_better else 'higher'} is better"
+        rows.append((name, shown, better, apart))
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
     lines = [
-        f"  {n:<{widths[0]}}  {v:>{widths[1]}}  {better} is better  {apart}".rstrip() for n, v, better, apart in rows
+        f"  {n:<{widths[0]}}  {v:>{widths[1]}}  {better}  {apart}".rstrip() for n, v, better, apart in rows
     ]
     when = "" if entry["kimg"] is None else f" at {entry['kimg']:.1f} kimg, iteration {entry['iteration']:,}"
     return f"Scores{when}\n" + "\n".join(lines) + "\n" + _made_of(p)

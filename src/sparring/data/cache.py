@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from sparring.data.source import Source
 from sparring.errors import UserError
 from sparring.files import building, need_space, one_at_a_time
 
+if TYPE_CHECKING:
+    from sparring.data.mixture import Mixture
+
 log = logging.getLogger(__name__)
 VERSION = 1  # raised when the same source would be decoded to other pixels
 
@@ -26,11 +30,12 @@ class Data:
     """A decoded data set.
 
     Args:
-        columns: ``images`` (N, C, H, W) uint8, and ``labels`` (N,) int64 if there are any.
+        columns: ``images`` (N, C, H, W) uint8, or points (N, dims) float32, and ``labels`` (N,) int64 if there are any.
         key: names the content; equal for equal source, size, crop and files.
         class_names: of the labels.
         skipped: unreadable images that were left out.
         name: of the source.
+        mixture: of points: what they were drawn from.
     """
 
     columns: dict[str, Tensor]
@@ -38,6 +43,7 @@ class Data:
     class_names: list[str]
     skipped: int = 0
     name: str = "data"
+    mixture: "Mixture | None" = None
 
     def __len__(self) -> int:
         return len(self.columns["images"])
@@ -55,6 +61,8 @@ def load(source: Source, folder: str | os.PathLike) -> Data:
     Raises:
         UserError: data missing, unreadable or empty, or no space for them.
     """
+    if (drawn := source.drawn()) is not None:
+        return drawn
     folder = Path(folder).expanduser()
     with one_at_a_time(folder / "datasets" / re.sub(r"[^\w.-]+", "_", source.name)):
         return _load(source, folder)

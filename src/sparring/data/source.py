@@ -8,13 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image
 
 from sparring.data.images import fit, read
 from sparring.errors import UserError
+
+if TYPE_CHECKING:
+    from sparring.data.cache import Data
 
 Example = tuple[np.ndarray | None, int]  # pixels (C, H, W) uint8, None if unreadable and skipped; label, or -1
 
@@ -52,6 +55,10 @@ class Source(ABC):
         Raises:
             UserError: they are not, and how to get them.
         """
+
+    def drawn(self) -> "Data | None":
+        """The examples, where they are drawn from a distribution and nothing has to be decoded."""
+        return None
 
     @abstractmethod
     def identity(self) -> dict:

@@ -85,6 +85,8 @@ class Evaluator:
         self.available = len(images)
         chosen = images if self.reals == "all" or self.reals >= len(images) else Subset(images, self.reals)
         self.device = device
+        if data is not None and data.mixture is not None and not self.extractor.takes_points:
+            raise UserError("these data are points, which only evaluation=modes can score (or evaluation=none)")
         self.extractor.prepare(device, data, cache)
         self.refused = self._refuse(labelled and images.labels is not None)
         for name, reason in self.refused.items():

@@ -50,12 +50,14 @@ class Extractor(ABC):
         classes: number of logits, 0 without a classifier head.
         facts: what decides the features, for the protocol of every score and the key of the cache: at least ``extractor``
             (its name), ``weights`` (the first 16 digits of their SHA-256), ``resize`` and ``precision``.
+        takes_points: it also takes points (batch, dims) float32 for images.
     """
 
     name: str
     dims: int
     classes: int
     facts: dict
+    takes_points = False
 
     @abstractmethod
     def prepare(self, device: torch.device, data: Data | None, cache: Path) -> None:

@@ -68,11 +68,11 @@ class Gallery:
 
     @torch.inference_mode()
     def show(self, latents: Tensor, labels: Tensor | None = None, batch_size: int | None = None) -> Tensor:
-        """Images of latents (batch, ...) as uint8 (batch, C, H, W), made in passes of at most ``batch_size``."""
+        """What latents (batch, ...) become: images as uint8 (batch, C, H, W), made in passes of at most ``batch_size``."""
         made, size = [], batch_size or self.batch_size
         for i in range(0, len(latents), size):
             part = slice(i, i + size)
             condition = None if labels is None else labels[part].to(self.device)
             images = self.game.produce(latents[part].to(self.dtype), condition, self.producer)
-            made.append(images.float().mul(127.5).add_(128).clamp_(0, 255).to(torch.uint8))
+            made.append(self.game.as_data(images))
         return torch.cat(made)

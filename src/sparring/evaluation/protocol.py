@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 SAMPLES, SEEDS = 50_000, 3  # of the protocol of record: the whole training split, EMA weights, Inception of 2015
+MODE_SAMPLES = {"mixture": 2_500, "stacked_digits": 26_000}  # of mode counts (Lin et al. 2018)
 PACKAGES = ["sparring", "torch", "torchvision", "torchmetrics", "torch-fidelity", "numpy"]
 # what decides a number; the rest of a protocol (packages, file names) may differ
 DECISIVE = ["samples", "reals", "split", "real_images", "extractor", "weights", "resize", "precision"]
@@ -17,6 +18,8 @@ def packages() -> dict[str, str]:
 def deviations(facts: dict) -> list[str]:
     """Where a protocol departs from the one that publications use; with none, a FID may stand beside published ones."""
     found = []
+    if (usual := MODE_SAMPLES.get(facts["extractor"])) is not None:
+        return [] if facts["samples"] == usual else [f"{facts['samples']:,} samples, not {usual:,}"]
     if facts["extractor"] != "inception-v3-compat":
         return [f"features of {facts['extractor']}, not of Inception"]
     if not facts.get("standard_weights"):

@@ -54,7 +54,7 @@ class Decoded(ImageSet):
     def __init__(self, data: Data):
         self.name, self.identity = data.name, {"data": data.key}
         self._images, self.labels = data.columns["images"], data.columns.get("labels")
-        self.image_size = tuple(self._images.shape[-2:])
+        self.image_size = tuple(self._images.shape[2:])
 
     def __len__(self) -> int:
         return len(self._images)

@@ -259,7 +259,7 @@ def test_bf16_trains_with_penalties_in_float32():
 
     class Spy(R1):
         def forward(self, play):
-            kinds.append((play.real_logits.dtype, play.input_gradient(play.reals).dtype))
+            kinds.append((play.real_logits.dtype, play.input_gradient(play.reals, "real").dtype))
             return super().forward(play)
 
     game = small_game(regularizers={"r1": Spy()}, family=dcgan)

@@ -1,85 +1,57 @@
 """Every regularizer on discriminators whose gradient is known in closed form."""
 
 import inspect
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from plays import BATCH, Linear, Quadratic, Smooth, a_play, check_gradients, squares, two
+from plays import float64 as float64
 from sparring import regularizers
-from sparring.games.generation import Generation
-from sparring.losses import Wasserstein
-from sparring.play import Play
+from sparring.augment import DiffAugment
 from sparring.randomness import Draws
-from sparring.regularizers import R1, GradientPenalty, Regularizer, WeightClipping
+from sparring.regularizers import R1, R2, Dragan, GradientPenalty, Orthogonal, Regularizer, WeightClipping, ZeroCentered
+from sparring.schedule import Linear as LinearSchedule
 
-BATCH, SHAPE = 4, (2, 3, 3)
-COVERED = {GradientPenalty, R1, WeightClipping}
+PENALTIES = [GradientPenalty, ZeroCentered, Dragan, R1, R2]
+SLOPE = 1938 / 289  # the linear discriminator's, squared
+OF_A_LINEAR_ONE = {
+    GradientPenalty: (SLOPE**0.5 - 1) ** 2,
+    ZeroCentered: SLOPE,
+    Dragan: (SLOPE**0.5 - 1) ** 2,
+    R1: SLOPE / 2,
+    R2: SLOPE / 2,
+}
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-class Linear(nn.Module):
-    """D(x) = w.x, whose gradient is w everywhere."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.linspace(-1, 1, 18))
-
-    def forward(self, images, labels=None):
-        return images.flatten(1) @ self.weight
+pytestmark = pytest.mark.usefixtures("float64")
 
 
-class Quadratic(nn.Module):
-    """D(x) = |x|^2 / 2, whose gradient is x; with labels, D(x, y) = y |x|^2 / 2."""
-
-    def forward(self, images, labels=None):
-        self.seen = images.detach()
-        return images.square().flatten(1).sum(1) / 2 * (1 if labels is None else labels)
-
-
-class Smooth(nn.Module):
-    """A small network without kinks."""
-
-    def __init__(self):
-        super().__init__()
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(18, 5), nn.Tanh(), nn.Linear(5, 1))
-
-    def forward(self, images, labels=None):
-        return self.layers(images).squeeze(1)
-
-
-def a_play(discriminator, iteration=0, conditional=False, **kwargs) -> Play:
-    """A discriminator's turn on four reals (all pixels positive) and four fakes (all negative)."""
-    game = Generation(nn.Linear(3, 18), discriminator, Wasserstein(), conditional=conditional, **kwargs)
-    draws = Draws((0, iteration, "discriminator", 0), BATCH, slice(0, BATCH))
-    play = Play(game, "discriminator", {"labels": torch.arange(BATCH)}, draws, iteration)
-    play.reals, play.fakes = example(1).abs() + 1, -example(2).abs()
-    return play
-
-
-def example(seed: int) -> torch.Tensor:
-    return torch.randn(BATCH, *SHAPE, generator=torch.Generator().manual_seed(seed))
-
-
-def squares(images: torch.Tensor) -> torch.Tensor:
-    return images.square().flatten(1).sum(1)
-
-
-def test_every_regularizer_is_covered_here():
+def test_every_regularizer_is_covered():
+    """By name, here or in the other tests of regularizers."""
+    files = ("test_regularizers.py", "test_consistency.py", "test_generator_regularizers.py", "test_memories.py")
+    tests = "".join((Path(__file__).parent / name).read_text() for name in files)
     found = {r for _, r in inspect.getmembers(regularizers, inspect.isclass) if issubclass(r, Regularizer)}
-    assert found - {Regularizer} == COVERED
+    assert {Regularizer, R1, R2, Orthogonal} < found
+    for kind in found - {Regularizer}:
+        assert f"{kind.__name__}(" in tests, f"{kind.__name__} has no test"
 
 
-def test_gradient_penalty_of_a_linear_discriminator_is_its_slope_less_one_squared():
-    # w = (-17, -15, ..., 17) / 17, so |w|^2 = 2 (1^2 + 3^2 + ... + 17^2) / 289 = 1938 / 289
-    penalty = GradientPenalty()(a_play(Linear()))
-    torch.testing.assert_close(penalty, torch.full((BATCH,), (1938**0.5 / 17 - 1) ** 2), rtol=1e-12, atol=0)
+@pytest.mark.parametrize(("penalty", "value"), OF_A_LINEAR_ONE.items())
+def test_penalties_of_a_linear_discriminator_are_known_from_its_slope(penalty, value):
+    torch.testing.assert_close(penalty()(a_play(Linear())), torch.full((BATCH,), value), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_several_discriminators_are_penalised_each(penalty):
+    play = a_play(Linear())
+    play.game.discriminator = two(Linear)
+    with torch.no_grad():
+        play.game.discriminator.each[1].weight *= 2
+    once, twice = OF_A_LINEAR_ONE[penalty], {1: ((4 * SLOPE) ** 0.5 - 1) ** 2, 2: 4 * SLOPE, 3: 2 * SLOPE}
+    second = twice[1 if penalty in (GradientPenalty, Dragan) else 2 if penalty is ZeroCentered else 3]
+    torch.testing.assert_close(penalty()(play).mean(), torch.tensor((once + second) / 2), rtol=1e-12, atol=0)
 
 
 def test_gradient_penalty_is_taken_at_one_mix_of_real_and_fake_an_example():
@@ -112,13 +84,41 @@ def test_the_mixes_are_a_function_of_the_draws():
     assert torch.equal(mixes(0), mixes(0)) and not torch.equal(mixes(0), mixes(1))
 
 
-def test_r1_of_a_linear_discriminator_is_half_its_slope_squared():
-    torch.testing.assert_close(R1()(a_play(Linear())), torch.full((BATCH,), 1938 / 289 / 2), rtol=1e-12, atol=0)
-
-
-def test_r1_of_a_quadratic_discriminator_is_half_the_reals_squares():
+def test_r1_and_r2_of_a_quadratic_discriminator_are_half_the_squares_of_reals_and_fakes():
     play = a_play(Quadratic())
     torch.testing.assert_close(R1()(play), squares(play.reals) / 2, rtol=1e-12, atol=0)
+    torch.testing.assert_close(R2()(play), squares(play.fakes) / 2, rtol=1e-12, atol=0)
+
+
+def test_the_zero_centred_penalty_of_a_quadratic_discriminator_is_the_mixes_squares():
+    discriminator = Quadratic()
+    penalty = ZeroCentered()(a_play(discriminator))
+    torch.testing.assert_close(penalty, squares(discriminator.seen), rtol=1e-12, atol=0)
+
+
+def test_dragan_looks_around_the_reals_within_half_their_standard_deviation():
+    discriminator = Quadratic()
+    play = a_play(discriminator, batch=500)
+    penalty = Dragan()(play)
+    moved = ((discriminator.seen - play.reals) / play.reals.std()).flatten(1)
+    assert moved.min() >= 0 and 0.4 < moved.max() <= 0.5
+    # a U(0, 1) an example times 1/2 U(0, 1) a number: of mean 1/8, and of an example's largest the mean is a/2 * 18/19
+    torch.testing.assert_close(moved.mean(), torch.tensor(1 / 8), rtol=0.05, atol=0)
+    torch.testing.assert_close(moved.amax(1).mean(), torch.tensor(18 / 19 / 4), rtol=0.05, atol=0)
+    torch.testing.assert_close(penalty, (squares(discriminator.seen).sqrt() - 1).square(), rtol=1e-12, atol=0)
+
+
+def test_automatic_gamma_follows_the_size_of_image_and_global_batch():
+    play = a_play(Linear())
+    play.draws = Draws((0,), 32, slice(0, BATCH))  # one of eight ranks
+    for penalty in (R1, R2):
+        assert penalty("auto").weight_at(play) == pytest.approx(0.0002 * 3 * 2 / 32)
+        halved = penalty("auto", schedule=LinearSchedule(end_kimg=1.0))
+        play.kimg = 0.5
+        assert halved.weight_at(play) == pytest.approx(0.0001 * 3 * 2 / 32)
+    play.reals = torch.zeros(BATCH, 2)
+    with pytest.raises(ValueError, match="weight=auto"):
+        R1("auto").weight_at(play)
 
 
 def test_penalties_of_a_conditional_discriminator_are_taken_at_each_examples_label():
@@ -127,41 +127,43 @@ def test_penalties_of_a_conditional_discriminator_are_taken_at_each_examples_lab
     assert GradientPenalty()(play)[0] == 1, "no slope at all: (0 - 1)^2"
 
 
-@pytest.mark.parametrize("penalty", [GradientPenalty, R1])
-def test_a_penaltys_gradient_reaches_every_weight_of_the_discriminator(penalty):
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_a_penaltys_gradient_reaches_every_weight_of_the_discriminator(penalty, several):
     torch.manual_seed(0)
-    play = a_play(Smooth())
-    weights = [play.game.discriminator.layers[1].weight, play.game.discriminator.layers[3].weight]
-    gradients = torch.autograd.grad(penalty()(play).mean(), weights)
-    for weight, gradient in zip(weights, gradients, strict=True):
-        direction, moved = torch.randn_like(weight), []
-        for step in (1e-5, -2e-5):  # above, then below
-            weight.data += step * direction
-            moved.append(penalty()(play).mean().item())
-        weight.data += 1e-5 * direction
-        assert (gradient * direction).sum().item() == pytest.approx((moved[0] - moved[1]) / 2e-5, rel=1e-6)
-        assert gradient.abs().max() > 1e-3
+    play = a_play(two(Smooth) if several else Smooth())
+    weights = [weight for weight in play.game.discriminator.parameters() if weight.ndim > 1]
+    check_gradients(lambda: penalty()(play).mean(), weights)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_penalties_go_through_the_augmentation(penalty):
+    torch.manual_seed(0)
+    discriminator = Smooth()
+    augmented, plain = (a_play(discriminator, augment=augment) for augment in (DiffAugment(["color"]), None))
+    assert (penalty()(augmented) - penalty()(plain)).abs().min() > 1e-6
+    check_gradients(lambda: penalty()(augmented).mean(), [discriminator.layers[1].weight])
 
 
 def test_a_penalty_trains_the_discriminator_alone():
     play = a_play(Smooth())
     images = nn.Parameter(play.fakes)  # fakes with a graph, as where both turns share them
     play.fakes = images * 1
-    (GradientPenalty()(play) + R1()(play)).mean().backward()
+    sum(penalty()(play).mean() for penalty in PENALTIES).backward()
     assert images.grad is None and play.game.discriminator.layers[1].weight.grad.abs().sum() > 0
     assert not play.reals.requires_grad, "the reals are left as they were"
 
 
 def test_the_gradient_penalty_of_a_flat_discriminator_has_no_nan():
     play = a_play(Smooth())
-    nn.init.zeros_(play.game.discriminator.layers[3].weight)
+    nn.init.zeros_(play.game.discriminator.head.linear.weight)
     penalty = GradientPenalty()(play)
     penalty.mean().backward()
     assert torch.equal(penalty, torch.ones(BATCH))
     assert all(p.grad is None or p.grad.isfinite().all() for p in play.game.discriminator.parameters())
 
 
-@pytest.mark.parametrize(("penalty", "value"), [(GradientPenalty, (1938**0.5 / 17 - 1) ** 2), (R1, 1938 / 289 / 2)])
+@pytest.mark.parametrize(("penalty", "value"), OF_A_LINEAR_ONE.items())
 def test_penalties_are_computed_in_float32_under_mixed_precision(penalty, value):
     torch.set_default_dtype(torch.float32)
     play = a_play(Linear())
@@ -208,8 +210,47 @@ def test_weight_clipping_clamps_all_weights_of_the_discriminator_and_no_others()
         assert torch.equal(value, generator[name])
 
 
+def test_orthogonality_is_the_overlap_of_output_channels():
+    layers = {
+        "linear": nn.Linear(2, 3),
+        "convolution": nn.Conv2d(1, 2, (1, 2)),
+        "transposed": nn.ConvTranspose2d(2, 2, 1),
+        "embedding": nn.utils.parametrizations.spectral_norm(nn.Embedding(2, 2)),
+        "norm": nn.BatchNorm2d(3),
+    }
+    play = a_play(Linear(), generator=nn.ModuleDict(layers))
+    with torch.no_grad():
+        layers["linear"].weight.copy_(torch.tensor([[1.0, 2], [3, 4], [0, -1]]))  # overlaps 11, -2, -4
+        layers["convolution"].weight.copy_(torch.tensor([1.0, 2, 2, -1]).view(2, 1, 1, 2))  # none
+        layers["transposed"].weight.copy_(torch.tensor([1.0, 5, 2, 0]).view(2, 2, 1, 1))  # of (1, 2) and (5, 0): 5
+    # each overlap counts twice, and half of that is taken
+    assert Orthogonal()(play).item() == pytest.approx(11**2 + 2**2 + 4**2 + 5**2)
+    check_gradients(lambda: Orthogonal()(play), [layers["linear"].weight, layers["transposed"].weight])
+
+
+def test_orthogonality_is_of_the_named_player_and_of_raw_weights():
+    play = a_play(Smooth(), spectral_norm=True)
+    raw = play.game.discriminator.layers[1].parametrizations.weight.original
+    overlaps = raw @ raw.T
+    found = Orthogonal(player="discriminator")
+    assert found.player == "discriminator" and Orthogonal().player == "generator"
+    torch.testing.assert_close(found(play), (overlaps.square().sum() - overlaps.diag().square().sum()) / 2)
+    check_gradients(lambda: found(play), [raw])
+
+
+def test_orthogonality_is_computed_in_float32_under_mixed_precision():
+    torch.set_default_dtype(torch.float32)
+    play = a_play(Smooth())
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = Orthogonal()(play)
+    torch.testing.assert_close(mixed, Orthogonal()(play), rtol=1e-6, atol=0)
+
+
 def test_settings_without_meaning_are_refused():
     with pytest.raises(ValueError, match="every=0"):
         R1(every=0)
     with pytest.raises(ValueError, match=r"limit=-0\.01"):
         WeightClipping(limit=-0.01)
+    for penalty in (R1, R2):
+        with pytest.raises(ValueError, match="weight=automatic"):
+            penalty(weight="automatic")

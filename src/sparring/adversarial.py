@@ -30,11 +30,13 @@ class PlayerOptimizer:
         build: makes the optimizer from its parameters.
         schedule: factor of the learning rate as a function of kimg.
         clip_norm: largest norm of the player's whole gradient; None for no clipping.
+        beta2_schedule: factor of Adam's second beta as a function of kimg; None for a constant one.
     """
 
     build: Callable[[list[nn.Parameter]], torch.optim.Optimizer]
     schedule: Callable[[float], float] = Constant()
     clip_norm: float | None = None
+    beta2_schedule: Callable[[float], float] | None = None
 
 
 class AdversarialModule(pl.LightningModule):
@@ -132,9 +134,7 @@ class AdversarialModule(pl.LightningModule):
             for player, networks in self.game.players.items()
         }
         built = {player: self.player_optimizers[player].build(owned) for player, owned in self._owned.items()}
-        self._base_lrs = {
-            player: [float(group["lr"]) for group in optimizer.param_groups] for player, optimizer in built.items()
-        }
+        self._base = {player: dict(optimizer.defaults) for player, optimizer in built.items()}
         return list(built.values())
 
     def train_dataloader(self):
@@ -200,7 +200,7 @@ class AdversarialModule(pl.LightningModule):
             norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
             self.meter.record({f"{player}/gradient_norm": norm}, iteration + 1)
 
-        self._set_lr(player, optimizer, self.kimg_at(iteration))
+        self._follow_schedules(player, optimizer, self.kimg_at(iteration))
         if player == list(self.turns)[-1]:
             optimizer.step()  # the one step that Lightning counts: global_step is in iterations
         else:
@@ -249,10 +249,12 @@ class AdversarialModule(pl.LightningModule):
                 parameter.requires_grad_(True)
             self._learning = player
 
-    def _set_lr(self, player: str, optimizer, kimg: float) -> None:
-        factor = self.player_optimizers[player].schedule(kimg)
-        for group, base in zip(optimizer.param_groups, self._base_lrs[player], strict=True):
-            group["lr"] = base * factor
+    def _follow_schedules(self, player: str, optimizer, kimg: float) -> None:
+        settings, base = self.player_optimizers[player], self._base[player]
+        for group in optimizer.param_groups:
+            group["lr"] = float(base["lr"]) * settings.schedule(kimg)
+            if settings.beta2_schedule is not None:
+                group["betas"] = (base["betas"][0], base["betas"][1] * settings.beta2_schedule(kimg))
 
     def _is_logged(self, iteration: int) -> bool:
         return (iteration + 1) % self.log_every == 0

@@ -24,6 +24,7 @@ from sparring.errors import UserError
 class Average:
     half_life_kimg: float = 10.0
     rampup: float | None = 0.05
+    schedule: Any = None
     batch_norm: str = "standing"
 
 
@@ -103,6 +104,8 @@ class Config:
 class DataKeys:
     batch_size: int
     subset: int | None
+    long_tail: float | None
+    balance: bool
     flip: bool
     device_memory_gb: float
     num_classes: int
@@ -124,6 +127,7 @@ class ModelKeys:
 class OptimizerKeys:
     clip_norm: float | None
     schedule: Any
+    beta2_schedule: Any
 
 
 @dataclass

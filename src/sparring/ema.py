@@ -1,9 +1,12 @@
 """The generator's running average, which is what is shown, scored and published."""
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import nn
+
+from sparring.schedule import Constant
 
 
 class EMA(nn.Module):
@@ -17,17 +20,25 @@ class EMA(nn.Module):
         network: what is averaged; a copy is kept, never trained.
         half_life_kimg: thousands of images after which half of the average is new. 0 copies the network.
         rampup: share of the images seen so far that bounds the half-life; ``None`` for no ramp.
+        schedule: factor of the half-life as a function of kimg.
     """
 
-    def __init__(self, network: nn.Module, half_life_kimg: float, rampup: float | None = None):
+    def __init__(
+        self,
+        network: nn.Module,
+        half_life_kimg: float,
+        rampup: float | None = None,
+        schedule: Callable[[float], float] = Constant(),
+    ):
         super().__init__()
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self.half_life_kimg = half_life_kimg
         self.rampup = rampup
+        self.schedule = schedule
 
     def decay(self, kimg: float, step_kimg: float) -> float:
         """What is kept by the update that brings the clock to ``kimg`` and saw ``step_kimg`` thousand images."""
-        half_life = self.half_life_kimg
+        half_life = self.half_life_kimg * self.schedule(kimg)
         if self.rampup is not None:
             half_life = min(half_life, self.rampup * kimg)
         return 0.5 ** (step_kimg / half_life) if half_life > 0 else 0.0

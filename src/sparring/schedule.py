@@ -1,6 +1,6 @@
 """Values as functions of kimg, the one clock (thousands of real examples shown to the first player).
 
-A schedule is a factor in [0, 1] or beyond that multiplies a base value, such as a learning rate.
+A schedule is a factor, usually in [0, 1], that multiplies a base value: a learning rate, a penalty's weight, a half-life.
 """
 
 import math
@@ -17,11 +17,12 @@ class Constant:
 
 @dataclass(frozen=True)
 class Linear:
-    """1 until ``start_kimg``, then a straight line to ``final`` at ``end_kimg``, then ``final``."""
+    """``initial`` until ``start_kimg``, then a straight line to ``final`` at ``end_kimg``, then ``final``."""
 
     end_kimg: float
     start_kimg: float = 0.0
     final: float = 0.0
+    initial: float = 1.0
 
     def __post_init__(self):
         if not 0 <= self.start_kimg < self.end_kimg:
@@ -32,12 +33,12 @@ class Linear:
         return min(max((kimg - self.start_kimg) / (self.end_kimg - self.start_kimg), 0.0), 1.0)
 
     def __call__(self, kimg: float) -> float:
-        return 1 + (self.final - 1) * self.progress(kimg)
+        return self.initial + (self.final - self.initial) * self.progress(kimg)
 
 
 @dataclass(frozen=True)
 class Cosine(Linear):
-    """1 until ``start_kimg``, then half a cosine to ``final`` at ``end_kimg``, then ``final`` (SGDR, without restarts)."""
+    """``initial`` until ``start_kimg``, then half a cosine to ``final`` at ``end_kimg``, then ``final`` (SGDR, no restarts)."""
 
     def __call__(self, kimg: float) -> float:
-        return self.final + (1 - self.final) * (1 + math.cos(math.pi * self.progress(kimg))) / 2
+        return self.final + (self.initial - self.final) * (1 + math.cos(math.pi * self.progress(kimg))) / 2

@@ -42,8 +42,9 @@ def test_a_larger_dcgan_has_more_stages_but_none_wider_than_eight_times_the_fine
 def test_the_mlps_hidden_layers_are_those_of_most_introductions():
     with torch.device("meta"):
         networks = mlp.Generator(28), mlp.Discriminator(28)
-    widths = [[m.out_features for m in network.modules() if isinstance(m, nn.Linear)] for network in networks]
-    assert widths == [[256, 512, 1024, 784], [1024, 512, 256, 1]]
+    hidden = networks[0].layers, networks[1].layers
+    widths = [[m.out_features for m in layers if isinstance(m, nn.Linear)] for layers in hidden]
+    assert widths == [[256, 512, 1024, 784], [1024, 512, 256]] and networks[1].head.linear.out_features == 1
 
 
 @every_family

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from sparring.data.imbalance import Balanced
 from sparring.randomness import Draws, generator
 
 Batch = dict[str, Tensor]
@@ -23,6 +24,11 @@ class Batches:
         flip: mirror images left to right with probability 1/2.
         device_memory_gb: how much of a GPU's memory the data may take; larger data stay where they are.
         rank, world_size: this process among those that share each global batch.
+        balance: give every class equally many turns in an epoch, so that examples of rare ones come several times in it
+            and some of frequent ones not at all (see Balanced).
+
+    Raises:
+        UserError: ``balance`` without labels.
     """
 
     def __init__(
@@ -34,6 +40,7 @@ class Batches:
         device_memory_gb: float = 4.0,
         rank: int = 0,
         world_size: int = 1,
+        balance: bool = False,
     ):
         self.columns = columns
         self.seed = seed
@@ -42,6 +49,7 @@ class Batches:
         self.global_size = batch_size * world_size
         self._part = slice(rank * batch_size, (rank + 1) * batch_size)
         self._length = len(next(iter(columns.values())))
+        self._balanced = Balanced(columns, seed) if balance else None
         self._orders: dict[str, tuple[int, Tensor]] = {}
         self._on_device = sum(column.nbytes for column in columns.values()) <= device_memory_gb * 2**30
 
@@ -86,9 +94,13 @@ class Batches:
 
     def _order(self, player: str, epoch: int) -> Tensor:
         if self._orders.get(player, (None,))[0] != epoch:
-            order = torch.randperm(self._length, generator=generator(self.seed, "order", player, epoch))
-            self._orders[player] = (epoch, order)
+            self._orders[player] = (epoch, self._shuffled(player, epoch))
         return self._orders[player][1]
+
+    def _shuffled(self, player: str, epoch: int) -> Tensor:
+        if self._balanced:
+            return self._balanced.order(player, epoch)
+        return torch.randperm(self._length, generator=generator(self.seed, "order", player, epoch))
 
     def _gather(self, column: Tensor, rows: Tensor) -> Tensor:
         if self.device.type == "cpu":

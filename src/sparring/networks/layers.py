@@ -1,7 +1,7 @@
 """What the network families share: sizes, labels, initialisation."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -88,8 +88,12 @@ class BaseDiscriminator(nn.Module, ABC):
     def features(self, images: Tensor) -> Tensor:
         """What the logits are read from, (batch, ``feature_dim``)."""
 
+    def verdict(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Logits (batch,) of features (batch, ``feature_dim``)."""
+        return self.head(self.stddev(features), labels)
+
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.head(self.stddev(self.features(images)), labels)
+        return self.verdict(self.features(images), labels)
 
 
 class MinibatchStddev(nn.Module):
@@ -125,8 +129,71 @@ class Several(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         return torch.cat([network.features(images) for network in self.each], dim=1)
 
+    def verdict(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        parts = features.split([network.feature_dim for network in self.each], dim=1)
+        verdicts = [network.verdict(part, labels) for network, part in zip(self.each, parts, strict=True)]
+        return torch.stack(verdicts, dim=1)
+
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         return torch.stack([network(images, labels) for network in self.each], dim=1)
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch norm of x (batch, channels, H, W) whose gains 1 + gain(y) and shifts bias(y) depend on a condition y.
+
+    (de Vries et al. 2017, Modulating early visual processing by language; Dumoulin et al. 2017.)
+
+    Args:
+        channels: of x.
+        embed: makes, for a number of channels, the module of the gains and that of the shifts: an embedding of labels
+            (batch,) or a linear layer for vectors (batch, dim). None: learned gains and shifts, whatever the condition.
+        eps: added to the variance.
+    """
+
+    def __init__(self, channels: int, embed: Callable[[int], nn.Module] | None = None, eps: float = 1e-5):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, eps, affine=embed is None)
+        self.gain = embed(channels) if embed else None
+        self.bias = embed(channels) if embed else None
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        x = self.norm(x)
+        if self.gain is None or self.bias is None:
+            return x
+        return (1 + self.gain(condition)[:, :, None, None]) * x + self.bias(condition)[:, :, None, None]
+
+
+class SelfAttention(nn.Module):
+    """x + gamma * o(softmax(q k^T) v), x (batch, channels, H, W): every place looks at all others (Zhang et al. 2019, SAGAN).
+
+    q, k (channels / 8 numbers each), v (channels / 2) and o are convolutions of size 1 without bias; gamma starts at 0.
+    As in the authors' code, k and v are max-pooled by two; equations 1 and 2 of the paper do without, and give v
+    channels / 8 numbers. Written out, since fused attention has no second derivative, which gradient penalties take.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        narrow, half = max(channels // 8, 1), max(channels // 2, 1)
+        self.query, self.key = (nn.Conv2d(channels, narrow, 1, bias=False) for _ in range(2))
+        self.value = nn.Conv2d(channels, half, 1, bias=False)
+        self.out = nn.Conv2d(half, channels, 1, bias=False)
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        pool = nn.functional.max_pool2d
+        queries = self.query(x).flatten(2)  # (batch, channels / 8, H * W)
+        keys, values = pool(self.key(x), 2).flatten(2), pool(self.value(x), 2).flatten(2)
+        attention = (queries.transpose(1, 2) @ keys).softmax(2)  # (batch, H * W, H * W / 4)
+        seen = values @ attention.transpose(1, 2)
+        return x + self.gamma * self.out(seen.unflatten(2, x.shape[2:]))
+
+
+def initialize_orthogonally(module: nn.Module) -> None:
+    """Orthogonal weights (Saxe et al. 2014) and no bias for convolutions and linear layers, orthogonal embeddings."""
+    if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
+        nn.init.orthogonal_(module.weight)
+    if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)
 
 
 def normalize_spectrally(network: nn.Module) -> nn.Module:

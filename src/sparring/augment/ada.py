@@ -1,0 +1,104 @@
+"""Adaptive discriminator augmentation (Karras et al. 2020, StyleGAN2-ADA)."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from sparring import distributed
+from sparring.augment.base import Augment, check_images
+from sparring.augment.transforms import colors, cut, places, warped
+from sparring.randomness import Draws
+
+if TYPE_CHECKING:
+    from sparring.play import Play
+
+
+class ADA(Augment):
+    """Each of many changes is made with probability p times its multiplier, p being driven by how D overfits.
+
+    The changes are those of ``bgc`` (Karras et al. 2020, appendix B): flips, rotations by 90 degrees and whole shifts;
+    scales, rotations and fractional shifts; brightness, contrast, luma flips, hue and saturation; and, if asked for,
+    cutout. All geometry is one warp by bilinear sampling, the edge mirrored without end, where the published code
+    filters with wavelets at twice the resolution and mirrors once.
+
+    After every ``adjust_every`` iterations p rises if r_t = E[sign D(x)] of the reals that D saw since is above
+    ``target``, and falls if below, by the share that these reals are of ``adjust_kimg``. With micro-batches the last of
+    each turn counts.
+
+    Args:
+        p: strength at the start, in [0, 1].
+        target: of r_t; None keeps p as it is.
+        adjust_every: iterations between two moves of p.
+        adjust_kimg: thousands of reals in which p can go from 0 to 1.
+        schedule: factor of a p without target as a function of kimg; None for a constant p.
+        blit: multiplier of the probabilities of flips, rotations by 90 degrees and whole shifts.
+        geometry: ... of scales, rotations and fractional shifts.
+        color: ... of changes of colour.
+        cutout: ... of a zeroed square of half the size.
+    """
+
+    def __init__(
+        self,
+        p: float = 0.0,
+        target: float | None = 0.6,
+        adjust_every: int = 4,
+        adjust_kimg: float = 500.0,
+        schedule: Callable[[float], float] | None = None,
+        blit: float = 1.0,
+        geometry: float = 1.0,
+        color: float = 1.0,
+        cutout: float = 0.0,
+    ):
+        super().__init__()
+        for name, share in {"p": p, "blit": blit, "geometry": geometry, "color": color, "cutout": cutout}.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name}={share}: must be in [0, 1]")
+        if adjust_every < 1 or adjust_kimg <= 0:
+            raise ValueError(f"adjust_every={adjust_every}: 1, 2, ...; adjust_kimg={adjust_kimg}: above 0")
+        if target is not None and schedule is not None:
+            raise ValueError(f"target={target} and a schedule: p follows one of them; choose target=null")
+        self.target = target
+        self.adjust_every = adjust_every
+        self.adjust_kimg = adjust_kimg
+        self.schedule = schedule
+        self.blit, self.geometry, self.color, self.cutout = blit, geometry, color, cutout
+        self.register_buffer("p", torch.tensor(float(p)))
+        self.register_buffer("signs", torch.zeros(2))  # of D(x) since the last move: their sum, and how many
+
+    def strength(self, kimg: float) -> Tensor:
+        """p at the clock's ``kimg``, ()."""
+        return self.p.clone() if self.schedule is None else self.p * self.schedule(kimg)
+
+    def notes(self, kimg: float) -> dict[str, Tensor]:
+        return {"augment/p": self.strength(kimg)}
+
+    def forward(self, images: Tensor, draws: Draws, purpose: str, kimg: float = 0.0) -> Tensor:
+        check_images(images, draws)
+        p = self.strength(kimg)
+        with torch.autocast(images.device.type, enabled=False):  # places in bfloat16 would be off by pixels
+            images = images.to(torch.get_default_dtype())
+            if self.blit or self.geometry:
+                matrix = places(draws, purpose, p * self.blit, p * self.geometry, *images.shape[2:])
+                images = warped(images, matrix)
+            if self.color:
+                matrix = colors(draws, purpose, p * self.color)
+                if images.shape[1] == 1:  # as three equal channels, which stay equal
+                    matrix = torch.stack([matrix[:, :1, :3].sum(2), matrix[:, :1, 3]], 2)
+                images = (matrix[:, :, :-1] @ images.flatten(2) + matrix[:, :, -1:]).view_as(images)
+            return cut(images, draws, purpose, p * self.cutout) if self.cutout else images
+
+    def after(self, play: "Play") -> None:
+        if self.target is None:
+            return
+        count = len(play.reals)  # logits may be of packs of them, or of several discriminators
+        sign = play.real_logits.sign().to(self.signs.dtype).mean()
+        latest = torch.stack([sign * count, torch.full_like(sign, count)])
+        distributed.add_up([latest])
+        self.signs += latest
+        if (play.iteration + 1) % self.adjust_every == 0:
+            total, count = self.signs
+            step = (total / count - self.target).sign() * count / (1000 * self.adjust_kimg)
+            self.p.add_(step).clamp_(0, 1)
+            self.signs.zero_()

@@ -1,0 +1,123 @@
+"""The changes of StyleGAN2-ADA as matrices, one an image (Karras et al. 2020, appendix B, and their code).
+
+Each is drawn for every image and made with its probability ``p`` (), which stays on the device. Those that move things
+are composed as maps from where a pixel of the result lies to where it comes from, so that the first change comes first.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from sparring.augment.shifts import mirrored
+from sparring.randomness import Draws
+
+
+def matrices(*rows: tuple[Tensor | float, ...]) -> Tensor:
+    """Matrices (batch, m, n) from m rows of n numbers, each the same for all images or one an image (batch,)."""
+    numbers = [number for row in rows for number in row]
+    like = next(number for number in numbers if isinstance(number, Tensor))
+    filled = [number if isinstance(number, Tensor) else torch.full_like(like, number) for number in numbers]
+    return torch.stack(filled, 1).view(len(like), len(rows), -1)
+
+
+def moved(x: Tensor, y: Tensor) -> Tensor:
+    return matrices((1, 0, x), (0, 1, y), (0, 0, 1))
+
+
+def scaled(x: Tensor, y: Tensor) -> Tensor:
+    return matrices((x, 0, 0), (0, y, 0), (0, 0, 1))
+
+
+def turned(cosine: Tensor, sine: Tensor) -> Tensor:
+    return matrices((cosine, -sine, 0), (sine, cosine, 0), (0, 0, 1))
+
+
+def places(draws: Draws, purpose: str, blit: Tensor, geometry: Tensor, height: int, width: int) -> Tensor:
+    """Where pixels come from: (batch, 3, 3), of (x, y, 1) in pixels from the image's centre.
+
+    Args:
+        draws: the random numbers of the turn.
+        purpose: what the images are.
+        blit: probability () of each: flip left to right, rotation by 90 degrees, shift by whole pixels up to an eighth.
+        geometry: probability () of each: scale, rotation, anisotropic scale, fractional shift.
+        height: of the images.
+        width: of the images.
+    """
+    share = draws.uniform(f"ada places {purpose}", 14).unbind(1)
+    normal = draws.normal(f"ada places {purpose} normal", 4).unbind(1)
+
+    flip = torch.where((share[0] < blit) & (share[1] < 0.5), -1.0, 1.0).to(share[0])
+    quarter = torch.where(share[2] < blit, (4 * share[3]).floor(), 0.0)
+    cosine, sine = (quarter == 0).to(flip) - (quarter == 2).to(flip), (quarter == 1).to(flip) - (quarter == 3).to(flip)
+    x, y = (
+        torch.where(share[4] < blit, ((2 * share[i] - 1) / 8 * n).round(), 0.0) for i, n in ((5, width), (6, height))
+    )
+    matrix = scaled(flip, torch.ones_like(flip)) @ turned(cosine, sine) @ moved(-x, -y)
+
+    scale = torch.where(share[7] < geometry, torch.exp2(-0.2 * normal[0]), 1.0)
+    once = 1 - (1 - geometry).sqrt()  # so that a rotation before or after the anisotropic scale has the probability
+    before, after = (torch.where(share[i] < once, (2 * share[i + 1] - 1) * math.pi, 0.0) for i in (8, 10))
+    stretch = torch.where(share[12] < geometry, torch.exp2(-0.2 * normal[1]), 1.0)
+    x, y = (torch.where(share[13] < geometry, by / 8 * n, 0.0) for by, n in ((normal[2], width), (normal[3], height)))
+    matrix = matrix @ scaled(scale, scale) @ turned(before.cos(), before.sin()) @ scaled(stretch, 1 / stretch)
+    return matrix @ turned(after.cos(), after.sin()) @ moved(-x, -y)
+
+
+def warped(images: Tensor, matrix: Tensor) -> Tensor:
+    """Images (batch, C, H, W) whose pixels come from where ``matrix`` (batch, 3, 3) says, between pixels bilinearly.
+
+    By gathering, because the gradient of torch's grid_sample has none itself. Beyond an edge lies the mirrored image.
+    """
+    height, width = images.shape[2:]
+    across, down = (torch.arange(n, device=images.device, dtype=images.dtype) - (n - 1) / 2 for n in (width, height))
+    y, x = torch.meshgrid(down, across, indexing="ij")
+    centred = torch.stack([x, y, torch.ones_like(x)]).flatten(1)
+    x, y = (matrix[:, :2] @ centred).unbind(1)  # (batch, H * W)
+    columns, rows = (_either_side(place + (n - 1) / 2, n) for place, n in ((x, width), (y, height)))
+    flat = images.flatten(2)
+    parts = (
+        flat.gather(2, (row * width + column)[:, None].expand_as(flat)) * (upper * left)[:, None]
+        for row, upper in rows
+        for column, left in columns
+    )
+    return sum(parts).view_as(images)
+
+
+def _either_side(place: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
+    """The two pixels between which a place on an axis lies, and the share of each."""
+    below = place.floor()
+    share = place - below
+    return [(mirrored(below.long(), size), 1 - share), (mirrored(below.long() + 1, size), share)]
+
+
+def colors(draws: Draws, purpose: str, p: Tensor) -> Tensor:
+    """What becomes of (red, green, blue, 1): (batch, 3, 4), each change with probability ``p`` ().
+
+    Along the grey axis: brightness N(0, 0.2^2) is added, contrast 2^N(0, 0.5^2) multiplies, the luma flip changes the
+    sign. Around it: the hue turns by any angle, saturation 2^N(0, 1) multiplies.
+    """
+    share = draws.uniform(f"ada colors {purpose}", 7).unbind(1)
+    normal = draws.normal(f"ada colors {purpose} normal", 3)[:, :, None, None].unbind(1)
+    share = [each[:, None, None] for each in share]
+    brightness = torch.where(share[0] < p, 0.2 * normal[0], 0.0)
+    contrast = torch.where(share[1] < p, torch.exp2(0.5 * normal[1]), 1.0)
+    flip = torch.where((share[2] < p) & (share[3] < 0.5), -1.0, 1.0)
+    hue = torch.where(share[4] < p, (2 * share[5] - 1) * math.pi, 0.0)
+    saturation = torch.where(share[6] < p, torch.exp2(normal[2]), 1.0)
+
+    along = torch.full((3, 3), 1 / 3).to(brightness)  # projects on the grey axis
+    around = torch.eye(3).to(brightness) - along
+    quarter = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]).to(brightness) / math.sqrt(3)  # turns by 90 degrees
+    matrix = contrast * (flip * along + saturation * (hue.cos() * around + hue.sin() * quarter))
+    return torch.cat([matrix, matrix.sum(2, keepdim=True) * brightness], 2)
+
+
+def cut(images: Tensor, draws: Draws, purpose: str, p: Tensor) -> Tensor:
+    """A rectangle of half the size, centred anywhere in the image, becomes zero with probability ``p`` ()."""
+    chosen, *centre = draws.uniform(f"ada cutout {purpose}", 3).unbind(1)
+    down, right = (
+        ((torch.arange(n, device=images.device) + 0.5) / n - at[:, None]).abs() >= 0.25
+        for n, at in zip(images.shape[2:], centre, strict=True)
+    )
+    return images * (down[:, None, :, None] | right[:, None, None, :] | (chosen >= p)[:, None, None, None])

@@ -1,0 +1,96 @@
+"""Classes of unequal size: data thinned to a long tail, and an order of examples that gives every class its turn."""
+
+import logging
+
+import torch
+from torch import Tensor
+
+from sparring.errors import UserError
+from sparring.randomness import generator
+
+log = logging.getLogger(__name__)
+
+
+def long_tailed(columns: dict[str, Tensor], ratio: float) -> dict[str, Tensor]:
+    """The examples that remain where class c of K keeps n * ratio^(-c / (K - 1)) of its images, rounded down.
+
+    The long tail of Cui et al. 2019 and Cao et al. 2019 (ratio 100 makes CIFAR-10-LT of CIFAR-10). n is what the first
+    class holds, or as much less as the others need to have their share. Which images are kept depends on nothing but the
+    labels, so that runs of different seeds see the same ones; a larger ratio keeps some of those that a smaller one keeps.
+
+    Args:
+        columns: arrays of equal length, among them ``labels`` (N,) int64.
+        ratio: images of the first class over those of the last, at least 1.
+
+    Raises:
+        UserError: there are no labels, or a class would be left without an image.
+    """
+    labels = _labels(columns, f"data.long_tail={ratio:g}")
+    counts = labels.bincount()
+    shares = ratio ** (-torch.arange(len(counts), dtype=torch.float64) / max(len(counts) - 1, 1))
+    kept = ((counts / shares).min() * shares + 1e-6).long()  # 5000 / 100 is 50, whatever rounding makes of it
+    if kept.min() < 1:
+        raise UserError(
+            f"data.long_tail={ratio:g}: class {int(kept.argmin())} would be left without an image; choose a smaller ratio"
+        )
+    members = _members(labels)
+    orders = [torch.randperm(len(rows), generator=generator("long tail", i)) for i, rows in enumerate(members)]
+    chosen = [rows[order[:n]] for rows, order, n in zip(members, orders, kept.tolist(), strict=True)]
+    rows = torch.cat(chosen).sort().values
+    log.info(
+        "data.long_tail=%g: trained on %s of %s images, from %s of the first class to %s of the last",
+        *(ratio, f"{len(rows):,}", f"{len(labels):,}", f"{kept[0]:,}", f"{kept[-1]:,}"),
+    )
+    return {name: column[rows] for name, column in columns.items()}
+
+
+class Balanced:
+    """Orders of examples in which every class comes equally often, up to one example an epoch.
+
+    Within a class the images come in walks through all of them, reshuffled each time, that go on from epoch to epoch: none
+    comes again before the others of its class have come. An order is a function of (seed, player, epoch) alone.
+
+    Args:
+        columns: arrays of equal length, among them ``labels`` (N,) int64. Classes without examples have no turn.
+        seed: decides every order.
+
+    Raises:
+        UserError: there are no labels.
+    """
+
+    def __init__(self, columns: dict[str, Tensor], seed: int):
+        labels = _labels(columns, "data.balance=true")
+        self.members = [rows for rows in _members(labels) if len(rows)]
+        self.length, self.seed = len(labels), seed
+
+    def order(self, player: str, epoch: int) -> Tensor:
+        """The examples (N,) of an epoch."""
+        classes, start = len(self.members), epoch * self.length
+        turns = torch.arange(start, start + self.length) % classes  # whose turn it is, in the walk through all epochs
+        turns = turns[torch.randperm(self.length, generator=generator(self.seed, "order", player, epoch))]
+        rows = torch.empty_like(turns)
+        for i, places in enumerate(_members(turns, classes)):
+            before = (start + classes - 1 - i) // classes  # turns of this class in earlier epochs
+            rows[places] = self._walk(i, before, len(places), player)
+        return rows
+
+    def _walk(self, i: int, before: int, count: int, player: str) -> Tensor:
+        """The next ``count`` examples of a class, ``before`` of which have come."""
+        rows = self.members[i]
+        first, last = before // len(rows), (before + count) // len(rows)
+        laps = [
+            torch.randperm(len(rows), generator=generator(self.seed, "class order", player, i, lap))
+            for lap in range(first, last + 1)
+        ]
+        return rows[torch.cat(laps)[before - first * len(rows) :][:count]]
+
+
+def _labels(columns: dict[str, Tensor], key: str) -> Tensor:
+    if "labels" not in columns:
+        raise UserError(f"{key}: these data have no labels, and it goes by classes")
+    return columns["labels"].cpu()
+
+
+def _members(labels: Tensor, classes: int = 0) -> tuple[Tensor, ...]:
+    """The places of each label 0, 1, ... in ``labels``, ascending."""
+    return labels.argsort(stable=True).split(labels.bincount(minlength=classes).tolist())

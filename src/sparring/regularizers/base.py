@@ -1,0 +1,51 @@
+"""What every regularizer is."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from sparring.play import Play
+
+Schedule = Callable[[float], float]
+
+
+class Regularizer(nn.Module):
+    """Base of all regularizers.
+
+    Args:
+        weight: factor of its term.
+        every: iterations between two uses.
+        schedule: factor of the weight as a function of kimg; None for a constant weight.
+
+    Attributes:
+        player: whose turn it joins.
+        needs_reals: its player must be shown real data; the discriminator is anyway.
+        couples_batch: its value depends on which examples come together, so that ranks differ from one process.
+    """
+
+    player = "discriminator"
+    needs_reals = False
+    couples_batch = False
+
+    def __init__(self, weight: float = 1.0, every: int = 1, schedule: Schedule | None = None):
+        super().__init__()
+        if every < 1:
+            raise ValueError(f"every={every}: a regularizer is used every 1, 2, ... iterations")
+        self.weight = weight
+        self.every = every
+        self.schedule = schedule
+
+    def weight_at(self, play: Play) -> float:
+        """The factor of its term in this turn."""
+        return self.weight if self.schedule is None else self.weight * self.schedule(play.kimg)
+
+    def forward(self, play: Play) -> Tensor | None:
+        """Its value, unreduced (batch,) or a scalar; None if it adds no term."""
+        return None
+
+    def choose(self, losses: Tensor, play: Play) -> Tensor:
+        """Which of the generator's unreduced adversarial losses (batch,) count; by default all."""
+        return losses
+
+    def after(self, play: Play) -> None:
+        """Called without gradient after the player's update."""

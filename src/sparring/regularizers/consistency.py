@@ -1,0 +1,84 @@
+"""The discriminator sees alike what is alike: an image and its slight change, a latent and its neighbour."""
+
+import torch
+from torch import Tensor
+
+from sparring.augment.shifts import slightly_changed
+from sparring.play import Play
+from sparring.regularizers.base import Regularizer, Schedule
+
+
+def squared_difference(a: Tensor, b: Tensor) -> Tensor:
+    """(a - b)^2, in float32 under mixed precision."""
+    return (a.to(torch.get_default_dtype()) - b.to(torch.get_default_dtype())).square()
+
+
+class Consistency(Regularizer):
+    """(D(x) - D(Tx))^2 on reals (Zhang et al. 2020, CR-GAN).
+
+    T flips left to right with probability 1/2 and shifts by up to an eighth of the image, 4 pixels of 32, the edge
+    mirrored. An augmentation of the game is the same for both.
+    """
+
+    def __init__(self, weight: float = 10.0, every: int = 1, schedule: Schedule | None = None):
+        super().__init__(weight, every, schedule)
+
+    def forward(self, play: Play) -> Tensor:
+        changed = slightly_changed(play.reals, play.draws, "consistency real")
+        return squared_difference(play.real_logits, play.judge(changed, "real"))
+
+
+class BalancedConsistency(Consistency):
+    """(D(x) - D(Tx))^2 on reals and on fakes, T as in ``Consistency`` (Zhao et al. 2021, bCR).
+
+    Args:
+        weight: lambda of the reals.
+        every: iterations between two uses.
+        schedule: factor of the weight as a function of kimg.
+        fakes: lambda of the fakes over that of the reals.
+    """
+
+    def __init__(self, weight: float = 10.0, every: int = 1, schedule: Schedule | None = None, fakes: float = 1.0):
+        super().__init__(weight, every, schedule)
+        self.fakes = fakes
+
+    def forward(self, play: Play) -> Tensor:
+        changed = slightly_changed(play.fakes.detach(), play.draws, "consistency fake")
+        return super().forward(play) + self.fakes * squared_difference(play.fake_logits, play.judge(changed, "fake"))
+
+
+def neighbours(play: Play, sigma: float) -> Tensor:
+    """The play's latents, each moved by N(0, sigma^2)."""
+    return play.latents + sigma * play.draws.normal("latent_consistency", *play.latents.shape[1:])
+
+
+class LatentConsistency(Regularizer):
+    """(D(G(z)) - D(G(z + d)))^2 with d ~ N(0, sigma^2), D's part of zCR (Zhao et al. 2021).
+
+    Its weight and ``sigma`` are those of StudioGAN's BigGAN on CIFAR-10.
+    """
+
+    def __init__(self, weight: float = 20.0, every: int = 1, schedule: Schedule | None = None, sigma: float = 0.05):
+        super().__init__(weight, every, schedule)
+        self.sigma = sigma
+
+    def forward(self, play: Play) -> Tensor:
+        moved = play.game.produce(neighbours(play, self.sigma), play.condition).detach()
+        return squared_difference(play.fake_logits, play.judge(moved, "fake"))
+
+
+class LatentDiversity(Regularizer):
+    """-|G(z) - G(z + d)|^2 with d ~ N(0, sigma^2), G's part of zCR (Zhao et al. 2021).
+
+    The square is averaged over the numbers of an image, as StudioGAN does, whose weight and ``sigma`` these are.
+    """
+
+    player = "generator"
+
+    def __init__(self, weight: float = 0.5, every: int = 1, schedule: Schedule | None = None, sigma: float = 0.05):
+        super().__init__(weight, every, schedule)
+        self.sigma = sigma
+
+    def forward(self, play: Play) -> Tensor:
+        moved = play.game.produce(neighbours(play, self.sigma), play.condition)
+        return -squared_difference(play.fakes, moved).flatten(1).mean(1)

@@ -1,0 +1,140 @@
+"""Regularizers of the generator."""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from sparring import distributed
+from sparring.play import Play
+from sparring.regularizers.base import Regularizer, Schedule
+
+
+def other_latents(play: Play, purpose: str) -> Tensor:
+    """Latents that are drawn apart from the play's own."""
+    return play.game.latents(replace(play.draws, key=(*play.draws.key, purpose)))
+
+
+class FeatureMatching(Regularizer):
+    """|E h(x) - E h(G(z))|^2, h what D's logits are read from (Salimans et al. 2016, section 3.1).
+
+    The expectations are over the batch that a rank sees. The paper trains G by this alone; here it joins G's loss.
+    """
+
+    player = "generator"
+    needs_reals = True
+    couples_batch = True
+
+    def forward(self, play: Play) -> Tensor:
+        with torch.no_grad():
+            real = play.real_features.to(torch.get_default_dtype()).mean(0)
+        return (real - play.fake_features.to(torch.get_default_dtype()).mean(0)).square().sum()
+
+
+class ModeSeeking(Regularizer):
+    """1 / (E|G(z) - G(z')| / E|z - z'| + 1e-5), means of absolute differences over the batch (Mao et al. 2019, MSGAN).
+
+    The ratio, which the paper maximises, is inverted as in its code. There the second images are judged, too.
+    """
+
+    player = "generator"
+    couples_batch = True
+
+    def forward(self, play: Play) -> Tensor:
+        others = other_latents(play, "mode_seeking")
+        images = play.game.produce(others, play.condition)
+        apart = (play.fakes.to(others.dtype) - images.to(others.dtype)).abs().mean()
+        return 1 / (apart / (play.latents - others).abs().mean() + 1e-5)
+
+
+class TopK(Regularizer):
+    """The generator learns from its k most convincing fakes, those of the highest logits (Sinha et al. 2020).
+
+    k = max(gamma^e B, nu B) of a batch of B, where e counts the epochs that are over. With several discriminators each
+    chooses its own.
+
+    Args:
+        gamma: factor of k an epoch.
+        nu: least share of the batch.
+        epoch_kimg: length of an epoch, in thousands of real images: the size of the data over 1000.
+    """
+
+    player = "generator"
+    couples_batch = True
+
+    def __init__(self, gamma: float = 0.99, nu: float = 0.5, epoch_kimg: float = 50.0):
+        super().__init__()
+        if not (0 < gamma <= 1 and 0 < nu <= 1 and epoch_kimg > 0):
+            raise ValueError(f"gamma={gamma}, nu={nu}: shares above 0, at most 1; epoch_kimg={epoch_kimg}: above 0")
+        self.gamma = gamma
+        self.nu = nu
+        self.epoch_kimg = epoch_kimg
+
+    def choose(self, losses: Tensor, play: Play) -> Tensor:
+        epochs = int(play.kimg / self.epoch_kimg + 1e-9)  # a sum of steps may fall short of the whole
+        k = max(1, int(len(losses) * max(self.gamma**epochs, self.nu)))
+        return losses.gather(0, play.fake_logits.detach().topk(k, dim=0).indices)
+
+
+class PathLength(Regularizer):
+    """(|J^T y| - a)^2 with J = dG/dw, y ~ N(0, 1/(H W)) an image and a the running mean of |J^T y| (Karras et al. 2020, eq. 4).
+
+    It wants StyleGAN2's generator, with ``mapping(latents, labels) -> w`` (batch, ..., dim) and ``synthesis(w)``; the
+    squared length is averaged over the layers that w is given to, as in the published code. a moves after the turn, over
+    all ranks and micro-batches; the published code moves it before. The latents are its own.
+
+    Args:
+        weight: gamma.
+        every: iterations between two uses.
+        schedule: factor of the weight as a function of kimg.
+        decay: how far a moves towards the batch's mean length.
+        batch_shrink: one in so many examples of the batch is used.
+
+    Raises:
+        ValueError: the generator has no such parts.
+    """
+
+    player = "generator"
+
+    def __init__(
+        self,
+        weight: float = 2.0,
+        every: int = 4,
+        schedule: Schedule | None = None,
+        decay: float = 0.01,
+        batch_shrink: int = 2,
+    ):
+        super().__init__(weight, every, schedule)
+        if batch_shrink < 1:
+            raise ValueError(f"batch_shrink={batch_shrink}: one in 1, 2, ... examples is used")
+        self.decay = decay
+        self.batch_shrink = batch_shrink
+        self.register_buffer("mean", torch.zeros(()))
+        self._seen: list[Tensor] = []  # mean lengths of this turn's micro-batches
+
+    def forward(self, play: Play) -> Tensor:
+        generator = getattr(play.game, "generator", None)
+        if not (hasattr(generator, "mapping") and hasattr(generator, "synthesis")):
+            raise ValueError(
+                f"path_length needs StyleGAN2's generator, with mapping and synthesis: {type(generator).__name__} has none"
+            )
+        used = slice(None, None, self.batch_shrink)  # spread evenly, so that ranks use the examples of one process
+        labels = None if play.condition is None else play.condition[used]
+        latents = other_latents(play, "path_length")[used]
+        with torch.autocast(latents.device.type, enabled=False):
+            w = generator.mapping(latents, labels)
+            images = generator.synthesis(w)
+            noise = play.draws.normal("path_length noise", *images.shape[1:])[used] / math.sqrt(images[0, 0].numel())
+            (gradient,) = torch.autograd.grad((images * noise).sum(), w, create_graph=True)
+        squares = gradient.square().sum(-1).view(len(images), -1)
+        lengths = squares.mean(1).sqrt()
+        self._seen.append(lengths.detach().mean())
+        return (lengths - self.mean).square()
+
+    def after(self, play: Play) -> None:
+        if self._seen:
+            latest = torch.stack(self._seen).mean()
+            distributed.add_up([latest])
+            self.mean.lerp_(latest / distributed.world_size(), self.decay)
+            self._seen.clear()

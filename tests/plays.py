@@ -102,3 +102,11 @@ def check_gradients(value, weights: list[torch.Tensor], least: float = 1e-4) -> 
         slope = (moved[0] - moved[1]) / 2e-5
         assert (gradient * direction).sum().item() == pytest.approx(slope, rel=1e-5, abs=1e-8)
         assert gradient.abs().max() > least
+
+
+def draws(count: int, iteration: int = 0) -> Draws:
+    return Draws((0, iteration), count, slice(0, count))
+
+
+def pictures(count: int, size: int = 8, channels: int = 3) -> torch.Tensor:
+    return torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1

@@ -1,5 +1,6 @@
 """Two ranks with batch B are one with 2B: the same weights, the same log, the same place to go on from."""
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,19 @@ from sparring.games.generation import Generation
 from sparring.schedule import Cosine
 
 ITERATIONS, GLOBAL_BATCH = 20, 16
-LOSSES = {kind.__name__: kind for kind in losses.Loss.__subclasses__() + losses.Minimax.__subclasses__()}
-REGULARIZERS = {kind.__name__: kind for kind in regularizers.Regularizer.__subclasses__()}
+
+
+def below(kind: type) -> dict[str, type]:
+    """Every subclass that can be built and whose value does not depend on which examples come together."""
+    found = {}
+    for each in kind.__subclasses__():
+        found |= below(each)
+        if not inspect.isabstract(each) and not each.couples_batch and each is not regularizers.PathLength:
+            found[each.__name__] = each
+    return found
+
+
+LOSSES, REGULARIZERS = below(losses.Loss), below(regularizers.Regularizer)
 
 
 def adam(**options):

@@ -79,6 +79,7 @@ def build_module(
     ema = EMA(
         game.producer, cfg.ema.half_life_kimg, cfg.ema.rampup, _schedule(cfg.ema.schedule, "ema.schedule") or Constant()
     )
+    game.check_fits(ema.network, columns)
     if cfg.trainer.sync_batchnorm:  # the average's are never trained
         game = nn.SyncBatchNorm.convert_sync_batchnorm(game)
     return kind(

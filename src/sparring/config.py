@@ -110,6 +110,7 @@ class DataKeys:
     device_memory_gb: float
     num_classes: int
     classifier_accuracy: float
+    mode_samples: int
     suggested_kimg: float
     suggested_lr: float
     suggested_width: int

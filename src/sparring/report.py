@@ -5,9 +5,6 @@ import re
 from pathlib import Path
 
 
-BEST_AT_ONE = {"within_mode_spread"}
-
-
 def scores_table(entry: dict, lower_is_better: list[str]) -> str:
     """An entry of ``scores.json`` as aligned text."""
     scores, p = entry["scores"], entry["protocol"]
@@ -22,14 +19,21 @@ def scores_table(entry: dict, lower_is_better: list[str]) -> str:
             apart = f"[{scores[f'{name}_low']:.4g}, {scores[f'{name}_high']:.4g}]"
         elif f"{name}_std" in scores:
             apart = f"± {scores[f'{name}_std']:.2g} over splits"
-        better = "1 is best" if name in BEST_AT_ONE else f"{'lower' if name in lower_is_better else 'higher'} is better"
-        rows.append((name, shown, better, apart))
+        rows.append((name, shown, _direction(name, lower_is_better), apart))
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
     lines = [
         f"  {n:<{widths[0]}}  {v:>{widths[1]}}  {better}  {apart}".rstrip() for n, v, better, apart in rows
     ]
     when = "" if entry["kimg"] is None else f" at {entry['kimg']:.1f} kimg, iteration {entry['iteration']:,}"
     return f"Scores{when}\n" + "\n".join(lines) + "\n" + _made_of(p)
+
+
+def _direction(name: str, lower_is_better: list[str]) -> str:
+    if name.startswith("class_share_"):
+        return ""
+    if name == "within_mode_spread":
+        return "1 is best"
+    return "lower is better" if name in lower_is_better else "higher is better"
 
 
 def _made_of(p: dict) -> str:

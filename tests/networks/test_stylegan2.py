@@ -106,11 +106,21 @@ def test_a_discriminator_is_shown_the_image_as_its_architecture_says(architectur
     _, discriminator = a_pair(stylegan2, 32, architecture=architecture)
     assert len(discriminator.from_image) == (4 if architecture == "skip" else 1)
     assert all((block.shortcut is not None) == (architecture == "residual") for block in discriminator.blocks)
-    for block in discriminator.blocks:  # only residual blocks are passed by
+    for block in discriminator.blocks:  # what passes them by is heard all the same
         for convolution in block.convolutions:
             nn.init.zeros_(convolution.weight)
-    heard = torch.stack([discriminator(torch.randn(1, 3, 32, 32)) for _ in range(2)])
-    assert (heard[0] == heard[1]).all() == (architecture == "orig")
+    images = torch.randn(2, 3, 32, 32, requires_grad=True)
+    gradient = torch.autograd.grad(discriminator(images).sum(), images)[0]
+    assert (gradient == 0).all() == (architecture == "orig")
+
+
+def test_a_residual_block_adds_a_halved_and_mixed_image_and_keeps_the_variance():
+    block = stylegan2.DiscriminatorBlock(4, 6, residual=True)
+    for convolution in block.convolutions:
+        nn.init.zeros_(convolution.weight)
+    x = torch.randn(2, 4, 8, 8)
+    expected = F.conv2d(Filter("down")(x), block.shortcut.weight / 2) / 2**0.5
+    torch.testing.assert_close(block(x), expected)
 
 
 def test_autocast_changes_images_by_no_more_than_its_rounding():

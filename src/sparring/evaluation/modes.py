@@ -11,15 +11,22 @@ from sparring.data.cache import Data
 from sparring.errors import UserError
 from sparring.evaluation.features import Batch, Extractor, hash_of
 from sparring.evaluation.metric import Comparison, Metric
+from sparring.evaluation.stacked import StackedDigits
 
 
 class ModeFinder(Extractor):
     """Tells modes by what the data are: points of a mixture by the nearest centre, stacked digits by a classifier.
 
     Of points the values are their coordinates and the logits -|x - c|^2 / (2 sigma^2) for each centre c.
+
+    Args:
+        min_accuracy: least accuracy of the digits' classifier with which scores may be made.
     """
 
     takes_points = True
+
+    def __init__(self, min_accuracy: float = 0.0):
+        self.min_accuracy = min_accuracy
 
     def prepare(self, device: torch.device, data: Data | None, cache: Path) -> None:
         """Raises UserError if the data's modes are not known."""
@@ -28,16 +35,10 @@ class ModeFinder(Extractor):
         if self.mixture is None:
             if data is None or data.name != "stackedmnist":
                 raise UserError("evaluation=modes wants data whose modes are known: data=ring, grid or stacked_mnist")
-            from sparring.evaluation.stacked import StackedDigits
-
-            self.inner = StackedDigits()
+            self.inner = StackedDigits(self.min_accuracy)
             self.inner.prepare(device, data, cache)
-            self.name, self.dims, self.classes, self.facts = (
-                self.inner.name,
-                self.inner.dims,
-                self.inner.classes,
-                self.inner.facts,
-            )
+            self.name, self.dims, self.classes = self.inner.name, self.inner.dims, self.inner.classes
+            self.facts = self.inner.facts
             return
         self.centres = self.mixture.centres.to(device)
         self.name, self.classes, self.dims = "mixture", *self.centres.shape

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.augment import Augment
+from sparring.errors import UserError
 from sparring.play import Play
 from sparring.randomness import Draws
 from sparring.regularizers import Regularizer
@@ -55,6 +56,17 @@ class Game(nn.Module, ABC):
                 regularizer.after(play)
         if self.augment is not None and player == "discriminator":
             self.augment.after(play)
+
+    @torch.no_grad()
+    def check_fits(self, producer: nn.Module, columns: dict[str, Tensor]) -> None:
+        """Raise UserError if what a producer (in evaluation mode) makes of latents has not the shape of the data."""
+        labels = torch.zeros(2, dtype=torch.int64) if self.conditional else None
+        made = self.produce(self.latents(Draws(("shapes",), 2, slice(0, 2))), labels, producer)
+        if made.shape[1:] != columns["images"].shape[1:]:
+            raise UserError(
+                f"the generator makes {tuple(made.shape[1:])}, and the data are {tuple(columns['images'].shape[1:])}: "
+                "choose a model that fits them (model=points for data=ring or grid)"
+            )
 
     def regularization(self, player: str, play: Play) -> dict[str, Tensor]:
         """The terms of the regularizers that join this player's turn in this iteration."""

@@ -66,7 +66,7 @@ class Generation(Game):
         self.conditional = conditional
         self.packing = packing
         self.mix = mix
-        if loss.generator_needs_reals or any(getattr(r, "needs_reals", False) for r in self.regularizers.values()):
+        if loss.generator_needs_reals or any(r.needs_reals for r in self.regularizers.values()):
             self.draws_reals = frozenset({"discriminator", "generator"})
 
     @property
@@ -150,6 +150,8 @@ class Generation(Game):
         real, fake = play.real_logits.detach(), play.fake_logits.detach()
         play.notes["D(x)"] = self.loss.belief(real).mean()
         play.notes["D(G(z))"] = self.loss.belief(fake).mean()
+        if self.augment is not None:
+            play.notes |= self.augment.notes(play.kimg)
         if play.watched:
             play.notes["separation"] = (real[:, None] > fake[None]).float().mean()
             if len(real) > 1:

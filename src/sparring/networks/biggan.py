@@ -1,8 +1,8 @@
 """BigGAN (Brock et al. 2019): SAGAN, wider, whose latents speak to every block of the generator.
 
 Self-attention stands at 64 pixels, and for smaller images at half their size. At 32 pixels the networks are those of
-StudioGAN's CIFAR-10 score (Kang et al. 2023), at 128 the paper's; beyond, the coarse stages have 16 times the width
-throughout, where the paper has 8 in some.
+StudioGAN's CIFAR-10 score (Kang et al. 2023), at 128 the paper's but for where D's shortcuts start (``DownBlock``);
+beyond, the coarse stages have 16 times the width throughout, where the paper has 8 in some.
 """
 
 from functools import partial

@@ -200,11 +200,19 @@ def normalize_spectrally(network: nn.Module) -> nn.Module:
     """Divide every weight matrix by its largest singular value, by one power iteration a pass (Miyato et al. 2018).
 
     Convolutions, linear layers and embeddings; those that are normalised already are left alone.
+
+    Raises:
+        ValueError: there are none (StyleGAN2 has layers of its own), or weights start at zero, which has no direction.
     """
-    for module in network.modules():
-        weighty = isinstance(module, nn.modules.conv._ConvNd | nn.Linear | nn.Embedding)
-        if weighty and not parametrize.is_parametrized(module, "weight"):
-            spectral_norm(module)
+    weighty = [m for m in network.modules() if isinstance(m, nn.modules.conv._ConvNd | nn.Linear | nn.Embedding)]
+    if not weighty:
+        raise ValueError("spectral_norm: the discriminator has no convolution, linear layer or embedding of PyTorch's")
+    for module in weighty:
+        if parametrize.is_parametrized(module, "weight"):
+            continue
+        if not module.weight.is_meta and not module.weight.any():
+            raise ValueError("spectral_norm: weights of the discriminator start at zero, which no norm can divide")
+        spectral_norm(module)
     return network
 
 

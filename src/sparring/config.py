@@ -167,6 +167,10 @@ def build(node: DictConfig, path: str, partial: bool = False, **given: Any) -> A
 
     own = {f.name for f in fields(OWN_KEYS[path])} if path in OWN_KEYS else set()
     kept = {key: value for key, value in OmegaConf.to_container(node, resolve=True).items() if key not in own}
+    given = {
+        key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        for key, value in given.items()
+    }
     try:
         return instantiate(kept, **given, _partial_=partial, _convert_="all")
     except InstantiationException as error:

@@ -4,11 +4,15 @@ import pytest
 import torch
 from torch import nn
 
+from conftest import engine, small_game
+from sparring.augment import ADA
 from sparring.games.generation import Generation
 from sparring.losses import Wasserstein
+from sparring.networks import mlp
 from sparring.networks.layers import BaseDiscriminator, Several
 from sparring.play import Play
 from sparring.randomness import Draws
+from sparring.regularizers import LeCam, PathLength
 
 BATCH, SHAPE = 4, (3, 3, 2)
 
@@ -110,3 +114,24 @@ def draws(count: int, iteration: int = 0) -> Draws:
 
 def pictures(count: int, size: int = 8, channels: int = 3) -> torch.Tensor:
     return torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+class Style(mlp.Generator):
+    """An MLP that can be called in two parts, as StyleGAN2's generator."""
+
+    def mapping(self, latents, labels=None):
+        return self.layers[:2](self.latents(latents, labels))
+
+    def synthesis(self, w):
+        return self.layers[2:](w)
+
+
+def remembering(**options):
+    """An engine of everything that remembers, on however many ranks there are."""
+    game = small_game(
+        regularizers={"lecam": LeCam(start=2), "path_length": PathLength(every=2)},
+        augment=ADA(p=0.5, adjust_kimg=0.5),
+    )
+    torch.manual_seed(0)
+    game.generator = Style(image_size=8, channels=1, width=8, latent_dim=4)
+    return engine(game, **({"batch_size": 16} | options))

@@ -269,6 +269,21 @@ def test_bf16_trains_with_penalties_in_float32():
     assert weights(game.discriminator).dtype == torch.float32 and not torch.equal(weights(game.discriminator), start)
 
 
+def test_adams_second_beta_follows_its_schedule():
+    optimizers = {
+        player: PlayerOptimizer(
+            lambda p: torch.optim.Adam(p, 1e-3, betas=(0.5, 0.9)), beta2_schedule=Linear(0.04, final=1.1)
+        )
+        for player in ("discriminator", "generator")
+    }
+    module = engine(small_game(), optimizers=optimizers)  # 8 images an iteration
+    seen = []
+    watch = Watch(lambda module: seen.append([o.param_groups[0]["betas"] for o in module.trainer.optimizers]))
+    fit(module, 7, callbacks=[watch])
+    expected = [0.9 * (1 + 0.1 * min(i * 8 / 40, 1)) for i in range(7)]
+    assert seen == [[(0.5, pytest.approx(b))] * 2 for b in expected]
+
+
 def test_double_precision_trains_in_float64():
     game = small_game(regularizers={"gp": GradientPenalty()})
     fit(engine(game), 2, precision="64-true")

@@ -1,12 +1,15 @@
 """Two ranks with batch B are one with 2B: the same weights, the same log, the same place to go on from."""
 
+import importlib
 import inspect
+import pkgutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from conftest import Projection, TensorSet, blobs, dcgan, engine, fit, in_ranks, noise_images, small_game
+from plays import remembering
 from sparring import distributed, losses, regularizers
 from sparring.adversarial import AdversarialModule, PlayerOptimizer
 from sparring.callbacks.checkpoints import Checkpoints, GracefulStop
@@ -30,6 +33,8 @@ def below(kind: type) -> dict[str, type]:
     return found
 
 
+for found in pkgutil.iter_modules(regularizers.__path__, "sparring.regularizers."):
+    importlib.import_module(found.name)  # also what the package itself does not name
 LOSSES, REGULARIZERS = below(losses.Loss), below(regularizers.Regularizer)
 
 
@@ -47,6 +52,7 @@ CASES = {
         f"regularizer {name}": lambda kind=kind: engine(small_game(regularizers={"it": kind()}), **ours())
         for name, kind in REGULARIZERS.items()
     },
+    "what remembers": lambda: remembering(**ours()),
     "two discriminator turns": lambda: engine(small_game(), n_dis=2, **ours()),
     "accumulation": lambda: engine(small_game(), accumulate=2, **ours()),
     "reused fakes": lambda: engine(small_game(), reuse_fakes=True, **ours()),

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from sparring.ema import EMA
+from sparring.schedule import Linear
 
 
 def a_network(value: float) -> nn.Module:
@@ -83,3 +84,10 @@ def test_the_average_is_a_copy_that_is_never_trained_and_leaves_the_network_alon
     assert not any(module.training for module in ema.network.modules())
     assert all(parameter.requires_grad and (parameter == 1).all() for parameter in network.parameters())
     assert network.training
+
+
+def test_a_half_life_that_rises_from_zero_copies_the_network_at_first_and_then_remembers():
+    ema = EMA(a_network(5.0), half_life_kimg=4.0, schedule=Linear(8, initial=0.0, final=1.0))
+    assert ema.decay(0.0, 1.0) == 0 and ema.decay(4.0, 1.0) == 0.5**0.5 and ema.decay(100.0, 1.0) == 0.5**0.25
+    ema.update(a_network(1.0), kimg=0.0, step_kimg=1.0)
+    assert (values(ema) == 1).all()

@@ -3,23 +3,10 @@
 import pytest
 import torch
 
-from conftest import engine, fit, in_ranks, small_game
-from plays import BATCH, Smooth, a_play, check_gradients, two
+from conftest import fit
+from plays import BATCH, Smooth, a_play, check_gradients, remembering, two
 from plays import float64 as float64
-from sparring import distributed
-from sparring.augment import ADA
-from sparring.networks import mlp
-from sparring.regularizers import LeCam, PathLength
-
-
-class Style(mlp.Generator):
-    """An MLP that can be called in two parts, as StyleGAN2's generator."""
-
-    def mapping(self, latents, labels=None):
-        return self.layers[:2](self.latents(latents, labels))
-
-    def synthesis(self, w):
-        return self.layers[2:](w)
+from sparring.regularizers import LeCam
 
 
 def taught(lecam: LeCam, play, real, fake) -> torch.Tensor | None:
@@ -78,40 +65,9 @@ class TestLeCam:
             LeCam(decay=1.0)
 
 
-def remembering():
-    """An engine of everything that remembers, on however many ranks there are."""
-    game = small_game(
-        regularizers={"lecam": LeCam(start=2), "path_length": PathLength(every=2)},
-        augment=ADA(p=0.5, adjust_kimg=0.5),
-    )
-    torch.manual_seed(0)
-    game.generator = Style(image_size=8, channels=1, width=8, latent_dim=4)
-    return engine(game, batch_size=16 // distributed.world_size(), lr=1e-3)
-
-
-def memories(module) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in module.game.named_buffers()}
-
-
-def keep(path) -> None:
+def test_what_is_remembered_is_in_the_checkpoint():
     module = remembering()
-    fit(module, 6, precision="64-true")
-    torch.save({"memories": memories(module), "weights": module.game.state_dict()}, f"{path}/{distributed.rank()}.pt")
-
-
-@pytest.mark.slow
-def test_two_ranks_remember_what_one_does_and_checkpoints_hold_it(tmp_path):
-    (tmp_path / "one").mkdir()
-    keep(tmp_path / "one")
-    in_ranks(keep, tmp_path)
-    one, first, second = (torch.load(tmp_path / name) for name in ("one/0.pt", "0.pt", "1.pt"))
-    assert set(one["memories"]) == {
-        "regularizers.lecam.means",
-        "regularizers.path_length.mean",
-        "augment.p",
-        "augment.signs",
-    }
-    assert all(value.abs().sum() > 0 for value in one["memories"].values()), "all have moved"
-    for ranks in (first, second):
-        torch.testing.assert_close(ranks["weights"], one["weights"], rtol=1e-9, atol=1e-12)
-    assert set(one["memories"]) < set(one["weights"]), "state_dict has them"
+    fit(module, 6)
+    memories = {"regularizers.lecam.means", "regularizers.path_length.mean", "augment.p", "augment.signs"}
+    assert {name for name, _ in module.game.named_buffers()} == memories < set(module.game.state_dict())
+    assert all(value.abs().sum() > 0 for value in module.game.buffers()), "all have moved"

@@ -35,6 +35,12 @@ def test_by_default_a_schedule_falls_from_the_start_to_zero():
     )
 
 
+@pytest.mark.parametrize(("schedule", "middle"), [(Linear, 0.5), (Cosine, 0.5)])
+def test_a_schedule_may_rise(schedule, middle):
+    rising = schedule(8, initial=0.0, final=2.0)
+    assert [rising(kimg) for kimg in (0, 4, 8, 9)] == pytest.approx([0, 2 * middle, 2, 2])
+
+
 @pytest.mark.parametrize("schedule", [Linear, Cosine])
 @pytest.mark.parametrize(("start", "end"), [(0, 0), (5, 5), (6, 5), (-1, 5), (0, -5), (0, math.nan)])
 def test_ends_that_do_not_follow_each_other_are_refused(schedule, start, end):

@@ -29,7 +29,6 @@ from sparring.evaluation.gallery import Gallery
 from sparring.games.game import Game
 from sparring.logging import WandbRun
 from sparring.randomness import seed_of
-from sparring.schedule import Constant
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +75,7 @@ def build_module(
         )
         for player in game.players
     }
-    ema = EMA(
-        game.producer, cfg.ema.half_life_kimg, cfg.ema.rampup, _schedule(cfg.ema.schedule, "ema.schedule") or Constant()
-    )
+    ema = EMA(game.producer, cfg.ema.half_life_kimg, cfg.ema.rampup, _schedule(cfg.ema.schedule, "ema.schedule"))
     game.check_fits(ema.network, columns)
     if cfg.trainer.sync_batchnorm:  # the average's are never trained
         game = nn.SyncBatchNorm.convert_sync_batchnorm(game)

@@ -20,7 +20,7 @@ class EMA(nn.Module):
         network: what is averaged; a copy is kept, never trained.
         half_life_kimg: thousands of images after which half of the average is new. 0 copies the network.
         rampup: share of the images seen so far that bounds the half-life; ``None`` for no ramp.
-        schedule: factor of the half-life as a function of kimg.
+        schedule: factor of the half-life as a function of kimg; None for a constant one.
     """
 
     def __init__(
@@ -28,13 +28,13 @@ class EMA(nn.Module):
         network: nn.Module,
         half_life_kimg: float,
         rampup: float | None = None,
-        schedule: Callable[[float], float] = Constant(),
+        schedule: Callable[[float], float] | None = None,
     ):
         super().__init__()
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self.half_life_kimg = half_life_kimg
         self.rampup = rampup
-        self.schedule = schedule
+        self.schedule = schedule or Constant()
 
     def decay(self, kimg: float, step_kimg: float) -> float:
         """What is kept by the update that brings the clock to ``kimg`` and saw ``step_kimg`` thousand images."""

@@ -21,9 +21,7 @@ def scores_table(entry: dict, lower_is_better: list[str]) -> str:
             apart = f"± {scores[f'{name}_std']:.2g} over splits"
         rows.append((name, shown, _direction(name, lower_is_better), apart))
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
-    lines = [
-        f"  {n:<{widths[0]}}  {v:>{widths[1]}}  {better}  {apart}".rstrip() for n, v, better, apart in rows
-    ]
+    lines = [f"  {n:<{widths[0]}}  {v:>{widths[1]}}  {better}  {apart}".rstrip() for n, v, better, apart in rows]
     when = "" if entry["kimg"] is None else f" at {entry['kimg']:.1f} kimg, iteration {entry['iteration']:,}"
     return f"Scores{when}\n" + "\n".join(lines) + "\n" + _made_of(p)
 

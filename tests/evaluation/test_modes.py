@@ -56,7 +56,9 @@ def test_missing_modes_shrunken_modes_and_bridges_are_told_apart(tmp_path):
     half, _ = scores_of(ring, draws(ring, 10_000, modes=[0, 1, 2, 3]), tmp_path)
     assert half["modes_recovered"] == 4 and half["reverse_kl"] == pytest.approx(math.log(2), abs=2e-3)
     shrunken, _ = scores_of(ring, draws(ring, 10_000, sigma=0.5), tmp_path)
-    assert shrunken["high_quality"] == 1 and shrunken["within_mode_spread"] == pytest.approx(0.513, abs=0.01)  # .5 / .974
+    assert shrunken["high_quality"] == 1 and shrunken["within_mode_spread"] == pytest.approx(
+        0.513, abs=0.01
+    )  # .5 / .974
     bridges = ring.centres.lerp(ring.centres.roll(1, 0), 0.5).repeat(1000, 1)
     bridged, _ = scores_of(ring, torch.cat([draws(ring, 8_000), bridges]), tmp_path)
     assert bridged["high_quality"] == pytest.approx((1 - math.exp(-4.5)) / 2, abs=3e-3)

@@ -32,7 +32,9 @@ def run(cfg: DictConfig, folder: Path, of: str | list[str]) -> None:
     columns = [name for name in SHOWN if any(name in e["scores"] for entries in rows.values() for e in entries)]
     lines = [f"| run | seeds | iterations | {' | '.join(columns)} |", "|---|---|---|" + "---|" * len(columns)]
     for name, entries in sorted(rows.items()):
-        cells = [_cell([e["scores"][column] for e in entries if column in e["scores"]], SHOWN[column]) for column in columns]
+        cells = [
+            _cell([e["scores"][column] for e in entries if column in e["scores"]], SHOWN[column]) for column in columns
+        ]
         lines.append(f"| {name} | {len(entries)} | {entries[0]['iteration']:,} | {' | '.join(cells)} |")
     table = "\n".join(lines) + "\n"
     (folder / "table.md").write_text(table)

@@ -27,7 +27,9 @@ class Mixture(Source):
 
     def __init__(self, centres: Tensor, sigma: float, count: int):
         if sigma < 0 or count < len(centres):
-            raise ValueError(f"sigma={sigma} count={count}: wanted sigma >= 0 and a point for each of {len(centres)} modes")
+            raise ValueError(
+                f"sigma={sigma} count={count}: wanted sigma >= 0 and a point for each of {len(centres)} modes"
+            )
         self.centres, self.sigma, self.count = centres, sigma, count
         self.image_size, self.channels = 1, centres.shape[1]
         self.class_names = [str(mode) for mode in range(len(centres))]
@@ -46,7 +48,13 @@ class Mixture(Source):
         labels = torch.arange(self.count) % len(self.centres)
         noise = torch.randn(self.count, self.channels, generator=generator("mixture"))
         points = self.centres[labels] + self.sigma * noise
-        return Data({"images": points, "labels": labels}, hash_of({"points": points}), self.class_names, name=self.name, mixture=self)
+        return Data(
+            {"images": points, "labels": labels},
+            hash_of({"points": points}),
+            self.class_names,
+            name=self.name,
+            mixture=self,
+        )
 
 
 class Ring(Mixture):

@@ -102,7 +102,8 @@ class InfoGAN(Generation):
         walks, start = {}, self.noise_dim
         for i, values in enumerate(self.categorical):
             walks[f"code-{i}"] = [
-                _replaced(latents, start, one_hot(torch.full((len(latents),), value), values)) for value in range(values)
+                _replaced(latents, start, one_hot(torch.full((len(latents),), value), values))
+                for value in range(values)
             ]
             start += values
         for i in range(self.continuous):

@@ -4,6 +4,7 @@ import logging
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -33,6 +34,7 @@ from sparring.config import build
 from sparring.data import cache
 from sparring.errors import UserError
 from sparring.evaluation.sets import Decoded, Generated, ImageSet, Subset, open_images
+from sparring.files import replacing
 from sparring.logging import MetricsFile
 
 log = logging.getLogger(__name__)
@@ -116,9 +118,14 @@ def sample(cfg: DictConfig, folder: Path) -> None:
     out = Path(wanted.folder or folder / "samples" / f"{path.stem}-seed{wanted.seed}").expanduser()
     columns = columns_for(wanted.count, len(wanted.classes or range(classes)))
     save_image(tile(images, columns), out / "grid.png")
-    for i, image in enumerate(images):
-        save_image(image, out / "images" / f"{i:05d}.png")
-    print(f"{len(images)} images in {out / 'images'}, together as {out / 'grid.png'}")
+    if images.ndim == 2:
+        with replacing(out / "points.npy") as temporary, open(temporary, "wb") as file:
+            np.save(file, images.cpu().numpy())
+        print(f"{len(images)} points in {out / 'points.npy'}, drawn in {out / 'grid.png'}")
+    else:
+        for i, image in enumerate(images):
+            save_image(image, out / "images" / f"{i:05d}.png")
+        print(f"{len(images)} images in {out / 'images'}, together as {out / 'grid.png'}")
     for name, steps in game.traversals(latents[:10]).items():
         save_image(rows_of([gallery.show(step) for step in steps]), out / f"{name}.png")
         print(f"what {name} means, a column for each of its values, in {out / name}.png")

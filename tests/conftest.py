@@ -1,6 +1,11 @@
 """What the tests share: small real-looking data, a way to compose a configuration, and the real command."""
 
 import os
+
+os.environ["OMP_NUM_THREADS"] = (
+    "1"  # here and in the processes that tests start: tensors are small, and two tests run at a time
+)
+
 import subprocess
 import sys
 from datetime import timedelta

@@ -208,9 +208,9 @@ def normalize_spectrally(network: nn.Module) -> nn.Module:
     if not weighty:
         raise ValueError("spectral_norm: the discriminator has no convolution, linear layer or embedding of PyTorch's")
     for module in weighty:
-        if parametrize.is_parametrized(module, "weight"):
-            continue
-        if not module.weight.is_meta and not module.weight.any():
+        if parametrize.is_parametrized(module, "weight") or module.weight.is_meta:
+            continue  # weights without values, which are only counted, have no norm
+        if not module.weight.any():
             raise ValueError("spectral_norm: weights of the discriminator start at zero, which no norm can divide")
         spectral_norm(module)
     return network

@@ -16,9 +16,9 @@ CONF = Path(__file__).resolve().parent / "conf"
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(cfg: DictConfig) -> None:
-    job = HydraConfig.get()
-    checks.check_task(cfg, list(job.overrides.task))
-    checks.check(cfg := stored.settle(cfg))
+    overrides = list(HydraConfig.get().overrides.task)
+    checks.check_task(cfg, overrides)
+    checks.check(cfg := stored.settle(cfg, overrides))
     ranks.start(cfg)
 
 

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from conftest import engine, fit, small_game
 from plays import BATCH, Smooth, a_play, draws, pictures, two
 from plays import float64 as float64
 from sparring.augment import ADA
@@ -162,6 +163,7 @@ def judged(augment: ADA, iteration: int, logits: list[float]) -> float:
     """p after a turn of the discriminator in which it gave these logits to the reals."""
     play = a_play(Smooth(), iteration)
     play.real_logits = torch.tensor(logits)
+    augment.observe(play)
     with torch.no_grad():
         augment.after(play)
     return augment.p.item()
@@ -181,20 +183,30 @@ def test_r_t_is_of_all_reals_since_the_last_move():
     augment = ADA(p=0.5, adjust_kimg=0.1)
     found = [judged(augment, i, logits) for i, logits in enumerate([[1.0] * 4, [1.0] * 4, [1.0] * 4, [-1.0] * 4])]
     assert found[-1] == pytest.approx(0.34), "(12 - 4) / 16 is below the target"
-    assert augment.signs.tolist() == [0.0, 0.0]
+    assert augment.signs.tolist() == [0.0, 0.0, 0.0]
     assert judged(ADA(p=0.5, adjust_every=1, adjust_kimg=0.1), 0, [1.0] * 4) == pytest.approx(0.54)
 
 
 def test_packs_count_for_all_their_images():
     augment, play = ADA(p=0.5, adjust_every=1, adjust_kimg=0.1), a_play(Smooth())
     play.real_logits = torch.ones(BATCH // 2)
+    augment.observe(play)
     augment.after(play)
     assert augment.p.item() == pytest.approx(0.54)
+
+
+@pytest.mark.parametrize("options", [{"accumulate": 2}, {"n_dis": 3}, {}])
+def test_p_follows_the_reals_that_d_saw_however_its_turns_are_cut(options):
+    module = engine(small_game(augment=ADA(adjust_kimg=1.0, target=-2.0)), batch_size=8, **options)  # p only rises
+    fit(module, 8)
+    turns = 8 * options.get("n_dis", 1)
+    assert module.game.augment.p.item() == pytest.approx(turns // 4 * 4 * 8 / 1000)
 
 
 def test_of_several_discriminators_the_mean_sign_counts():
     augment, play = ADA(p=0.5, adjust_every=1, adjust_kimg=0.1), a_play(two(Smooth))
     play.real_logits = torch.tensor([[1.0, -1.0]] * BATCH)
+    augment.observe(play)
     augment.after(play)
     assert augment.p.item() == pytest.approx(0.46)
 
@@ -204,7 +216,7 @@ def test_p_is_in_the_checkpoint_and_in_the_log():
     judged(augment, 0, [1.0] * BATCH)
     again = ADA()
     again.load_state_dict(augment.state_dict())
-    assert again.p.item() == 0.25 and again.signs.tolist() == [4.0, 4.0]
+    assert again.p.item() == 0.25 and again.signs.tolist() == [4.0, 4.0, 1.0]
     assert again.notes(0.0)["augment/p"].item() == 0.25
 
 

@@ -28,7 +28,7 @@ def places(tmp_path_factory):
     return {"image_folder": folder / "images", "arrays": folder / "arrays.npz"}
 
 
-PYRAMIDS = {"stylegan2", "r3gan", "path_length"}  # want 4 * 2**n pixels
+PYRAMIDS = {"stylegan2", "r3gan", "path_length"}  # tried at 32 pixels, their published size
 
 
 def overrides_for(file, places) -> list[str]:
@@ -163,3 +163,31 @@ def test_every_group_file_is_a_choice_that_the_config_knows(composed):
     groups = {file.parts[0] for file in FILES}
     assert groups - known == {"debug", "experiment"}
     assert not HydraConfig.initialized()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data=ring", "augment=diffaugment"], "augment: only images"),
+        (["data=ring", "regularizer=[consistency]"], "regularizer.consistency: only images"),
+        (["data=ring", "regularizer=[r1]", "regularizer.r1.weight=auto"], "regularizer.r1: weight=auto"),
+        (["regularizer=[path_length]"], "regularizer.path_length: .*model/generator=stylegan2"),
+        (["data=ring", "model=mlp"], r"makes \(2, 1, 1\), and the data are \(2,\): .*model=points"),
+        (["data=ring", "model=dcgan"], "points: model=points"),
+        (["model.packing=2"], "model: packing=2: .*conditional=false"),
+    ],
+)
+def test_what_can_not_go_together_is_refused_before_training(overrides, message, composed):
+    with pytest.raises(UserError, match=message):
+        stepped(composed, *overrides)
+
+
+def test_a_recipes_penalty_or_augmentation_can_be_left_out(composed):
+    from sparring.stored import forget_unchosen
+
+    overrides = ["experiment=r3gan_cifar10", "regularizer=[]", "augment=none"]
+    cfg = forget_unchosen(composed(*overrides), overrides)
+    check(cfg)
+    assert cfg.regularizer == {} and cfg.augment == {}
+    overrides = ["experiment=testbed/dirac", "regularizer=[r2]"]
+    assert list(forget_unchosen(composed(*overrides), overrides).regularizer) == ["r2"]

@@ -134,9 +134,7 @@ def test_differences_are_taken_in_float32_under_mixed_precision(kind):
 
 
 def test_points_are_not_flipped():
-    play = a_play(Smooth())
-    play.reals = torch.zeros(BATCH, 2)
-    with pytest.raises(ValueError, match=r"images .* can be augmented"):
-        Consistency()(play)
+    with pytest.raises(ValueError, match=r"only images .* can be flipped"):
+        Consistency().check_fits(a_play(Smooth()).game, torch.zeros(BATCH, 2))
     with pytest.raises(ValueError, match="one an image"):
         slightly_changed(torch.zeros(2, *SHAPE), draws(4), "it")

@@ -116,9 +116,9 @@ def test_automatic_gamma_follows_the_size_of_image_and_global_batch():
         halved = penalty("auto", schedule=LinearSchedule(end_kimg=1.0))
         play.kimg = 0.5
         assert halved.weight_at(play) == pytest.approx(0.0001 * 3 * 2 / 32)
-    play.reals = torch.zeros(BATCH, 2)
     with pytest.raises(ValueError, match="weight=auto"):
-        R1("auto").weight_at(play)
+        R1("auto").check_fits(play.game, torch.zeros(BATCH, 2))
+    R1("auto").check_fits(play.game, play.reals)
 
 
 def test_penalties_of_a_conditional_discriminator_are_taken_at_each_examples_label():

@@ -75,8 +75,23 @@ def completed(arguments: list[str], conf: Path) -> list[str]:
     return arguments
 
 
-def settle(cfg: DictConfig) -> DictConfig:
+def forget_unchosen(cfg: DictConfig, overrides: list[str]) -> DictConfig:
+    """Without the settings that an experiment file gives a regularizer or augmentation that the command chose away."""
+    for group in ("regularizer", "augment"):
+        if not any(override.partition("=")[0] == group for override in overrides) or not cfg[group]:
+            continue
+        with open_dict(cfg):
+            if group == "augment" and "_target_" not in cfg.augment:
+                cfg.augment = {}
+            for name in list(cfg[group]) if group == "regularizer" else ():
+                if "_target_" not in cfg.regularizer[name]:
+                    del cfg.regularizer[name]
+    return cfg
+
+
+def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     """The experiment that will be run: this command's, or a stored one with this command's changes."""
+    cfg = forget_unchosen(cfg, overrides)
     if cfg.resume is not None:
         return recompose(cfg.resume, cfg, "resume", FREE)
     if cfg.task._target_ == "sparring.tasks.evaluate" and isinstance(cfg.run, str):
@@ -106,7 +121,7 @@ def recompose(stored_in: str, today: DictConfig, named: str, free: tuple[str, ..
     folder = Path(stored_in).expanduser()
     stored, old = OmegaConf.load(folder / "config.yaml"), list(OmegaConf.load(folder / "overrides.yaml"))
     typed = [override for override in HydraConfig.get().overrides.task if override not in old]
-    before, after, known = _flat(compose("config", overrides=old)), _flat(today), _flat(stored)
+    before, after, known = _flat(forget_unchosen(compose("config", overrides=old), old)), _flat(today), _flat(stored)
     changed = {key for key in before.keys() | after.keys() if before.get(key, ...) != after.get(key, ...)}
     decisive = sorted(key for key in changed if not key.startswith(free))
     if decisive and not all(_key(override).startswith(free) for override in typed):

@@ -23,14 +23,13 @@ class ADA(Augment):
     cutout. All geometry is one warp by bilinear sampling, the edge mirrored without end, where the published code
     filters with wavelets at twice the resolution and mirrors once.
 
-    After every ``adjust_every`` iterations p rises if r_t = E[sign D(x)] of the reals that D saw since is above
-    ``target``, and falls if below, by the share that these reals are of ``adjust_kimg``. With micro-batches the last of
-    each turn counts.
+    After every ``adjust_every`` turns of D p rises if r_t = E[sign D(x)] of the reals that D saw in them is above
+    ``target``, and falls if below, by the share that these reals are of ``adjust_kimg``.
 
     Args:
         p: strength at the start, in [0, 1].
         target: of r_t; None keeps p as it is.
-        adjust_every: iterations between two moves of p.
+        adjust_every: turns of D between two moves of p.
         adjust_kimg: thousands of reals in which p can go from 0 to 1.
         schedule: factor of a p without target as a function of kimg; None for a constant p.
         blit: multiplier of the probabilities of flips, rotations by 90 degrees and whole shifts.
@@ -65,7 +64,10 @@ class ADA(Augment):
         self.schedule = schedule
         self.blit, self.geometry, self.color, self.cutout = blit, geometry, color, cutout
         self.register_buffer("p", torch.tensor(float(p)))
-        self.register_buffer("signs", torch.zeros(2))  # of D(x) since the last move: their sum, and how many
+        self.register_buffer(
+            "signs", torch.zeros(3)
+        )  # of D(x) since the last move: their sum, how many, in how many turns
+        self._seen: list[Tensor] = []  # the same of this turn's micro-batches
 
     def strength(self, kimg: float) -> Tensor:
         """p at the clock's ``kimg``, ()."""
@@ -89,16 +91,21 @@ class ADA(Augment):
                 images = (matrix[:, :, :-1] @ images.flatten(2) + matrix[:, :, -1:]).view_as(images)
             return cut(images, draws, purpose, p * self.cutout) if self.cutout else images
 
+    def observe(self, play: "Play") -> None:
+        if self.target is not None:
+            count = len(play.reals)  # logits may be of packs of them, or of several discriminators
+            sign = play.real_logits.detach().sign().to(self.signs.dtype).mean()
+            self._seen.append(torch.stack([sign * count, torch.full_like(sign, count)]))
+
     def after(self, play: "Play") -> None:
         if self.target is None:
             return
-        count = len(play.reals)  # logits may be of packs of them, or of several discriminators
-        sign = play.real_logits.sign().to(self.signs.dtype).mean()
-        latest = torch.stack([sign * count, torch.full_like(sign, count)])
+        latest = torch.stack(self._seen).sum(0)
+        self._seen.clear()
         distributed.add_up([latest])
-        self.signs += latest
-        if (play.iteration + 1) % self.adjust_every == 0:
-            total, count = self.signs
-            step = (total / count - self.target).sign() * count / (1000 * self.adjust_kimg)
-            self.p.add_(step).clamp_(0, 1)
-            self.signs.zero_()
+        self.signs += torch.cat([latest, latest.new_ones(1)])
+        total, count, turns = self.signs
+        due = (turns >= self.adjust_every).to(total)
+        step = (total / count - self.target).sign() * count / (1000 * self.adjust_kimg)
+        self.p.add_(due * step).clamp_(0, 1)
+        self.signs.mul_(1 - due)

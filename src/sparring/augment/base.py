@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from sparring.randomness import Draws
 
 if TYPE_CHECKING:
+    from sparring.games.game import Game
     from sparring.play import Play
 
 
@@ -34,16 +35,22 @@ class Augment(nn.Module, ABC):
         """Scalars to be logged: what it is doing at the clock's ``kimg``."""
         return {}
 
+    def observe(self, play: "Play") -> None:
+        """Called in the discriminator's turn for every micro-batch, when its logits are known."""
+
+    def check_fits(self, game: "Game", data: Tensor) -> None:
+        """Raise ValueError, before training starts, if these examples (N, ...) can't be augmented."""
+        check_images(data)
+
     def after(self, play: "Play") -> None:
         """Called without gradient after the discriminator's update."""
 
 
-def check_images(images: Tensor, draws: Draws) -> None:
-    """Refuse what cannot be augmented."""
+def check_images(images: Tensor, draws: Draws | None = None) -> None:
+    """Refuse what cannot be changed as images are."""
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(
-            f"augment: images (batch, 1 or 3, H, W) can be augmented, these data are {tuple(images.shape)}; "
-            "choose augment=none"
+            f"only images (batch, 1 or 3, H, W) can be flipped, shifted, coloured ...; these data are {tuple(images.shape)}"
         )
-    if len(images) != len(draws):
+    if draws is not None and len(images) != len(draws):
         raise ValueError(f"{len(images)} images are to be augmented by draws for {len(draws)}: one an image")

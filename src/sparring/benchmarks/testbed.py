@@ -32,9 +32,7 @@ def run(cfg: DictConfig, folder: Path, of: str | list[str]) -> None:
     columns = [name for name in SHOWN if any(name in e["scores"] for entries in rows.values() for e in entries)]
     lines = [f"| run | seeds | iterations | {' | '.join(columns)} |", "|---|---|---|" + "---|" * len(columns)]
     for name, entries in sorted(rows.items()):
-        cells = [
-            _cell([e["scores"][column] for e in entries if column in e["scores"]], SHOWN[column]) for column in columns
-        ]
+        cells = [_cell([e["scores"].get(column) for e in entries], SHOWN[column]) for column in columns]
         lines.append(f"| {name} | {len(entries)} | {entries[0]['iteration']:,} | {' | '.join(cells)} |")
     table = "\n".join(lines) + "\n"
     (folder / "table.md").write_text(table)
@@ -53,8 +51,9 @@ def _runs(named: list[str]) -> list[Path]:
     return found
 
 
-def _cell(values: list[float], shown: str) -> str:
-    if not values:
+def _cell(values: list[float | None], shown: str) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
         return ""
-    apart = f" ± {shown.format(stdev(values))}" if len(values) > 1 else ""
-    return shown.format(mean(values)) + apart
+    apart = f" ± {shown.format(stdev(known))}" if len(known) > 1 else ""
+    return shown.format(mean(known)) + apart + (f" (of {len(known)})" if len(known) < len(values) else "")

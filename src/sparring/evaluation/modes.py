@@ -143,7 +143,7 @@ class Modes(Metric):
 def scatter(points: Tensor, behind: Tensor | None = None, size: int = 512) -> Tensor:
     """A picture (3, size, size) uint8 of points (N, 1 or 2), blue, before others, light grey; both axes alike."""
     shown = points if behind is None else behind
-    reach = 1.2 * float(shown.abs().max().clamp(min=1e-3))
+    reach = 1.2 * float(shown.abs().max().clamp(min=1))
     picture = Image.new("RGB", (2 * size, 2 * size), "white")  # drawn at twice the size, so that dots are round
     draw = ImageDraw.Draw(picture)
     for group, colour, radius in ((behind, "#d0d0d0", 7), (points, "#1f5fbf", 3)):

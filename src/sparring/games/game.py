@@ -59,7 +59,12 @@ class Game(nn.Module, ABC):
 
     @torch.no_grad()
     def check_fits(self, producer: nn.Module, columns: dict[str, Tensor]) -> None:
-        """Raise UserError if what a producer (in evaluation mode) makes of latents has not the shape of the data."""
+        """Before anything is trained: what a producer (in evaluation mode) makes of latents has the shape of the data, and
+        regularizers and augmentation can do with it.
+
+        Raises:
+            UserError: naming what does not fit.
+        """
         labels = torch.zeros(2, dtype=torch.int64) if self.conditional else None
         made = self.produce(self.latents(Draws(("shapes",), 2, slice(0, 2))), labels, producer)
         if made.shape[1:] != columns["images"].shape[1:]:
@@ -67,6 +72,12 @@ class Game(nn.Module, ABC):
                 f"the generator makes {tuple(made.shape[1:])}, and the data are {tuple(columns['images'].shape[1:])}: "
                 "choose a model that fits them (model=points for data=ring or grid)"
             )
+        parts = {f"regularizer.{name}": regularizer for name, regularizer in self.regularizers.items()}
+        for name, part in (parts | ({} if self.augment is None else {"augment": self.augment})).items():
+            try:
+                part.check_fits(self, columns["images"])
+            except ValueError as error:
+                raise UserError(f"{name}: {error}") from error
 
     def regularization(self, player: str, play: Play) -> dict[str, Tensor]:
         """The terms of the regularizers that join this player's turn in this iteration."""

@@ -31,7 +31,7 @@ class Generation(Game):
         spectral_norm: divide the discriminator's weights by their largest singular value (Miyato et al. 2018).
         packing: images that the discriminator sees together, stacked by channel, and tells apart as one
             (Lin et al. 2018, PacGAN); its network then has that many times the channels.
-        others: further discriminators. Each learns by its own loss; the generator's is ``mix`` of theirs.
+        others: further discriminators. They learn by the mean of their losses; the generator's is ``mix`` of theirs.
         mix: ``mean``, ``max`` (the harshest), or ``softmax``, the mean weighted by the softmax of the losses
             (Durugkar et al. 2017, GMAN, section 4.1 with lambda 1).
     """
@@ -55,7 +55,9 @@ class Generation(Game):
         if packing < 1:
             raise ValueError(f"packing={packing}: images that are judged together; 1 for each by itself")
         if packing > 1 and conditional:
-            raise ValueError(f"packing={packing}: a pack has no one label; choose conditional=false with it")
+            raise ValueError(
+                f"packing={packing}: a pack has no one label, so it is for models without (conditional=false)"
+            )
         self.generator = generator
         self.discriminator = Several([discriminator, *others]) if others else discriminator
         if spectral_norm:
@@ -111,6 +113,8 @@ class Generation(Game):
 
         The truncation trick of Brock et al. 2019 (BigGAN, section 3.1), without drawing anew.
         """
+        if hasattr(self.generator, "mapping"):
+            raise UserError(f"sample.truncation={limit}: StyleGAN2 divides latents by their length, which undoes it")
         if self.latent != "normal" or limit <= 0:
             raise UserError(f"sample.truncation={limit}: must be above 0, for model.latent=normal (here {self.latent})")
         low, high = (torch.special.ndtr(torch.tensor(x)) for x in (-limit, limit))
@@ -151,6 +155,7 @@ class Generation(Game):
         play.notes["D(x)"] = self.loss.belief(real).mean()
         play.notes["D(G(z))"] = self.loss.belief(fake).mean()
         if self.augment is not None:
+            self.augment.observe(play)
             play.notes |= self.augment.notes(play.kimg)
         if play.watched:
             play.notes["separation"] = (real[:, None] > fake[None]).float().mean()

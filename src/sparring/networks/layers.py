@@ -22,7 +22,9 @@ def halvings(image_size: int) -> tuple[int, int]:
         sizes = sorted(b * 2**k for b in range(4, 8) for k in range(1, 10))
         below = [size for size in sizes if size < image_size][-1:]
         above = [size for size in sizes if size > image_size][:1]
-        nearest = " or ".join(str(size) for size in below + above)
+        nearest = " or ".join(str(size) for size in below + above) + (
+            " (points: model=points)" if image_size == 1 else ""
+        )
         raise ValueError(f"image_size={image_size}: must be 4, 5, 6 or 7 times a power of two; the nearest: {nearest}")
     return base, n
 

@@ -127,7 +127,10 @@ class ModulatedConv(nn.Module):
 
 
 class StyledConv(nn.Module):
-    """Modulated 3x3 convolution, noise, bias, activation. Noise: a new draw in training, the same one when evaluated."""
+    """Modulated 3x3 convolution, noise, bias, activation. Noise: a new draw in training, the same one when evaluated.
+
+    So that sample i is always the same image; published scores draw anew for every image.
+    """
 
     def __init__(self, fan_in: int, fan_out: int, w_dim: int, size: int, up: bool = False):
         super().__init__()

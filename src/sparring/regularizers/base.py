@@ -1,10 +1,14 @@
 """What every regularizer is."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from sparring.play import Play
+
+if TYPE_CHECKING:
+    from sparring.games.game import Game
 
 Schedule = Callable[[float], float]
 
@@ -46,6 +50,9 @@ class Regularizer(nn.Module):
     def choose(self, losses: Tensor, play: Play) -> Tensor:
         """Which of the generator's unreduced adversarial losses (batch,) count; by default all."""
         return losses
+
+    def check_fits(self, game: "Game", data: Tensor) -> None:
+        """Raise ValueError, before training starts, if it means nothing for this game or these examples (N, ...)."""
 
     def after(self, play: Play) -> None:
         """Called without gradient after the player's update."""

@@ -1,11 +1,17 @@
 """The discriminator sees alike what is alike: an image and its slight change, a latent and its neighbour."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
+from sparring.augment.base import check_images
 from sparring.augment.shifts import slightly_changed
 from sparring.play import Play
 from sparring.regularizers.base import Regularizer, Schedule
+
+if TYPE_CHECKING:
+    from sparring.games.game import Game
 
 
 def squared_difference(a: Tensor, b: Tensor) -> Tensor:
@@ -22,6 +28,9 @@ class Consistency(Regularizer):
 
     def __init__(self, weight: float = 10.0, every: int = 1, schedule: Schedule | None = None):
         super().__init__(weight, every, schedule)
+
+    def check_fits(self, game: "Game", data: Tensor) -> None:
+        check_images(data)
 
     def forward(self, play: Play) -> Tensor:
         changed = slightly_changed(play.reals, play.draws, "consistency real")

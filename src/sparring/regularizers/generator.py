@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -9,6 +10,9 @@ from torch import Tensor
 from sparring import distributed
 from sparring.play import Play
 from sparring.regularizers.base import Regularizer, Schedule
+
+if TYPE_CHECKING:
+    from sparring.games.game import Game
 
 
 def other_latents(play: Play, purpose: str) -> Tensor:
@@ -52,7 +56,7 @@ class TopK(Regularizer):
     """The generator learns from its k most convincing fakes, those of the highest logits (Sinha et al. 2020).
 
     k = max(gamma^e B, nu B) of a batch of B, where e counts the epochs that are over. With several discriminators each
-    chooses its own.
+    chooses its own. The share k / B is logged as ``top_k``.
 
     Args:
         gamma: factor of k an epoch.
@@ -74,6 +78,7 @@ class TopK(Regularizer):
     def choose(self, losses: Tensor, play: Play) -> Tensor:
         epochs = int(play.kimg / self.epoch_kimg + 1e-9)  # a sum of steps may fall short of the whole
         k = max(1, int(len(losses) * max(self.gamma**epochs, self.nu)))
+        play.notes["top_k"] = torch.full((), k / len(losses), device=losses.device)
         return losses.gather(0, play.fake_logits.detach().topk(k, dim=0).indices)
 
 
@@ -91,8 +96,6 @@ class PathLength(Regularizer):
         decay: how far a moves towards the batch's mean length.
         batch_shrink: one in so many examples of the batch is used.
 
-    Raises:
-        ValueError: the generator has no such parts.
     """
 
     player = "generator"
@@ -113,12 +116,16 @@ class PathLength(Regularizer):
         self.register_buffer("mean", torch.zeros(()))
         self._seen: list[Tensor] = []  # mean lengths of this turn's micro-batches
 
-    def forward(self, play: Play) -> Tensor:
-        generator = getattr(play.game, "generator", None)
+    def check_fits(self, game: "Game", data: Tensor) -> None:
+        generator = getattr(game, "generator", None)
         if not (hasattr(generator, "mapping") and hasattr(generator, "synthesis")):
             raise ValueError(
-                f"path_length needs StyleGAN2's generator, with mapping and synthesis: {type(generator).__name__} has none"
+                "it needs a generator with mapping and synthesis, as model/generator=stylegan2; this one is "
+                f"{type(generator).__module__}.{type(generator).__name__}"
             )
+
+    def forward(self, play: Play) -> Tensor:
+        generator = play.game.generator
         used = slice(None, None, self.batch_shrink)  # spread evenly, so that ranks use the examples of one process
         labels = None if play.condition is None else play.condition[used]
         latents = other_latents(play, "path_length")[used]

@@ -1,6 +1,6 @@
 """Penalties on the gradient of the discriminator's logits by its input. Of several discriminators each has its own."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -8,6 +8,9 @@ from torch.linalg import vector_norm
 
 from sparring.play import Play
 from sparring.regularizers.base import Regularizer, Schedule
+
+if TYPE_CHECKING:
+    from sparring.games.game import Game
 
 
 def mixes(play: Play, purpose: str) -> Tensor:
@@ -72,11 +75,15 @@ class R1(Regularizer):
     def weight_at(self, play: Play) -> float:
         if self.weight != "auto":
             return super().weight_at(play)
-        if play.reals.ndim != 4:
-            raise ValueError(f"weight=auto: a rule for images, and these data are {tuple(play.reals.shape[1:])}")
         height, width = play.reals.shape[-2:]
         gamma = 0.0002 * height * width / play.draws.total
         return gamma if self.schedule is None else gamma * self.schedule(play.kimg)
+
+    def check_fits(self, game: "Game", data: Tensor) -> None:
+        if self.weight == "auto" and data.ndim != 4:
+            raise ValueError(
+                f"weight=auto: a rule for images, and these data are {tuple(data.shape[1:])}; name a number"
+            )
 
     def forward(self, play: Play) -> Tensor:
         return play.input_gradient(play.reals, "real").square().sum(1) / 2

@@ -29,8 +29,8 @@ class Orthogonal(Regularizer):
     """|W W^T o (1 - I)|^2 / 2, summed over weight matrices (Brock et al. 2019, BigGAN, eq. 3).
 
     The rows of W are what makes one output channel each, as in the published code, whose gradient is that of this half;
-    the paper writes the whole square. Every parameter of two or more axes is such a matrix except embeddings; of a
-    spectrally normalised layer the raw weight counts, as there.
+    the paper writes the whole square. The weights of all layers are such matrices except embeddings; of a spectrally
+    normalised layer the raw weight counts, as there.
 
     Args:
         weight: beta.
@@ -62,7 +62,11 @@ class Orthogonal(Regularizer):
 
 def weight_matrices(network: nn.Module) -> Iterator[Tensor]:
     """Parameters as matrices (output channels, numbers of each), those of embeddings left out."""
-    kinds = {parameter: type(module) for module in network.modules() for parameter in module.parameters(recurse=False)}
+    weights = (
+        name.rpartition("weight")[1] and p for name, p in network.named_parameters()
+    )  # "...weight.original", too
+    named = {p for p in weights if isinstance(p, nn.Parameter)}
+    kinds = {p: type(module) for module in network.modules() for p in module.parameters(recurse=False) if p in named}
     for module in network.modules():
         if isinstance(module, nn.Embedding | nn.modules.conv._ConvTransposeNd):
             kinds |= dict.fromkeys(module.parameters(), type(module))  # a parametrisation's are further down

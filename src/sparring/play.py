@@ -66,10 +66,14 @@ class Play:
 
     @cached_property
     def real_logits(self) -> Tensor:
+        if self.game.reads_features:  # one pass for all that is read from them
+            return self.game.judge_features(self.real_features, self.condition)
         return self.judge(self.reals, "real")
 
     @cached_property
     def fake_logits(self) -> Tensor:
+        if self.game.reads_features:
+            return self.game.judge_features(self.fake_features, self.condition)
         return self.judge(self.fakes, "fake")
 
     @cached_property

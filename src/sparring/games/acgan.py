@@ -19,6 +19,8 @@ class ACGAN(Generation):
         options: those of ``Generation``; the discriminator is a ``BaseDiscriminator`` and unconditional.
     """
 
+    reads_features = True
+
     def __init__(self, *, classes: int, class_weight: float = 1.0, **options):
         super().__init__(**options)
         if classes < 2 or not self.conditional:
@@ -31,9 +33,6 @@ class ACGAN(Generation):
         return {"discriminator": [self.discriminator, self.classifier], "generator": [self.generator]}
 
     def terms(self, player: str, play: Play) -> dict[str, Tensor]:
-        play.fake_logits = self.discriminator.verdict(play.fake_features)  # one pass for both heads
-        if player == "discriminator" or self.loss.generator_needs_reals:
-            play.real_logits = self.discriminator.verdict(play.real_features)
         adversarial = super().terms(player, play)
         classification = cross_entropy(self.classifier(play.fake_features), play.condition)
         if player == "discriminator":

@@ -26,6 +26,8 @@ class Game(nn.Module, ABC):
         {"discriminator"}
     )  # the players that are shown real data, the first among them
 
+    reads_features = False  # whether anything but D's logits is read from D's features
+
     def __init__(self, regularizers: Mapping[str, Regularizer] | None = None, augment: Augment | None = None):
         super().__init__()
         self.regularizers = nn.ModuleDict(regularizers)
@@ -117,6 +119,10 @@ class Game(nn.Module, ABC):
 
     def features(self, images: Tensor) -> Tensor:
         """What D's logits are read from, (batch, dim)."""
+        raise TypeError(f"{type(self).__name__} has no discriminator")
+
+    def judge_features(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
+        """D's logits of its features."""
         raise TypeError(f"{type(self).__name__} has no discriminator")
 
     def traversals(self, latents: Tensor) -> dict[str, list[Tensor]]:

@@ -70,6 +70,7 @@ class Generation(Game):
         self.mix = mix
         if loss.generator_needs_reals or any(r.needs_reals for r in self.regularizers.values()):
             self.draws_reals = frozenset({"discriminator", "generator"})
+        self.reads_features = self.reads_features or any(r.reads_features for r in self.regularizers.values())
 
     @property
     def players(self) -> dict[str, list[nn.Module]]:
@@ -138,6 +139,9 @@ class Generation(Game):
 
     def features(self, images: Tensor) -> Tensor:
         return self.discriminator.features(self._packs(images))
+
+    def judge_features(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.discriminator.verdict(features, condition)
 
     def _packs(self, images: Tensor) -> Tensor:
         """Images (batch, C, ...) as (batch / packing, packing * C, ...)."""

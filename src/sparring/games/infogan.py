@@ -30,6 +30,8 @@ class InfoGAN(Generation):
         options: those of ``Generation``; the discriminator is a ``BaseDiscriminator``.
     """
 
+    reads_features = True
+
     def __init__(
         self,
         *,
@@ -71,7 +73,6 @@ class InfoGAN(Generation):
         return torch.cat([noise, *codes, draws.uniform("codes", self.continuous).mul_(2).sub_(1)], dim=1)
 
     def terms(self, player: str, play: Play) -> dict[str, Tensor]:
-        play.fake_logits = self.discriminator.verdict(play.fake_features)  # one pass for both heads
         return super().terms(player, play) | self._information(self.reader(play.fake_features), play)
 
     def _information(self, read: Tensor, play: Play) -> dict[str, Tensor]:

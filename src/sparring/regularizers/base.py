@@ -24,11 +24,13 @@ class Regularizer(nn.Module):
     Attributes:
         player: whose turn it joins.
         needs_reals: its player must be shown real data; the discriminator is anyway.
+        reads_features: it reads D's features, of which the logits are then made, too.
         couples_batch: its value depends on which examples come together, so that ranks differ from one process.
     """
 
     player = "discriminator"
     needs_reals = False
+    reads_features = False
     couples_batch = False
 
     def __init__(self, weight: float = 1.0, every: int = 1, schedule: Schedule | None = None):

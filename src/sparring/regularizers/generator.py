@@ -28,6 +28,7 @@ class FeatureMatching(Regularizer):
 
     player = "generator"
     needs_reals = True
+    reads_features = True
     couples_batch = True
 
     def forward(self, play: Play) -> Tensor:

@@ -1,7 +1,8 @@
 """R3GAN (Huang et al. 2024, "The GAN is dead; long live the GAN!", section 4): any size b * 2**n with 4 <= b <= 7.
 
 Residual blocks of grouped convolutions, without normalisation; the discriminator is the generator in reverse. Widths,
-groups and initialisation are those of the published code, which the published scores came from.
+groups and initialisation are those of the published code, which the published scores came from. Its resampling filter,
+[1, 2, 1], becomes [1, 3, 3, 1] there, by the [1, 1] of each doubling or halving.
 """
 
 import torch

@@ -52,7 +52,7 @@ def test_r2_converges_too(updates):
 
 @pytest.mark.parametrize("loss", [Minimax, NonSaturating, Wasserstein])
 def test_without_a_penalty_alternating_updates_circle(loss):
-    assert 0.5 < alternating(loss()) < 3
+    assert 0.3 < alternating(loss()) < 3, "a hundred times as far away as with R1"
 
 
 @pytest.mark.parametrize("loss", [Minimax, Wasserstein])

@@ -127,10 +127,7 @@ class ModulatedConv(nn.Module):
 
 
 class StyledConv(nn.Module):
-    """Modulated 3x3 convolution, noise, bias, activation. Noise: a new draw in training, the same one when evaluated.
-
-    So that sample i is always the same image; published scores draw anew for every image.
-    """
+    """Modulated 3x3 convolution, noise, bias, activation; noise is fixed in evaluation, where published scores draw anew."""
 
     def __init__(self, fan_in: int, fan_out: int, w_dim: int, size: int, up: bool = False):
         super().__init__()

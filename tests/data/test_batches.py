@@ -169,3 +169,132 @@ def test_without_labels_such_a_player_gets_nothing():
     play = next(iter(Batches(images_alone, 4).stream(TURNS, frozenset({"discriminator"}))))
     assert [set(batch) for batch in play["discriminator"]] == [{"images"}] * 2
     assert play["generator"] == [{}]
+
+
+# ---- inputs -----------------------------------------------------------------------------------------------------
+
+
+def with_inputs(count, inputs=None):
+    """Numbered images, and inputs of two channels that carry their own number likewise."""
+    return numbered(count) | {"inputs": numbered(inputs or count)["images"].repeat(1, 2, 1, 1)}
+
+
+def numbers(images):
+    return images.amin((1, 2, 3)).long()
+
+
+def test_a_pair_stays_together_and_is_mirrored_together():
+    batches = Batches(with_inputs(200), 64, flip=True)
+    for iteration in range(4):
+        batch = batches.batch("generator", iteration, 0, 1)
+        assert batch["inputs"].shape == (64, 2, 2, 2)
+        assert torch.equal(batch["inputs"], batch["images"].repeat(1, 2, 1, 1))
+        assert torch.equal(numbers(batch["images"]), batch["labels"])
+        assert 0 < mirrored(batch).sum() < 64
+
+
+def test_inputs_change_nothing_about_the_images():
+    for paired in (True, False):
+        alone, beside = Batches(numbered(30), 8, flip=True), Batches(with_inputs(30), 8, flip=True, paired=paired)
+        for iteration in range(8):
+            batch = beside.batch("discriminator", iteration, 0, 1)
+            assert torch.equal(batch["images"], alone.batch("discriminator", iteration, 0, 1)["images"])
+
+
+@pytest.mark.parametrize(("count", "inputs"), [(12, 20), (20, 12), (12, 12), (3, 40), (40, 3)])
+def test_unpaired_inputs_come_exactly_once_in_epochs_of_their_own(count, inputs):
+    batches = Batches(with_inputs(count, inputs), 8, paired=False)
+    assert len(batches) == count
+    seen = [batches.batch("generator", i, 0, 1) for i in range(30)]
+    for name, length in (("images", count), ("inputs", inputs)):
+        epochs = torch.cat([numbers(batch[name]) for batch in seen]).split(length)
+        for epoch in epochs[:-1]:
+            assert epoch.sort().values.tolist() == list(range(length))
+
+
+def test_unpaired_inputs_have_an_order_of_their_own_for_every_seed_player_and_epoch():
+    def order(seed=0, player="generator", epoch=0, name="inputs"):
+        batches = Batches(with_inputs(50), 50, seed, paired=False)
+        return numbers(batches.batch(player, epoch, 0, 1)[name])
+
+    assert torch.equal(order(), order())
+    for other in ({"seed": 1}, {"player": "discriminator"}, {"epoch": 1}, {"name": "images"}):
+        assert not torch.equal(order(), order(**other))
+
+
+def test_unpaired_inputs_are_mirrored_apart_from_the_images():
+    batch = Batches(with_inputs(250), 250, flip=True, paired=False).batch("generator", 0, 0, 1)
+    of_images, of_inputs = mirrored(batch), batch["inputs"][:, 0, 0, 0] == 255
+    assert 0.4 < of_inputs.double().mean() < 0.6
+    assert 0.4 < (of_images == of_inputs).double().mean() < 0.6
+    assert torch.equal(batch["inputs"][:, 0], batch["inputs"][:, 1])
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_two_ranks_see_together_the_inputs_that_one_process_sees(paired):
+    columns = with_inputs(22, 22 if paired else 35)  # batches run over the end of an epoch
+    options = {"seed": 3, "flip": True, "paired": paired}
+    one = Batches(columns, 8, **options)
+    two = [Batches(columns, 4, rank=rank, world_size=2, **options) for rank in range(2)]
+    for i in range(12):
+        whole, parts = one.batch("generator", i, 1, 2), [rank.batch("generator", i, 1, 2) for rank in two]
+        assert whole.keys() == columns.keys()
+        assert equal(whole, {name: torch.cat([part[name] for part in parts]) for name in whole})
+
+
+def test_a_stream_of_unpaired_data_entered_later_goes_on_as_if_it_had_run_until_there():
+    options = {"batch_size": 4, "flip": True, "paired": False}
+    whole = Batches(with_inputs(10, 7), **options).stream(TURNS, PLAYERS)
+    entered = Batches(with_inputs(10, 7), **options).stream(TURNS, PLAYERS, start=5)
+    assert equal(list(islice(entered, 5)), list(islice(whole, 5, 10)))
+
+
+def test_a_player_that_draws_no_reals_still_gets_what_images_are_made_from():
+    batches = Batches(with_inputs(20), 4, flip=True)
+    told = batches.batch("generator", 0, 0, 1, reals=False)
+    assert set(told) == {"labels", "inputs"}
+    assert torch.equal(told["inputs"], batches.batch("generator", 0, 0, 1)["inputs"])
+
+
+def test_unpaired_inputs_do_not_follow_the_balance_of_the_classes():
+    columns = with_inputs(12, 8) | {"labels": torch.tensor([0] * 10 + [1] * 2)}
+    batches = Batches(columns, 8, balance=True, paired=False)
+    assert numbers(batches.batch("generator", 0, 0, 1)["inputs"]).sort().values.tolist() == list(range(8))
+
+
+def ramp(count: int, size: int = 16) -> torch.Tensor:
+    """Images whose grey values are 8 times the column's number."""
+    return (8 * torch.arange(size)).expand(count, 1, size, size).to(torch.uint8).contiguous()
+
+
+def test_jitter_enlarges_by_up_to_its_share_and_cuts_out_any_place():
+    batches = Batches({"images": ramp(200)}, 200, jitter=0.5)
+    seen = batches.batch("generator", 0, 0, 1)["images"].float()
+    slopes = (seen[:, 0, 8, 14] - seen[:, 0, 8, 1]) / 13 / 8  # an image enlarged by half has two thirds of the slope
+    assert 0.65 < slopes.min() < 0.7 and 0.97 < slopes.max() < 1.02
+    middles = seen[:, 0, :, 7:9].mean((1, 2)) / 8
+    assert middles.min() < 6 and middles.max() > 9 and abs(middles.mean() - 7.5) < 0.3
+    again = batches.batch("generator", 0, 0, 1)["images"]
+    assert torch.equal(again.float(), seen) and not torch.equal(batches.batch("generator", 1, 0, 1)["images"], again)
+
+
+def test_rotation_turns_by_up_to_its_degrees_to_either_side():
+    image = torch.zeros(200, 1, 33, 33, dtype=torch.uint8)
+    image[:, :, 15:18] = 200  # a horizontal bar
+    seen = Batches({"images": image}, 200, rotation=30).batch("generator", 0, 0, 1)["images"].float()[:, 0]
+    rows, columns = torch.meshgrid(torch.arange(33.0) - 16, torch.arange(33.0) - 16, indexing="ij")
+    near = (rows.square() + columns.square() < 100) * seen
+    tilts = torch.atan2((near * rows * columns).sum((1, 2)), (near * columns.square()).sum((1, 2))).rad2deg()
+    assert -31 < tilts.min() < -26 and 26 < tilts.max() < 31 and abs(tilts.mean()) < 4
+
+
+def test_an_input_is_moved_as_the_image_that_belongs_to_it_on_every_rank():
+    columns = {"images": torch.randint(0, 256, (64, 1, 8, 8), dtype=torch.uint8)}
+    columns["inputs"] = columns["images"].clone()
+    options = {"flip": True, "jitter": 0.3, "rotation": 20.0}
+    whole = Batches(columns, 16, **options).batch("generator", 3, 0, 1)
+    assert torch.equal(whole["images"], whole["inputs"])
+    parts = [Batches(columns, 8, rank=r, world_size=2, **options).batch("generator", 3, 0, 1) for r in range(2)]
+    assert torch.equal(torch.cat([part["images"] for part in parts]), whole["images"])
+    apart = Batches(columns, 16, paired=False, **options).batch("generator", 3, 0, 1)
+    assert torch.equal(apart["images"], whole["images"]) and not torch.equal(apart["inputs"], whole["inputs"])

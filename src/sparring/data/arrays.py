@@ -39,6 +39,8 @@ class ArrayFile(Arrays):
         images_key, labels_key: the arrays' names in a .npz. Labels (N,) are integers from 0; they may be absent.
     """
 
+    option = "images_key"  # the key that names the array of images
+
     def __init__(
         self,
         path: str,
@@ -76,7 +78,7 @@ class ArrayFile(Arrays):
             found = {self.images_key: content} if isinstance(content, np.ndarray) else content
             if self.images_key not in found:
                 raise UserError(
-                    f"data.images_key={self.images_key}: {self.path} holds {', '.join(found) or 'no arrays'}"
+                    f"data.{self.option}={self.images_key}: {self.path} holds {', '.join(found) or 'no arrays'}"
                 )
             images = found[self.images_key]
             labels = found.get(self.labels_key)

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,12 +31,14 @@ class Data:
     """A decoded data set.
 
     Args:
-        columns: ``images`` (N, C, H, W) uint8, or points (N, dims) float32, and ``labels`` (N,) int64 if there are any.
+        columns: ``images`` (N, C, H, W) uint8, or points (N, dims) float32; ``labels`` (N,) int64 if there are any; of
+            data for translation ``inputs`` (M, C', H', W') uint8, what images are made from.
         key: names the content; equal for equal source, size, crop and files.
         class_names: of the labels.
         skipped: unreadable images that were left out.
         name: of the source.
         mixture: of points: what they were drawn from.
+        paired: whether input i belongs to image i (then M is N), or inputs and images have nothing but their kind in common.
     """
 
     columns: dict[str, Tensor]
@@ -44,6 +47,7 @@ class Data:
     skipped: int = 0
     name: str = "data"
     mixture: "Mixture | None" = None
+    paired: bool = True
 
     def __len__(self) -> int:
         return len(self.columns["images"])
@@ -70,7 +74,17 @@ def load(source: Source, folder: str | os.PathLike) -> Data:
 
 def _load(source: Source, folder: Path) -> Data:
     source.prepare()
-    identity = {
+    identity = _identity(source)
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    name = re.sub(r"[^\w.-]+", "_", source.name)
+    place = folder / "datasets" / f"{name}-{source.image_size}px-{key}"
+    if not _is_whole(place):
+        _build(source, identity, place)
+    return _open(place, key, source)
+
+
+def _identity(source: Source) -> dict:
+    own = {
         "source": type(source).__name__,
         "image_size": source.image_size,
         "channels": source.channels,
@@ -78,33 +92,51 @@ def _load(source: Source, folder: Path) -> Data:
         "version": VERSION,
         **source.identity(),
     }
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    name = re.sub(r"[^\w.-]+", "_", source.name)
-    place = folder / "datasets" / f"{name}-{source.image_size}px-{key}"
-    if not _is_whole(place):
-        _build(source, identity, place)
-    return _open(place, key, source.name)
+    return own if source.inputs is None else own | {"inputs": _identity(source.inputs)}
 
 
 def _build(source: Source, identity: dict, place: Path) -> None:
-    needed = len(source) * (source.channels * source.image_size**2 + 8)
+    sides = {"images.bin": source} | ({"inputs.bin": source.inputs} if source.inputs is not None else {})
+    needed = sum(len(side) * (side.channels * side.image_size**2 + 8) for side in sides.values())
     need_space(place.parent.parent, needed, "the decoded data", "a smaller data.image_size")
     with building(place, _is_whole) as partial:
-        labels, skipped = [], 0
-        with open(partial / "images.bin", "wb") as file:
-            for pixels, label in tqdm(source, "decoding", len(source), unit=" images", delay=2, leave=False):
-                if pixels is None:
-                    skipped += 1
-                else:
-                    file.write(pixels.tobytes())
-                    labels.append(label)
-        if not labels:
-            raise UserError(f"none of the {skipped:,} images of {source.name} can be read")
+        if source.paired:
+            labels, skipped = _decode({partial / name: side for name, side in sides.items()})
+            counts = dict.fromkeys(sides, len(labels))
+        else:
+            decoded = {name: _decode({partial / name: side}) for name, side in sides.items()}
+            labels, skipped = decoded["images.bin"][0], sum(left_out for _, left_out in decoded.values())
+            counts = {name: len(kept) for name, (kept, _) in decoded.items()}
         if source.num_classes:
             np.asarray(labels, dtype=np.int64).tofile(partial / "labels.bin")
-        shape = [len(labels), source.channels, source.image_size, source.image_size]
-        facts = {"shape": shape, "class_names": source.class_names, "skipped": skipped, "identity": identity}
-        (partial / "facts.json").write_text(json.dumps(facts, indent=2))
+        shapes = {n: [counts[n], side.channels, side.image_size, side.image_size] for n, side in sides.items()}
+        facts = {"shape": shapes["images.bin"], "class_names": source.class_names, "skipped": skipped}
+        if "inputs.bin" in shapes:
+            facts["inputs_shape"] = shapes["inputs.bin"]
+        (partial / "facts.json").write_text(json.dumps(facts | {"identity": identity}, indent=2))
+
+
+def _decode(sides: dict[Path, Source]) -> tuple[list[int], int]:
+    """Write each source's pixels to its file, row beside row; one that can't be read in one of them is left out of all.
+
+    Returns:
+        the labels of the rows that were written, and how many were left out.
+    """
+    first = next(iter(sides.values()))
+    labels, skipped = [], 0
+    with ExitStack() as opened:
+        files = [opened.enter_context(open(path, "wb")) for path in sides]
+        rows = zip(*sides.values(), strict=True)
+        for row in tqdm(rows, "decoding", len(first), unit=" images", delay=2, leave=False):
+            if any(pixels is None for pixels, _ in row):
+                skipped += 1
+                continue
+            for file, (pixels, _) in zip(files, row, strict=True):
+                file.write(pixels.tobytes())
+            labels.append(row[0][1])
+    if not labels:
+        raise UserError(f"none of the {skipped:,} images of {first.name} can be read")
+    return labels, skipped
 
 
 def _is_whole(place: Path) -> bool:
@@ -114,18 +146,24 @@ def _is_whole(place: Path) -> bool:
         sizes = {"images.bin": int(np.prod(facts["shape"]))}
         if facts["class_names"]:
             sizes["labels.bin"] = 8 * facts["shape"][0]
+        if "inputs_shape" in facts:
+            sizes["inputs.bin"] = int(np.prod(facts["inputs_shape"]))
         return all((place / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def _open(place: Path, key: str, name: str) -> Data:
+def _open(place: Path, key: str, source: Source) -> Data:
     facts = json.loads((place / "facts.json").read_text())
-    shape = facts["shape"]
-    pixels = torch.from_file(str(place / "images.bin"), size=int(np.prod(shape)), dtype=torch.uint8)
-    columns = {"images": pixels.view(shape)}
+    columns = {"images": _mapped(place / "images.bin", facts["shape"])}
+    if "inputs_shape" in facts:
+        columns["inputs"] = _mapped(place / "inputs.bin", facts["inputs_shape"])
     if facts["class_names"]:
-        columns["labels"] = torch.from_file(str(place / "labels.bin"), size=shape[0], dtype=torch.int64)
+        columns["labels"] = _mapped(place / "labels.bin", facts["shape"][:1], torch.int64)
     if facts["skipped"]:
         log.warning("%d unreadable images were left out (data.on_bad_image=skip)", facts["skipped"])
-    return Data(columns, key, facts["class_names"], facts["skipped"], name)
+    return Data(columns, key, facts["class_names"], facts["skipped"], source.name, paired=source.paired)
+
+
+def _mapped(file: Path, shape: list[int], dtype: torch.dtype = torch.uint8) -> Tensor:
+    return torch.from_file(str(file), size=int(np.prod(shape)), dtype=dtype).view(shape)

@@ -26,9 +26,7 @@ def long_tailed(columns: dict[str, Tensor], ratio: float) -> dict[str, Tensor]:
         UserError: there are no labels, or a class would be left without an image.
     """
     labels = _labels(columns, f"data.long_tail={ratio:g}")
-    counts = labels.bincount()
-    shares = ratio ** (-torch.arange(len(counts), dtype=torch.float64) / max(len(counts) - 1, 1))
-    kept = ((counts / shares).min() * shares + 1e-6).long()  # 5000 / 100 is 50, whatever rounding makes of it
+    kept = tail_sizes(labels.bincount(), ratio)
     if kept.min() < 1:
         raise UserError(
             f"data.long_tail={ratio:g}: class {int(kept.argmin())} would be left without an image; choose a smaller ratio"
@@ -42,6 +40,12 @@ def long_tailed(columns: dict[str, Tensor], ratio: float) -> dict[str, Tensor]:
         *(ratio, f"{len(rows):,}", f"{len(labels):,}", f"{kept[0]:,}", f"{kept[-1]:,}"),
     )
     return {name: column[rows] for name, column in columns.items()}
+
+
+def tail_sizes(counts: Tensor, ratio: float) -> Tensor:
+    """How many images (K,) of each class ``long_tailed`` keeps of those there are, ``counts`` (K,)."""
+    shares = ratio ** (-torch.arange(len(counts), dtype=torch.float64) / max(len(counts) - 1, 1))
+    return ((counts / shares).min() * shares + 1e-6).long()  # 5000 / 100 is 50, whatever rounding makes of it
 
 
 class Balanced:

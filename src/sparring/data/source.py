@@ -29,7 +29,12 @@ class Source(ABC):
         image_size: pixels of a side, of the square images it yields.
         channels: 1 or 3.
         class_names: of the labels 0, 1, ...; empty for data without labels.
+        inputs: of data for translation: the source of what the images are made from; None for others.
+        paired: whether input i belongs to image i. Unpaired inputs may be more or fewer than the images.
     """
+
+    inputs: "Source | None" = None
+    paired = True
 
     def __init__(self, image_size: int, channels: int, class_names: Sequence[str] = ()):
         if image_size < 1:
@@ -99,6 +104,10 @@ class Files(Source):
     def files(self) -> list[tuple[Path, int]]:
         """The image files and their labels (-1 without)."""
 
+    def picture(self, path: Path) -> Image.Image:
+        """A file's image, from which the centre square is taken. Raises ValueError if there is none in it."""
+        return read(path)
+
     def identity(self) -> dict:
         digest = hashlib.sha256()
         for path, label in self.files():
@@ -119,7 +128,7 @@ class Files(Source):
     def _decode(self, file: tuple[Path, int]) -> Example:
         path, label = file
         try:
-            return fit(read(path), self.image_size, self.channels, self.crop), label
+            return fit(self.picture(path), self.image_size, self.channels, self.crop), label
         except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
             if self.on_bad_image == "skip":
                 return None, label

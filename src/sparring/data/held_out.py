@@ -1,0 +1,59 @@
+"""Which examples a run trains on, and which are kept from it."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sparring.errors import UserError
+from sparring.randomness import generator
+
+Columns = dict[str, Tensor]
+
+
+def hold_out(columns: Columns, count: int | Literal["all"] | None) -> tuple[Columns, Columns]:
+    """Columns to train on, and ``count`` rows that are kept from it: the same ones whatever the seed.
+
+    Of unpaired columns, which may differ in length, the same rows are held out of each, so that rows that belong together
+    (if some do) may be compared there.
+
+    Args:
+        columns: by name; the shortest decides which rows there are.
+        count: how many; ``all``, which leaves nothing to train on; None for a tenth of the rows, at most 1,000.
+
+    Raises:
+        UserError: nothing would be left.
+    """
+    length = min(map(len, columns.values()))
+    if count == "all":
+        return {name: column[:0] for name, column in columns.items()}, columns
+    count = min(max(length // 10, 1), 1000) if count is None else count
+    if count >= length:
+        raise UserError(f"data.held_out={count}: of {length:,} examples some must be left to train on")
+    if count == 0:
+        return columns, {name: column[:0] for name, column in columns.items()}
+    held = torch.randperm(length, generator=generator("held out"))[
+        :count
+    ]  # in this order, since data often lie by class
+    kept = {}
+    for name, column in columns.items():
+        rest = torch.ones(len(column), dtype=torch.bool).index_fill_(0, held, False)
+        kept[name] = column[rest.nonzero().flatten()]
+    return kept, {name: column[held] for name, column in columns.items()}
+
+
+def choose_subset(columns: Columns, count: int, seed: int) -> Columns:
+    """The first ``count`` rows of an order that the seed decides.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    length = min(map(len, columns.values()))
+    if count > length:
+        raise UserError(f"data.subset={count}: there are {length:,} examples")
+
+    def some(column: Tensor) -> Tensor:
+        order = torch.randperm(len(column), generator=generator(seed, "subset"))
+        return column[order[:count].sort().values]
+
+    return {name: some(column) for name, column in columns.items()}

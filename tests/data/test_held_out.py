@@ -1,0 +1,144 @@
+"""Examples that are kept from training: which they are, and that nobody is trained on them."""
+
+import pytest
+import torch
+from torch import nn
+
+from conftest import fit
+from sparring.assembly import build_module
+from sparring.data.cache import Data
+from sparring.data.held_out import choose_subset, hold_out
+from sparring.errors import UserError
+from sparring.games.cyclegan import CycleGAN
+from sparring.games.translation import Translation
+from sparring.losses import LeastSquares
+
+
+def numbered(count: int, first: int = 0) -> torch.Tensor:
+    """Rows that are known by their number."""
+    return torch.arange(first, first + count, dtype=torch.int64)
+
+
+def rows(columns: dict[str, torch.Tensor], name: str = "images") -> list[int]:
+    return columns[name].tolist()
+
+
+def test_every_row_is_either_held_out_or_trained_on():
+    kept, held = hold_out({"images": numbered(50), "labels": numbered(50) % 3}, 7)
+    assert len(set(rows(held))) == len(rows(held)) == 7
+    assert sorted(rows(kept) + rows(held)) == list(range(50)) and rows(kept) == sorted(rows(kept))
+    for part in (kept, held):
+        assert torch.equal(part["labels"], part["images"] % 3), "columns stay together"
+    assert rows(held) != sorted(rows(held)), "in no order: data often lie by class"
+
+
+def test_they_are_the_same_whatever_the_seed_and_a_larger_share_holds_the_smaller():
+    columns = {"images": numbered(50)}
+    first = hold_out(columns, 7)[1]
+    torch.manual_seed(99)
+    assert torch.equal(hold_out(columns, 7)[1]["images"], first["images"])
+    assert rows(hold_out(columns, 12)[1])[:7] == rows(first)
+
+
+@pytest.mark.parametrize(("length", "held"), [(2, 1), (19, 1), (250, 25), (10_000, 1000), (30_000, 1000)])
+def test_by_default_a_tenth_and_at_most_a_thousand(length, held):
+    kept, apart = hold_out({"images": numbered(length)}, None)
+    assert (len(apart["images"]), len(kept["images"])) == (held, length - held)
+
+
+def test_all_and_none():
+    columns = {"images": numbered(5), "inputs": numbered(3)}
+    kept, held = hold_out(columns, "all")
+    assert rows(held) == [0, 1, 2, 3, 4] and rows(held, "inputs") == [0, 1, 2] and not rows(kept)
+    kept, held = hold_out(columns, 0)
+    assert rows(kept) == [0, 1, 2, 3, 4] and not rows(held)
+
+
+def test_of_unpaired_columns_of_different_lengths_the_same_rows_are_held_out():
+    kept, held = hold_out({"images": numbered(40), "inputs": numbered(100)}, 10)
+    assert rows(held) == rows(held, "inputs")
+    assert sorted(rows(kept) + rows(held)) == list(range(40))
+    assert sorted(rows(kept, "inputs") + rows(held, "inputs")) == list(range(100))
+    assert len(hold_out({"images": numbered(100), "inputs": numbered(40)}, None)[1]["images"]) == 4
+
+
+def test_something_must_be_left():
+    for count in (5, 6):
+        with pytest.raises(UserError, match=f"data.held_out={count}: of 5 examples some must be left"):
+            hold_out({"images": numbered(9), "inputs": numbered(5)}, count)
+    with pytest.raises(UserError, match="data.held_out=1: of 1 examples"):
+        hold_out({"images": numbered(1)}, None)
+
+
+def test_a_subset_is_decided_by_the_seed_and_a_larger_one_holds_the_smaller():
+    columns = {"images": numbered(50), "labels": numbered(50) % 3, "inputs": numbered(80)}
+    few, more, others = (choose_subset(columns, *how) for how in ((10, 0), (20, 0), (10, 1)))
+    assert len(rows(few)) == len(rows(few, "inputs")) == 10
+    assert set(rows(few)) < set(rows(more)) and rows(few) != rows(others)
+    assert torch.equal(few["labels"], few["images"] % 3)
+    with pytest.raises(UserError, match="data.subset=51: there are 50"):
+        choose_subset(columns, 51, 0)
+
+
+# ---- through the real assembly and the engine ---------------------------------------------------------------------
+
+
+class Factor(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, images, labels=None):
+        return self.a * images
+
+
+class Mean(Factor):
+    def forward(self, images, labels=None):
+        return self.a * images.mean((1, 2, 3))
+
+
+def levels(count: int) -> torch.Tensor:
+    """Images that are known by their only level, uint8."""
+    return torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2).clone()
+
+
+@pytest.mark.parametrize("kind", ["pairs", "unpaired", "subset"])
+def test_nobody_is_trained_on_what_is_held_out(kind, composed):
+    def game():
+        if kind == "unpaired":
+            return CycleGAN(
+                Factor(), Mean(), Factor(), Mean(), LeastSquares(), image_size=2, channels=1, input_channels=1
+            )
+        return Translation(generator=Factor(), discriminator=Mean(), loss=LeastSquares())
+
+    columns = {"images": levels(30), "inputs": levels(50 if kind == "unpaired" else 30)}
+    data = Data(columns, "key", [], paired=kind != "unpaired")
+    overrides = ["data.batch_size=7", "data.held_out=6", "trainer.log_every_n_steps=1000"]
+    cfg = composed(*overrides, *(["data.subset=11"] if kind == "subset" else []), "seed=5")
+    module = build_module(cfg, players := game(), data)
+    seen, terms = {"images": set(), "inputs": set()}, players.terms
+
+    def watched(player, play):
+        for name, found in seen.items():
+            found |= set(play.batch[name][:, 0, 0, 0].tolist())
+        return terms(player, play)
+
+    players.terms = watched
+    fit(module, 12)
+    for name, found in seen.items():
+        held = set(module.held_out[name][:, 0, 0, 0].tolist())
+        assert len(held) == 6 and not held & found
+        if kind == "subset":
+            assert len(found) == 11
+        else:
+            assert held | found == set(range(len(columns[name]))), "all others were"
+    gallery = module.gallery()
+    assert torch.equal(gallery.examples["images"], hold_out(columns, 6)[1]["images"])
+
+
+def test_models_that_answer_to_images_need_some(composed):
+    game = Translation(generator=Factor(), discriminator=Mean(), loss=LeastSquares())
+    data = Data({"images": levels(30), "inputs": levels(30)}, "key", [])
+    with pytest.raises(UserError, match="data.held_out=0"):
+        build_module(composed("data.held_out=0"), game, data)
+    assert len(build_module(composed(), game, data).held_out["images"]) == 3

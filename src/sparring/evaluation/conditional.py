@@ -161,6 +161,7 @@ class ClassificationAccuracyScore(Metric):
         steps: batches of 128 that each is trained on, but at most six epochs.
     """
 
+    needs_features = False
     needs_labels = True
     seen = 32  # pixels of a side that are kept
 

@@ -32,6 +32,7 @@ class Batch:
         values: (batch, D) float32, compared by distances.
         logits: (batch, classes) float32; None from an extractor without a head.
         labels: (batch,) int64, the classes that were asked for; None without.
+        targets: (batch, C, H, W) uint8, what each image was to be; None where that is not known.
     """
 
     rows: Tensor
@@ -39,6 +40,7 @@ class Batch:
     values: Tensor
     logits: Tensor | None = None
     labels: Tensor | None = None
+    targets: Tensor | None = None
 
 
 class Extractor(ABC):
@@ -46,7 +48,7 @@ class Extractor(ABC):
 
     Attributes:
         name: of the extractor; scores are named after it (``fid`` and ``kid`` are those of ``inception``).
-        dims: D, the length of a feature.
+        dims: D, the length of a feature; 0 where there are none.
         classes: number of logits, 0 without a classifier head.
         facts: what decides the features, for the protocol of every score and the key of the cache: at least ``extractor``
             (its name), ``weights`` (the first 16 digits of their SHA-256), ``resize`` and ``precision``.
@@ -66,6 +68,19 @@ class Extractor(ABC):
     @abstractmethod
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """uint8 images (batch, C, H, W) -> values (batch, D) and logits (batch, classes) or None, float32."""
+
+
+class NoFeatures(Extractor):
+    """Makes none, and needs no weights: for metrics that look at the images alone."""
+
+    name, dims, classes = "none", 0, 0
+    facts = {"extractor": "none", "weights": "none", "resize": "none", "precision": "none"}
+
+    def prepare(self, device: torch.device, data: Data | None, cache: Path) -> None:
+        self.device = device
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        return torch.zeros(len(images), 0, device=self.device), None
 
 
 def rounds(images: ImageSet, extractor: Extractor, batch_size: int, title: str) -> Iterator[tuple[range, Batch | None]]:
@@ -90,7 +105,8 @@ def rounds(images: ImageSet, extractor: Extractor, batch_size: int, title: str) 
             if own:
                 pixels = images.images(own)
                 labels = None if images.labels is None else images.labels[own.start : own.stop]
-                batch = Batch(torch.arange(own.start, own.stop), pixels, *extractor(pixels), labels)
+                found = extractor(pixels)
+                batch = Batch(torch.arange(own.start, own.stop), pixels, *found, labels, images.targets(own))
             yield rows, batch
             bar.update(len(rows))
 
@@ -100,7 +116,7 @@ class Reference:
 
     Attributes:
         images: the set.
-        values: (N, D) float32, memory-mapped.
+        values: (N, D) float32, memory-mapped; nothing is kept on disk where D is 0.
         classes: (N,) int64, what the extractor's head takes each image for; None without a head.
     """
 
@@ -110,12 +126,14 @@ class Reference:
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         self.images = images
         self.folder = cache / "features" / f"{extractor.name}-{key}"
+        self.values, self.classes = torch.zeros(len(images), 0), None
+        if not extractor.dims:
+            return
         if not all_agree(_is_whole(self.folder)):
             self._build(extractor, identity, batch_size)
         shape = json.loads((self.folder / "facts.json").read_text())["shape"]
         values = torch.from_file(str(self.folder / "values.bin"), size=shape[0] * shape[1], dtype=torch.float32)
         self.values = values.view(shape)
-        self.classes = None
         if extractor.classes:
             self.classes = torch.from_file(str(self.folder / "classes.bin"), size=shape[0], dtype=torch.int64)
 

@@ -17,7 +17,7 @@ class Comparison:
         reals: the reals, with all their features.
         count: number of fakes.
         extractor: its name.
-        dims: D, the length of a feature.
+        dims: D, the length of a feature; 0 without features.
         classes: number of logits, 0 without a head.
         device: on which features arrive.
     """
@@ -37,18 +37,30 @@ class Metric(ABC):
     (rows of other ranks stay zero), so summing ``sums`` over the ranks gives each of them what one alone would have.
 
     Attributes:
+        needs_features: it can't be computed with an extractor that makes none (``dims`` 0).
         needs_logits: it can't be computed without the extractor's classifier head.
         needs_labels: it can't be computed unless the fakes' and the reals' classes are known.
+        needs_targets: it compares fakes with what each was to be, and means nothing of fakes of which that is not known.
         builds_on_others: its scores are asked for last.
     """
 
+    needs_features = True
     needs_logits = False
     needs_labels = False
+    needs_targets = False
     builds_on_others = False
 
     @abstractmethod
     def names(self, extractor: str) -> dict[str, bool]:
         """The names of its scores in the features of an extractor, each with whether lower is better."""
+
+    def unavailable(self, image_size: tuple[int, int]) -> str | None:
+        """Why it can't be computed here of images of a height and width; None if it can. Asked before anything is scored.
+
+        Raises:
+            UserError: something that it was explicitly given is wrong.
+        """
+        return None
 
     @abstractmethod
     def begin(self, comparison: Comparison) -> None:

@@ -16,7 +16,7 @@ from sparring.distributed import share, tell
 from sparring.errors import UserError
 from sparring.evaluation.features import Extractor, hash_of
 from sparring.files import one_at_a_time, replacing
-from sparring.randomness import generator
+from sparring.randomness import generator, seed_of
 
 log = logging.getLogger(__name__)
 
@@ -50,19 +50,30 @@ def seen(images: Tensor, device: torch.device, channels: int) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last).float().div_(127.5).sub_(1)
 
 
-def train(images: Tensor, labels: Tensor, classes: int, device: torch.device, steps: int) -> Network:
+def train(
+    images: Tensor,
+    labels: Tensor,
+    classes: int,
+    device: torch.device,
+    steps: int,
+    epochs: int | None = 6,
+    key: tuple[int | str, ...] = (),
+) -> Network:
     """A network that tells classes apart: Adam, one cycle of learning rates, shifts of up to two pixels.
 
-    Its weights are decided by the images (N, C, H, W) uint8 and labels (N,), and the kind of machine.
+    Its weights are decided by the images (N, C, H, W) uint8 and labels (N,), the key, and the kind of machine.
 
     Args:
-        steps: batches of 128, but at most six epochs.
+        steps: batches of 128.
+        epochs: at most so many, None for no limit but the steps.
+        key: another one, another initialisation and other batches.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed_of(*key) if key else 0)
         network = Network(images.shape[1], classes).to(device).train()
-    steps = min(steps, 6 * len(images) // 128 + 1)
-    draws = generator("classifier batches")
+    if epochs is not None:
+        steps = min(steps, epochs * len(images) // 128 + 1)
+    draws = generator("classifier batches", *key)
     optimizer = torch.optim.Adam(network.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
     for _ in range(steps):

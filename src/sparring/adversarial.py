@@ -53,6 +53,7 @@ class AdversarialModule(pl.LightningModule):
         seed: decides every draw.
         log_every: iterations between two rows of the log.
         num_classes: labels of the data, 0 without.
+        held_out: columns that nobody is trained on, for what is shown and scored of a game that translates.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class AdversarialModule(pl.LightningModule):
         seed: int = 0,
         log_every: int = 50,
         num_classes: int = 0,
+        held_out: dict[str, Tensor] | None = None,
     ):
         super().__init__()
         self.automatic_optimization = False
@@ -80,6 +82,7 @@ class AdversarialModule(pl.LightningModule):
         self.seed = seed
         self.log_every = log_every
         self.num_classes = num_classes
+        self.held_out = held_out
         self.images_per_iteration = n_dis * batches.global_size
         self.meter = Meter()
         self.latest: dict[str, float] = {}  # the last row of the log
@@ -117,7 +120,8 @@ class AdversarialModule(pl.LightningModule):
         if not ema:  # in the average's body, whose batch norms are never synchronised: a rank may show it alone
             producer = copy.deepcopy(producer)
             producer.load_state_dict(self.game.producer.state_dict())
-        return Gallery(self.game, producer, batch_norm, seed, batch_size, self.num_classes, self.device)
+        place = self.num_classes, self.device, self.held_out
+        return Gallery(self.game, producer, batch_norm, seed, batch_size, *place)
 
     def log_row(self, row: dict[str, float]) -> None:
         """Write scalars to every logger, at this iteration and kimg."""

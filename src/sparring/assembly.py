@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.plugins.environments import TorchElasticEnvironment
 from torch import nn
@@ -16,9 +17,10 @@ from sparring import distributed
 from sparring.adversarial import AdversarialModule, PlayerOptimizer
 from sparring.callbacks.checkpoints import AtomicCheckpointIO
 from sparring.checks import check_data
-from sparring.config import build, plain_name
+from sparring.config import build, plain_name, signature
 from sparring.data import cache
 from sparring.data.batches import Batches
+from sparring.data.held_out import choose_subset, hold_out
 from sparring.data.imbalance import long_tailed
 from sparring.data.source import Source
 from sparring.distributed import Replicas
@@ -49,9 +51,17 @@ def build_game(cfg: DictConfig) -> Game:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(cfg.seed, "initial weights"))
         others = [build(cfg.model.discriminator, "model.discriminator") for _ in range(cfg.model.discriminators - 1)]
-        parts = {"loss": cfg.loss, "regularizers": cfg.regularizer or {}, "augment": cfg.augment or None}
+        parts = {"loss": cfg.loss, "regularizers": cfg.regularizer, "augment": cfg.augment}
+        parts = {name: part for name, part in parts.items() if part}
+        taken = signature(get_object(cfg.model._target_))[0]
+        for name in parts.keys() | ({"others"} if others else set()):
+            if name not in taken:
+                key = {"others": "model.discriminators", "regularizers": "regularizer"}.get(name, name)
+                raise UserError(f"{key}: this model, {cfg.model._target_}, has no use for it")
+        if "loss" in taken and "loss" not in parts:
+            raise UserError(f"loss=none: this model, {cfg.model._target_}, wants one; it is for model=vae")
         try:
-            game = build(cfg.model, "model", partial=True, **parts)(others=others)
+            game = build(cfg.model, "model", partial=True, **parts)(**({"others": others} if others else {}))
         except ValueError as error:
             raise UserError(f"model: {error}") from error
         return game.to(memory_format=torch.channels_last)  # 1.1 to 1.2 times as fast on a CPU, more in bf16 on a GPU
@@ -61,20 +71,13 @@ def build_module(
     cfg: DictConfig, game: Game, data: cache.Data, kind: type[AdversarialModule] = AdversarialModule
 ) -> AdversarialModule:
     """The engine, or a ``kind`` of it, with everything it needs to train."""
-    columns = data.columns
-    if cfg.data.long_tail is not None:
-        columns = long_tailed(columns, cfg.data.long_tail)
-    if cfg.data.subset is not None:
-        columns = choose_subset(columns, cfg.data.subset, cfg.seed)
-    optimizers = {
-        player: PlayerOptimizer(
-            build=build(cfg.optimizer[player], f"optimizer.{player}", partial=True),
-            schedule=build(cfg.optimizer[player].schedule, f"optimizer.{player}.schedule"),
-            clip_norm=cfg.optimizer[player].clip_norm,
-            beta2_schedule=_schedule(cfg.optimizer[player].get("beta2_schedule"), f"optimizer.{player}.beta2_schedule"),
-        )
-        for player in game.players
-    }
+    columns, held_out = divide(cfg, game, data)
+    columns = thinned(cfg, columns)
+    optimizers = {player: _optimizer(cfg, player) for player in game.players}
+    if cfg.reuse_fakes and not (len(game.players) == 2 and game.shares_fakes):
+        raise UserError(f"reuse_fakes=true: is for a generator and a discriminator, and this is {cfg.model._target_}")
+    if game.needs_pairs and not data.paired:
+        raise UserError("model: it learns from pairs, and these data hold none: model=cyclegan, or data=pairs")
     ema = EMA(game.producer, cfg.ema.half_life_kimg, cfg.ema.rampup, _schedule(cfg.ema.schedule, "ema.schedule"))
     game.check_fits(ema.network, columns)
     if cfg.trainer.sync_batchnorm:  # the average's are never trained
@@ -90,6 +93,9 @@ def build_module(
             distributed.rank(),
             distributed.world_size(),
             cfg.data.balance,
+            cfg.data.jitter,
+            cfg.data.rotation,
+            data.paired,
         ),
         optimizers,
         ema,
@@ -99,21 +105,41 @@ def build_module(
         seed=cfg.seed,
         log_every=cfg.trainer.log_every_n_steps,
         num_classes=cfg.data.num_classes,
+        held_out=held_out,
+    )
+
+
+def divide(cfg: DictConfig, game: Game, data: cache.Data) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """The columns to train on, and those that a game which answers to images is shown and scored by."""
+    count = cfg.data.get("held_out")  # which earlier runs lack
+    if count is None and not game.translates:
+        count = 0
+    if count == 0 and game.translates:
+        raise UserError("data.held_out=0: this model is scored by examples that it was not trained on; name some")
+    return hold_out(data.columns, count)
+
+
+def thinned(cfg: DictConfig, columns: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What ``data.long_tail`` and ``data.subset`` leave of the columns to train on."""
+    if cfg.data.long_tail is not None:
+        columns = long_tailed(columns, cfg.data.long_tail)
+    return columns if cfg.data.subset is None else choose_subset(columns, cfg.data.subset, cfg.seed)
+
+
+def _optimizer(cfg: DictConfig, player: str) -> PlayerOptimizer:
+    """How a player learns: as ``optimizer`` says of it, or as the generator."""
+    player = player if player in cfg.optimizer else "generator"
+    node, path = cfg.optimizer[player], f"optimizer.{player}"
+    return PlayerOptimizer(
+        build=build(node, path, partial=True),
+        schedule=build(node.schedule, f"{path}.schedule"),
+        clip_norm=node.clip_norm,
+        beta2_schedule=_schedule(node.get("beta2_schedule"), f"{path}.beta2_schedule"),
     )
 
 
 def _schedule(node: DictConfig | None, path: str) -> Callable[[float], float] | None:
     return None if node is None else build(node, path)
-
-
-def choose_subset(columns: dict[str, torch.Tensor], count: int, seed: int) -> dict[str, torch.Tensor]:
-    """The first ``count`` examples of an order that the seed decides."""
-    length = len(columns["images"])
-    if count > length:
-        raise UserError(f"data.subset={count}: there are {length} examples")
-    order = torch.randperm(length, generator=torch.Generator().manual_seed(seed_of(seed, "subset")))
-    rows = order[:count].sort().values
-    return {name: column[rows] for name, column in columns.items()}
 
 
 def count_iterations(cfg: DictConfig, module: AdversarialModule) -> int:
@@ -228,6 +254,7 @@ def open_gallery(
     seed: int = 0,
     device: torch.device | str = "cpu",
     batch_size: int = 100,
+    data: cache.Data | None = None,
 ) -> Gallery:
     """The generator of a stored run, its average or its raw weights, ready to be shown.
 
@@ -238,6 +265,7 @@ def open_gallery(
         seed: of the latents.
         device: where it makes images.
         batch_size: images a pass.
+        data: of which it answers to the part that is held out, if it translates.
     """
     stored = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     game = build_game(cfg)
@@ -246,4 +274,5 @@ def open_gallery(
         part.load_state_dict({key.removeprefix(name): value for key, value in stored.items() if key.startswith(name)})
     producer = (average.network if ema else game.producer).to(device)
     classes = cfg.data.num_classes if game.conditional else 0
-    return Gallery(game, producer, cfg.ema.batch_norm, seed, batch_size, classes, device)
+    examples = divide(cfg, game, data)[1] if data is not None and game.translates else None
+    return Gallery(game, producer, cfg.ema.batch_norm, seed, batch_size, classes, device, examples)

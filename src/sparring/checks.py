@@ -1,7 +1,6 @@
 """What is refused before anything is built, and how it is said: the key, its value, what would be right."""
 
 import difflib
-import inspect
 import json
 from dataclasses import fields
 from pathlib import Path
@@ -11,7 +10,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sparring.config import OWN_KEYS, Config
+from sparring.config import OWN_KEYS, Config, signature
 from sparring.errors import UserError
 
 # Told in a paragraph, without a traceback.
@@ -30,6 +29,8 @@ def check_task(cfg: DictConfig, overrides: list[str]) -> None:
     task = cfg.task._target_.rpartition(".")[2]
     if task != "evaluate" and (stray := [key for key in ("fake", "real") if cfg[key] is not None]):
         raise UserError(f"{stray[0]}={cfg[stray[0]]}: only task=evaluate reads it")
+    if task != "sample" and cfg.input is not None:
+        raise UserError(f"input={cfg.input}: only task=sample reads it")
     if task == "evaluate":
         chosen = {override.partition("=")[0] for override in overrides}
         if (cfg.fake is None) == (cfg.run is None):
@@ -99,7 +100,7 @@ def _check_arguments(node: DictConfig, path: str) -> None:
         target = get_object(node._target_)
     except Exception as error:
         raise UserError(f"{path}._target_={node._target_}: can't be imported ({error})") from error
-    parameters, hints = _signature(target)
+    parameters, hints = signature(target)
     hints |= get_type_hints(OWN_KEYS[path]) if path in OWN_KEYS else {}
     known = [name for name in parameters if name not in ("self", "params")]
     known += [f.name for f in fields(OWN_KEYS[path])] if path in OWN_KEYS else []
@@ -131,18 +132,6 @@ def _check_arguments(node: DictConfig, path: str) -> None:
             node[key] = valid  # 0 where a float is wanted becomes 0.0: torch's optimizers ask for it
 
 
-def _signature(target: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
-    """Parameters and their types; with those of the base class where a constructor hands ``**options`` on to it."""
-    parameters = dict(inspect.signature(target).parameters)
-    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    handed_on = parameters.get("options")
-    if inspect.isclass(target) and handed_on is not None and handed_on.kind is handed_on.VAR_KEYWORD:
-        del parameters["options"]
-        base_parameters, base_hints = _signature(target.__base__)
-        parameters, hints = base_parameters | parameters, base_hints | hints
-    return parameters, hints
-
-
 def _suggestion(key: Any, known: list[str]) -> str:
     close = difflib.get_close_matches(str(key), known, 1)
     return f" Did you mean '{close[0]}'?" if close else ""
@@ -156,6 +145,8 @@ def _check_ranges(cfg: DictConfig) -> None:
         "data.subset": 1,
         "data.long_tail": 1,
         "data.device_memory_gb": 0,
+        "data.jitter": 0,
+        "data.rotation": 0,
         "trainer.max_steps": 1,
         "trainer.num_nodes": 1,
         "trainer.log_every_n_steps": 1,
@@ -189,6 +180,10 @@ def _check_ranges(cfg: DictConfig) -> None:
     ]
     if isinstance(OmegaConf.select(cfg, "evaluation.reals"), int):
         at_least["evaluation.reals"] = 50
+    if isinstance(cfg.data.get("held_out"), int):
+        at_least["data.held_out"] = 0
+    if cfg.data.get("held_out") == "all" and cfg.task._target_ != "sparring.tasks.evaluate":
+        raise UserError("data.held_out=all: leaves nothing to train on; it is for task=evaluate of other data")
     for key, least in at_least.items():
         if (value := OmegaConf.select(cfg, key)) is not None and value < least:
             raise UserError(f"{key}={value}: must be at least {least}")
@@ -212,10 +207,13 @@ def _check_ranges(cfg: DictConfig) -> None:
 def _check_combinations(cfg: DictConfig) -> None:
     if cfg.kimg is None and cfg.trainer.max_steps is None:
         raise UserError("kimg=null and trainer.max_steps=null: one of them must say how long training lasts")
-    if cfg.evaluation and not OmegaConf.select(cfg, "evaluation.metrics"):
+    study = "extractor" not in (cfg.evaluation or {"extractor"})
+    if study and cfg.task._target_ != "sparring.tasks.evaluate":
+        raise UserError("evaluation=augmentation is for a finished run: task=evaluate evaluation=augmentation run=...")
+    if cfg.evaluation and not study and not OmegaConf.select(cfg, "evaluation.metrics"):
         raise UserError("evaluation/metrics=[]: nothing would be scored; name some, or choose evaluation=none")
     if OmegaConf.select(cfg, "evaluation.weights") and "weights" not in cfg.evaluation.extractor:
-        raise UserError(f"evaluation.weights={cfg.evaluation.weights}: the classifier is trained here and takes none")
+        raise UserError(f"evaluation.weights={cfg.evaluation.weights}: its extractor takes none")
     if cfg.data.batch_size % cfg.accumulate:
         raise UserError(
             f"accumulate={cfg.accumulate} does not divide data.batch_size={cfg.data.batch_size}: a turn's batch is "
@@ -234,6 +232,9 @@ def _check_combinations(cfg: DictConfig) -> None:
 
 def check_data(cfg: DictConfig) -> None:
     """Combinations that depend on what the data are, known once their source was looked at (nothing is loaded yet)."""
+    for key in ("flip", "jitter", "rotation"):
+        if cfg.data.image_size == 1 and (value := cfg.data.get(key)):
+            raise UserError(f"data.{key}={str(value).lower()}: is for images, and these data are points")
     if cfg.data.num_classes == 0:
         if cfg.model.get("conditional"):
             raise UserError("model.conditional=true: these data have no labels; choose model.conditional=false")

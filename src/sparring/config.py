@@ -3,13 +3,14 @@
 Nothing here imports torch: ``python run.py --cfg job`` answers at once.
 """
 
+import inspect
 import os
 import re
 import secrets
 import tempfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from hydra.errors import InstantiationException
@@ -76,6 +77,7 @@ class Config:
     benchmark: Any = None
     resume: str | None = None
     init: str | None = None
+    input: str | None = None
     seed: int = 0
     kimg: float | None = None
     n_dis: int = 1
@@ -103,11 +105,15 @@ class Config:
 @dataclass
 class DataKeys:
     batch_size: int
+    held_out: int | Literal["all"] | None
     subset: int | None
     long_tail: float | None
     balance: bool
     flip: bool
+    jitter: float
+    rotation: float
     device_memory_gb: float
+    input_channels: int
     num_classes: int
     classifier_accuracy: float
     mode_samples: int
@@ -122,6 +128,11 @@ class ModelKeys:
     width: int
     num_classes: int
     discriminators: int
+    in_channels: int
+    scale: int
+    dropout: float
+    packing: int
+    spectral_norm: bool
 
 
 @dataclass
@@ -163,9 +174,10 @@ def build(node: DictConfig, path: str, partial: bool = False, **given: Any) -> A
     Raises:
         UserError: the constructor refuses its arguments.
     """
-    from hydra.utils import instantiate
+    from hydra.utils import get_object, instantiate
 
     own = {f.name for f in fields(OWN_KEYS[path])} if path in OWN_KEYS else set()
+    own -= signature(get_object(node._target_))[0].keys()  # of some choices they are arguments, too
     kept = {key: value for key, value in OmegaConf.to_container(node, resolve=True).items() if key not in own}
     given = {
         key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
@@ -180,6 +192,18 @@ def build(node: DictConfig, path: str, partial: bool = False, **given: Any) -> A
             inner = str(error).rpartition("full_key: ")[2].strip() if "full_key: " in str(error) else ""
             raise UserError(f"{path}.{inner}".rstrip(".") + f": {error.__cause__}") from error
         raise
+
+
+def signature(target: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
+    """Parameters and their types; with those of the base class where a constructor hands ``**options`` on to it."""
+    parameters = dict(inspect.signature(target).parameters)
+    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    handed_on = parameters.get("options")
+    if inspect.isclass(target) and handed_on is not None and handed_on.kind is handed_on.VAR_KEYWORD:
+        del parameters["options"]
+        base_parameters, base_hints = signature(next(c for c in target.__mro__[1:] if "__init__" in vars(c)))
+        parameters, hints = base_parameters | parameters, base_hints | hints
+    return parameters, hints
 
 
 # ---- resolvers --------------------------------------------------------------------------------------------------
@@ -205,6 +229,7 @@ def plain_name(overrides: list[str]) -> str:
 
 
 OmegaConf.register_new_resolver("if", lambda condition, yes, no: yes if condition else no, replace=True)
+OmegaConf.register_new_resolver("sum", lambda a, b: a and a + b, replace=True)
 OmegaConf.register_new_resolver("times", lambda a, b: a and a * b, replace=True)
 OmegaConf.register_new_resolver("share", lambda value, parts: value and value / parts, replace=True)
 OmegaConf.register_new_resolver("suffix", lambda: secrets.token_hex(2), use_cache=True, replace=True)

@@ -1,5 +1,6 @@
 """What one turn sees: each quantity is made once, when it is first asked for."""
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ class Play:
         game: whose turn this is part of; it says how each quantity is made.
         player: the name of the player whose loss is computed.
         batch: columns of real data, e.g. ``images`` (batch, C, H, W) uint8 and ``labels`` (batch,) int64. A player
-            that draws no reals is given the other columns alone.
+            that draws no reals is given the labels alone.
         draws: this turn's random numbers.
         iteration: iterations completed before this one.
         watched: whether this iteration is logged, so that costly diagnostics are worth computing.
@@ -47,6 +48,12 @@ class Play:
         self.watched = watched
         self.kimg = kimg
         self.notes: dict[str, Tensor] = {}  # scalars to be logged beside the loss terms, by name
+        self.parts: dict[str, Play] = {}  # of a game that is made of others, what each of them sees
+
+    def part(self, game: "Game", batch: dict[str, Tensor], name: str) -> "Play":
+        """What a game within this one sees of the turn: columns and draws of its own."""
+        draws = replace(self.draws, key=(*self.draws.key, name))
+        return Play(game, self.player, batch, draws, self.iteration, self.watched, self.kimg)
 
     @cached_property
     def reals(self) -> Tensor:
@@ -54,7 +61,7 @@ class Play:
 
     @cached_property
     def condition(self) -> Tensor | None:
-        return self.game.condition(self.batch)
+        return self.game.condition(self.batch, self.draws)
 
     @cached_property
     def latents(self) -> Tensor:
@@ -79,11 +86,11 @@ class Play:
     @cached_property
     def real_features(self) -> Tensor:
         """What D's logits of the reals are read from, (batch, dim)."""
-        return self.game.features(self.augmented(self.reals, "real"))
+        return self.game.features(self.augmented(self.reals, "real"), self.condition)
 
     @cached_property
     def fake_features(self) -> Tensor:
-        return self.game.features(self.augmented(self.fakes, "fake"))
+        return self.game.features(self.augmented(self.fakes, "fake"), self.condition)
 
     def judge(self, images: Tensor, purpose: str) -> Tensor:
         """D's logits of augmented images; the same ``purpose`` in a turn means the same augmentation."""
@@ -101,14 +108,18 @@ class Play:
     def input_gradient(self, images: Tensor, purpose: str) -> Tensor:
         """Gradient of D's logits by its input, at ``images``: (logits, numbers in an input), itself differentiable.
 
+        Where every patch of an image has a logit, of their mean.
+
         D sees the images augmented as for ``purpose``; the gradient goes through that (Karras et al. 2020,
         StyleGAN2-ADA). In float32 whatever the training precision: the square of a bfloat16 gradient keeps two digits.
         """
         images = images.detach().to(torch.get_default_dtype()).requires_grad_()
         with torch.autocast(images.device.type, enabled=False):
             logits = self.judge(images, purpose)
+            judged = min(len(images), len(logits))  # packs of images, or images of which every patch is judged
+            means = logits.view(judged, -1, *logits.shape[1:]).mean(1)
             gradients = [
-                torch.autograd.grad(each.sum(), images, create_graph=True)[0].reshape(len(each), -1)
-                for each in logits.view(len(logits), -1).unbind(1)  # of each discriminator
+                torch.autograd.grad(each.sum(), images, create_graph=True)[0].reshape(judged, -1)
+                for each in means.view(judged, -1).unbind(1)  # of each discriminator
             ]
         return torch.cat(gradients)

@@ -59,5 +59,10 @@ class Draws:
         drawn = torch.multinomial(weights, self.total, replacement=True, generator=self._generator(purpose))
         return drawn[self.part]
 
+    def shuffled(self, purpose: str, count: int) -> Tensor:
+        """The numbers 0 ... count - 1 in an order of this part of the batch."""
+        draws = generator(*self.key, purpose, self.part.start or 0, device=self.device)
+        return torch.randperm(count, generator=draws, device=self.device)
+
     def _generator(self, purpose: str) -> torch.Generator:
         return generator(*self.key, purpose, device=self.device)

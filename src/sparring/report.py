@@ -8,22 +8,31 @@ from pathlib import Path
 def scores_table(entry: dict, lower_is_better: list[str]) -> str:
     """An entry of ``scores.json`` as aligned text."""
     scores, p = entry["scores"], entry["protocol"]
-    rows = []
+    beside = entry.get("baselines", {})
+    rows = [("", "answers", *beside, "", "")] if beside else []
     for name, value in scores.items():
         if re.fullmatch(r"(\w+)_(low|high|sd|std)", name):
             continue
-        shown, apart = f"{value:.4g}" if isinstance(value, float) else str(value), ""
+        apart = ""
         if f"{name}_sd" in scores:
             apart = f"± {scores[f'{name}_sd']:.2g} over {len(p['seeds'])} sampling seeds"
         elif f"{name}_low" in scores:
             apart = f"[{scores[f'{name}_low']:.4g}, {scores[f'{name}_high']:.4g}]"
         elif f"{name}_std" in scores:
             apart = f"± {scores[f'{name}_std']:.2g} over splits"
-        rows.append((name, shown, _direction(name, lower_is_better), apart))
-    widths = [max(len(row[i]) for row in rows) for i in range(2)]
-    lines = [f"  {n:<{widths[0]}}  {v:>{widths[1]}}  {better}  {apart}".rstrip() for n, v, better, apart in rows]
+        values = [_number(value), *(_number(found[name]) for found in beside.values())]
+        rows.append((name, *values, _direction(name, lower_is_better), apart))
+    widths = [max(len(row[i]) for row in rows) for i in range(2 + len(beside))]
+    lines = []
+    for name, *values, better, apart in rows:
+        aligned = "  ".join(f"{value:>{width}}" for value, width in zip(values, widths[1:], strict=True))
+        lines.append(f"  {name:<{widths[0]}}  {aligned}  {better}  {apart}".rstrip())
     when = "" if entry["kimg"] is None else f" at {entry['kimg']:.1f} kimg, iteration {entry['iteration']:,}"
     return f"Scores{when}\n" + "\n".join(lines) + "\n" + _made_of(p)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _direction(name: str, lower_is_better: list[str]) -> str:
@@ -39,11 +48,14 @@ def _made_of(p: dict) -> str:
     if "ema" in p:
         of = f"of the {'averaged' if p['ema'] else 'raw'} generator (batch norm: {p['batch_norm']}, seed {_list(p['seeds'])})"
     split = f", split: {p['split']}" if p.get("split") else ""
+    kind = f"answers to {p['of']}" if "of" in p else "samples"
     lines = [
-        f"  from {p['samples']:,} samples {of}",
+        f"  from {p['samples']:,} {kind} {of}",
         f"  beside {p['reals']:,} of {p['reals_available']:,} reals ({p['real_images']}{split})",
         f"  in features of {p['extractor']}, weights {p['weights']}, {p['resize']}, {p['precision']}",
     ]
+    if p["extractor"] == "none":
+        lines.pop()
     for name, kept in p["metrics"].items():
         lines.append(f"  {name}: " + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in kept.items()))
     if "memorization" in p["metrics"] and p["reals"] < p["reals_available"]:

@@ -38,6 +38,7 @@ JUDGED = (  # and what may differ when a run is scored again
     "real",
     "data.path",
     "data.split",
+    "data.held_out",
     "data.on_bad_image",
     "ema.batch_norm",
 )

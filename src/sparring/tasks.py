@@ -2,14 +2,17 @@
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from sparring import distributed, report, runs
+from sparring.answers import answer
 from sparring.assembly import (
     build_evaluator,
     build_game,
@@ -18,22 +21,26 @@ from sparring.assembly import (
     build_wandb,
     count_iterations,
     device_of,
+    divide,
     look_at_data,
     open_gallery,
     showing,
     silence_lightning,
     start_from,
+    thinned,
 )
 from sparring.callbacks.checkpoints import Checkpoints, GracefulStop
 from sparring.callbacks.health import Health
 from sparring.callbacks.progress import Progress
-from sparring.callbacks.samples import SampleGrids, columns_for, rows_of, save_gif, save_image, tile
+from sparring.callbacks.samples import SampleGrids, beside_targets, columns_for, rows_of, save_gif, save_image, tile
 from sparring.callbacks.scores import Scores, record
 from sparring.callbacks.scores import entry as scored
 from sparring.config import build
 from sparring.data import cache
 from sparring.errors import UserError
-from sparring.evaluation.sets import Decoded, Generated, ImageSet, Subset, open_images
+from sparring.evaluation.gallery import Gallery
+from sparring.evaluation.made import Answers, Generated
+from sparring.evaluation.sets import Decoded, ImageSet, Subset, open_images
 from sparring.files import replacing
 from sparring.logging import MetricsFile
 
@@ -105,19 +112,24 @@ def train(cfg: DictConfig, folder: Path) -> None:
 
 
 def sample(cfg: DictConfig, folder: Path) -> None:
-    """Draw a run's generator: a grid, single images, and a walk through its latents."""
+    """Draw a run's generator: a grid, single images, and a walk through its latents; or its answers to images."""
     run, wanted = runs.find(cfg.run, "run"), cfg.sample
-    path, cfg = run.checkpoint(wanted.checkpoint), run.config
-    gallery = open_gallery(cfg, path, wanted.ema, wanted.seed)
-    game, classes = gallery.game, cfg.data.num_classes if gallery.game.conditional else 0
-    labels = choose_labels(wanted.classes, wanted.count, classes)
-    latents = gallery.latents("sample", wanted.count)
-    if wanted.truncation is not None:
-        latents = game.truncate(latents, wanted.truncation)
-    images = gallery.show(latents, labels)
+    path, given, cfg = run.checkpoint(wanted.checkpoint), cfg.input, run.config
+    translates = get_object(cfg.model._target_).translates
+    if given and not translates:
+        raise UserError(f"input={given}: this model makes images from noise; it answers to none")
+    data = cache.load(look_at_data(cfg), cfg.cache) if translates and not given else None
+    gallery = open_gallery(cfg, path, wanted.ema, wanted.seed, data=data)
     out = Path(wanted.folder or folder / "samples" / f"{path.stem}-seed{wanted.seed}").expanduser()
-    columns = columns_for(wanted.count, len(wanted.classes or range(classes)))
-    save_image(tile(images, columns), out / "grid.png")
+    if given:
+        answered = answer(gallery, Path(given).expanduser(), cfg.data.get("input_channels", cfg.data.channels), out)
+        print(f"{answered} images in {out / 'images'}, each beside what it was made of in {out / 'compared'}")
+        return
+    if translates:
+        save_image(beside_targets(gallery, wanted.count), out / "grid.png")
+        images = Answers(gallery, wanted.count).images(range(min(wanted.count, len(gallery.examples["images"]))))
+    else:
+        images = _samples(cfg, gallery, wanted, out)
     if images.ndim == 2:
         with replacing(out / "points.npy") as temporary, open(temporary, "wb") as file:
             np.save(file, images.cpu().numpy())
@@ -126,6 +138,18 @@ def sample(cfg: DictConfig, folder: Path) -> None:
         for i, image in enumerate(images):
             save_image(image, out / "images" / f"{i:05d}.png")
         print(f"{len(images)} images in {out / 'images'}, together as {out / 'grid.png'}")
+
+
+def _samples(cfg: DictConfig, gallery: Gallery, wanted: DictConfig, out: Path) -> torch.Tensor:
+    """Images of latents, after they were drawn as a grid, and walks through the latents."""
+    game, classes = gallery.game, cfg.data.num_classes if gallery.game.conditional else 0
+    labels = choose_labels(wanted.classes, wanted.count, classes)
+    latents = gallery.latents("sample", wanted.count)
+    if wanted.truncation is not None:
+        latents = game.truncate(latents, wanted.truncation)
+    images = gallery.show(latents, labels)
+    columns = columns_for(wanted.count, len(wanted.classes or range(classes)))
+    save_image(tile(images, columns), out / "grid.png")
     for name, steps in game.traversals(latents[:10]).items():
         save_image(rows_of([gallery.show(step) for step in steps]), out / f"{name}.png")
         print(f"what {name} means, a column for each of its values, in {out / name}.png")
@@ -134,6 +158,7 @@ def sample(cfg: DictConfig, folder: Path) -> None:
         frames = [tile(gallery.show(z, None if labels is None else labels[:16]), 4) for z in walk]
         save_gif(frames, out / "interpolation.gif")
         print(f"a walk between the first {len(walk[0])} of them in {out / 'interpolation.gif'}")
+    return images
 
 
 def evaluate(cfg: DictConfig, folder: Path) -> None:
@@ -141,6 +166,8 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
     silence_lightning()
     if not cfg.evaluation:
         raise UserError("task=evaluate with evaluation=none: choose evaluation=inception (or fast)")
+    if "extractor" not in cfg.evaluation:
+        return _study(cfg, folder)
     given = open_images(cfg.fake, "fake") if cfg.fake else None
     evaluator = build_evaluator(cfg)
     data = None if cfg.real else cache.load(look_at_data(cfg), cfg.cache)
@@ -156,12 +183,13 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
     if given is not None:  # by default all of both sets: whoever made them knows how many are wanted
         samples, seeds = min(cfg.evaluation.samples or len(given), len(given)), [None]
         evaluator.reals = cfg.evaluation.reals or "all"
-        iteration, kimg, labelled = None, None, given.labels is not None
+        iteration, kimg, labelled, game = None, None, given.labels is not None, None
     else:
         samples, seeds = evaluator.samples, [cfg.seed + i for i in range(evaluator.seeds)]
         path = runs.find(cfg.run, "run").checkpoint(cfg.evaluation.checkpoint)
         stored = torch.load(path, map_location="cpu", weights_only=True)
-        iteration, kimg, labelled = stored["global_step"], stored["kimg"], build_game(cfg).conditional
+        game = build_game(cfg)
+        iteration, kimg, labelled = stored["global_step"], stored["kimg"], game.conditional
         asked = None  # of a conditional generator: the reals' classes, or all alike where these are unknown
         if labelled:
             asked = torch.arange(cfg.data.num_classes) if reals.labels is None else reals.labels
@@ -170,14 +198,16 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
     def fakes(seed: int | None) -> ImageSet:
         if given is not None:
             return given if samples == len(given) else Subset(given, samples)
-        gallery = open_gallery(cfg, path, evaluator.ema, seed, device_of(cfg), evaluator.batch_size)
+        gallery = open_gallery(cfg, path, evaluator.ema, seed, device_of(cfg), evaluator.batch_size, data)
+        if gallery.game.translates:
+            return Answers(gallery, samples)
         return Generated(gallery, samples, (cfg.data.image_size,) * 2, asked)
 
     if cfg.run and data is not None and "Classifier" in cfg.evaluation.extractor._target_:
         data = cache.load(
             look_at_data(runs.find(cfg.run, "run").config), cfg.cache
         )  # it learns from the training split
-    evaluator.prepare(reals, device_of(cfg), cfg.cache, data, labelled)
+    evaluator.prepare(reals, device_of(cfg), cfg.cache, data, labelled, game is not None and game.translates)
     result, pictures = evaluator(fakes, seeds)
     entry = scored(result, iteration, kimg, **facts)
     if distributed.rank() > 0:
@@ -185,6 +215,29 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
     record(folder, entry, pictures)
     print("\n" + report.scores_table(entry, evaluator.lower_is_better))
     print(f"\nRecorded in {folder / 'scores.json'}")
+
+
+def _study(cfg: DictConfig, folder: Path) -> None:
+    """Whether training on a run's images helps a classifier; an entry of ``scores.json``."""
+    if not isinstance(cfg.run, str):
+        raise UserError("evaluation=augmentation studies a run: run=outputs/...")
+    if distributed.rank() > 0:
+        return
+    run, study = runs.find(cfg.run, "run"), build(cfg.evaluation, "evaluation")
+    path, game = run.checkpoint(cfg.evaluation.checkpoint), build_game(run.config)
+    data, other = (cache.load(look_at_data(each), cfg.cache) for each in (run.config, cfg))
+    rows = {"images": torch.arange(len(data))} | {k: c for k, c in data.columns.items() if k == "labels"}
+    seen = thinned(run.config, divide(run.config, game, replace(data, columns=rows))[0])["images"]
+
+    def gallery(seed: int) -> Gallery:
+        return open_gallery(cfg, path, study.ema, seed, device_of(cfg), study.batch_size)
+
+    test = None if other.key == data.key else other  # data.split=test
+    result, pictures, text = study(data, gallery, seen, test, device_of(cfg), cfg.seed)
+    stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    result["protocol"] |= {"checkpoint": path.name, "ema": study.ema}
+    record(folder, {"iteration": stored["global_step"], "kimg": stored["kimg"], **result}, pictures)
+    print(f"\n{text}\n\nRecorded in {folder / 'scores.json'}, class by class")
 
 
 def benchmark(cfg: DictConfig, folder: Path) -> None:

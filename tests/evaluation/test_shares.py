@@ -11,9 +11,9 @@ from sparring.distributed import rank, world_size
 from sparring.evaluation.conditional import ClassificationAccuracyScore, IntraClassFrechetDistance
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.gallery import Gallery
+from sparring.evaluation.made import Generated
 from sparring.evaluation.memorization import Memorization
 from sparring.evaluation.metrics import PRDC, ClassCoverage, FrechetDistance, InceptionScore, KernelDistance
-from sparring.evaluation.sets import Generated
 
 METRICS = [FrechetDistance, KernelDistance, InceptionScore, PRDC, ClassCoverage, Memorization]
 METRICS += [IntraClassFrechetDistance, ClassificationAccuracyScore]

@@ -9,7 +9,8 @@ from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
 from sparring.adversarial import AdversarialModule
-from sparring.evaluation.gallery import BatchNormPolicy
+from sparring.evaluation.gallery import BatchNormPolicy, Gallery
+from sparring.evaluation.made import Answers
 from sparring.evaluation.modes import scatter
 from sparring.files import replacing
 
@@ -34,14 +35,21 @@ def tile(images: Tensor, columns: int) -> Tensor:
     return make_grid(images.cpu(), columns, padding=2, pad_value=255)
 
 
-def rows_of(steps: list[Tensor]) -> Tensor:
-    """One picture of a walk: a row for each of N images, a column for each step, which is a batch (N, C, H, W)."""
-    return tile(torch.stack(steps, dim=1).flatten(0, 1), len(steps))
+def rows_of(steps: list[Tensor], times: int = 1) -> Tensor:
+    """One picture of a walk: the steps of an image, each a batch (N, C, H, W), side by side, those of ``times`` images in a row."""
+    return tile(torch.stack([step.cpu() for step in steps], dim=1).flatten(0, 1), times * len(steps))
 
 
 def columns_for(count: int, classes: int) -> int:
     """A class a column where there are few of them, else nearly a square."""
     return classes if 2 <= classes <= 20 else round(count**0.5)
+
+
+def beside_targets(gallery: Gallery, count: int) -> Tensor:
+    """One picture of the first ``count`` held-out examples: what was given, what is made of it, what was wanted; thrice a row."""
+    rows = range(min(max(count, 1), len(gallery.examples["images"])))
+    answers = Answers(gallery, len(rows))
+    return rows_of([answers.baselines[0].images(rows), answers.images(rows), answers.targets(rows)], 3)
 
 
 class SampleGrids(pl.Callback):
@@ -50,7 +58,8 @@ class SampleGrids(pl.Callback):
     Args:
         folder: where the pictures are written.
         every_kimg: thousands of images between two grids; there is also one at the start and one at the end.
-        count: images in a grid; a conditional generator shows its classes in columns.
+        count: images in a grid; a conditional generator shows its classes in columns, one that answers to images a third
+            as many of them between what it was given and what was wanted.
         batch_norm: see Gallery.
         ema: show the average (or the raw weights).
         seed: of the latents.
@@ -83,20 +92,29 @@ class SampleGrids(pl.Callback):
 
     def draw(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         gallery = module.gallery(self.ema, self.batch_norm, self.seed)
-        classes = module.num_classes if gallery.game.conditional else 0
-        columns = columns_for(self.count, classes)
-        count = max(self.count // columns, 1) * columns  # whole rows
-        labels = torch.arange(count) % classes if classes else None
-        images = gallery.show(gallery.latents("grid", count), labels)
-        pictures = {"samples": tile(images, columns)}
-        walks = gallery.game.traversals(gallery.latents("grid", 10))
-        pictures |= {name: rows_of([gallery.show(step) for step in walk]) for name, walk in walks.items()}
+        pictures = (
+            {"samples": beside_targets(gallery, self.count // 3)}
+            if gallery.game.translates
+            else self._samples(gallery, module.num_classes)
+        )
         self.latest = self._path(module)
         for name, picture in pictures.items():
             save_image(picture, self.latest if name == "samples" else self._path(module, f"{name}-"))
             for logger in trainer.loggers:
                 if hasattr(logger, "log_image"):
                     logger.log_image(name, [picture], step=module.iteration, kimg=module.kimg)
+
+    def _samples(self, gallery: Gallery, num_classes: int) -> dict[str, Tensor]:
+        """A grid of samples, and walks along what single latents mean."""
+        classes = num_classes if gallery.game.conditional else 0
+        columns = columns_for(self.count, classes)
+        count = max(self.count // columns, 1) * columns  # whole rows
+        labels = torch.arange(count) % classes if classes else None
+        images = gallery.show(gallery.latents("grid", count), labels)
+        walks = gallery.game.traversals(gallery.latents("grid", 10))
+        return {"samples": tile(images, columns)} | {
+            name: rows_of([gallery.show(step) for step in walk]) for name, walk in walks.items()
+        }
 
     def _path(self, module: AdversarialModule, name: str = "") -> Path:
         return self.folder / f"{name}kimg-{module.kimg:011.3f}.png"

@@ -14,7 +14,8 @@ from sparring.distributed import share, tell
 from sparring.evaluation import protocol
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.gallery import BatchNormPolicy
-from sparring.evaluation.sets import Decoded, Generated
+from sparring.evaluation.made import Answers, Generated
+from sparring.evaluation.sets import Decoded, ImageSet
 from sparring.files import update_json_list
 
 log = logging.getLogger(__name__)
@@ -54,8 +55,8 @@ class Scores(pl.Callback):
         self.latest: dict | None = None  # the last entry of scores.json
 
     def setup(self, trainer: pl.Trainer, module: AdversarialModule, stage: str) -> None:
-        conditional = module.game.conditional
-        self.evaluator.prepare(self.images, trainer.strategy.root_device, self.cache, self.data, conditional)
+        device, game = trainer.strategy.root_device, module.game
+        self.evaluator.prepare(self.images, device, self.cache, self.data, game.conditional, game.translates)
 
     def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         if module.iteration == 0:
@@ -82,8 +83,10 @@ class Scores(pl.Callback):
         samples = evaluator.samples_during if during else evaluator.samples
         seeds = [self.seed + i for i in range(1 if during else evaluator.seeds)]
 
-        def fakes(seed: int) -> Generated:
+        def fakes(seed: int) -> ImageSet:
             gallery = module.gallery(evaluator.ema, self.batch_norm, seed, evaluator.batch_size)
+            if gallery.game.translates:
+                return Answers(gallery, samples)
             return Generated(gallery, samples, self.images.image_size, labels)
 
         result, pictures = evaluator(fakes, seeds)
@@ -91,7 +94,10 @@ class Scores(pl.Callback):
         if module.global_rank == 0:
             record(self.folder, self.latest, pictures)
             part = "scores" if samples == evaluator.samples else f"scores_{samples}"
-            module.log_row({f"{part}/{name}": value for name, value in result["scores"].items()})
+            row = {f"{part}/{name}": value for name, value in result["scores"].items()}
+            for baseline, scores in result.get("baselines", {}).items():
+                row |= {f"{part}_{baseline}/{name}": value for name, value in scores.items()}
+            module.log_row(row)
             for name, picture in pictures.items():
                 for logger in module.trainer.loggers:
                     if hasattr(logger, "log_image"):

@@ -51,6 +51,7 @@ class Evaluator:
         self.extractor, self.metrics, self.every_kimg = extractor, dict(metrics), every_kimg
         self.samples, self.samples_during, self.reals, self.seeds = samples, samples_during, reals, seeds
         self.batch_size, self.ema = batch_size, ema
+        self._known: dict[tuple, dict[str, float]] = {}  # scores of baselines
 
     def settle(self, gpu: bool) -> None:
         """Decide what was left open, by the kind of machine."""
@@ -66,6 +67,7 @@ class Evaluator:
         cache: str | Path,
         data: Data | None = None,
         labelled: bool = False,
+        targeted: bool = False,
     ) -> None:
         """Get the extractor and the reals' features ready, from the cache where they are there.
 
@@ -75,6 +77,7 @@ class Evaluator:
             cache: the cache folder.
             data: the decoded data behind ``images``, for an extractor that learns from their labels.
             labelled: whether the fakes have labels.
+            targeted: whether it is known what each of them was to be.
 
         Raises:
             UserError: the extractor can't be had, none of the metrics can be computed, or there is no space for the features.
@@ -88,7 +91,7 @@ class Evaluator:
         if data is not None and data.mixture is not None and not self.extractor.takes_points:
             raise UserError("these data are points, which only evaluation=modes can score (or evaluation=none)")
         self.extractor.prepare(device, data, cache)
-        self.refused = self._refuse(labelled and images.labels is not None)
+        self.refused = self._refuse(labelled and images.labels is not None, targeted, images.image_size)
         for name, reason in self.refused.items():
             log.warning("no %s: %s", name, reason)
         if not self._able:
@@ -104,13 +107,14 @@ class Evaluator:
         """Score the fakes of each sampling seed ([None] where they are given).
 
         Returns:
-            What goes to ``scores.json``: ``scores`` (means over the seeds, and ``..._sd`` where there are several),
-            ``protocol`` and ``seconds``; and pictures (3, H, W) uint8 by name.
+            What goes to ``scores.json``: ``scores`` (means over the seeds, and ``..._sd`` where there are several), those of
+            the ``baselines`` by their names (first seed), ``protocol`` and ``seconds``; and pictures (3, H, W) uint8 by name.
         """
         started = time.perf_counter()
-        runs, pictures = [], {}
+        runs, baselines, pictures = [], {}, {}
         for images in map(fakes, seeds):
             runs.append(self._score(images))
+            baselines = baselines or {each.name: self._score_once(each, seeds[0]) for each in images.baselines}
             pictures = pictures or {n: p for m in self._able.values() for n, p in m.pictures().items()}
         common = [name for name in runs[0] if all(name in run for run in runs)]
         scores = {name: sum(run[name] for run in runs) / len(runs) for name in common}
@@ -133,7 +137,15 @@ class Evaluator:
             "refused": self.refused,
             "packages": protocol.packages(),
         }
-        return {"scores": scores, "protocol": facts, "seconds": round(time.perf_counter() - started, 2)}, pictures
+        found = {"scores": scores} | ({"baselines": baselines} if baselines else {})
+        return found | {"protocol": facts, "seconds": round(time.perf_counter() - started, 2)}, pictures
+
+    def _score_once(self, baseline: ImageSet, seed: int | None) -> dict[str, float]:
+        """The scores of what does not change as training goes on."""
+        key = (baseline.name, len(baseline), seed)
+        if key not in self._known:
+            self._known[key] = self._score(baseline)
+        return self._known[key]
 
     def _score(self, images: ImageSet) -> dict[str, float]:
         """One pass over the fakes; sums are reduced once, and every rank works the scores out of them."""
@@ -155,12 +167,16 @@ class Evaluator:
             scores |= metric.scores(scores)
         return scores
 
-    def _refuse(self, labelled: bool) -> dict[str, str]:
+    def _refuse(self, labelled: bool, targeted: bool, image_size: tuple[int, int]) -> dict[str, str]:
         """What can't be computed, by the names of its scores, and why; the rest is."""
         self._able, refused = {}, {}
         for name, metric in self.metrics.items():
-            reason = None
-            if metric.needs_logits and not self.extractor.classes:
+            if metric.needs_targets and not targeted:
+                continue  # it has nothing to say of samples
+            reason = metric.unavailable(image_size)
+            if metric.needs_features and not self.extractor.dims:
+                reason = "evaluation/extractor=none makes no features"
+            elif metric.needs_logits and not self.extractor.classes:
                 reason = f"the weights of {self.extractor.name} have no classifier head"
             elif metric.needs_labels and not labelled:
                 reason = "the classes of fakes and reals are not both known"

@@ -1,6 +1,7 @@
-"""The generator as it is shown and scored: which weights, which batch-norm policy, which latents."""
+"""The generator as it is shown and scored: which weights, which batch-norm policy, which latents or inputs."""
 
 import copy
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -17,6 +18,8 @@ STANDING_BATCHES = 25
 class Gallery:
     """Makes images with a fixed copy of a game's producer. Sample i is a function of (seed, purpose, i).
 
+    Of a game that translates, sample i is the answer to example i of ``examples``.
+
     Args:
         game: knows how to make latents and images.
         producer: the weights to show, the average or the raw ones.
@@ -27,6 +30,7 @@ class Gallery:
         batch_size: images a pass.
         num_classes: labels to cycle through while standing statistics are gathered, 0 for none.
         device: where images are made.
+        examples: held-out columns, of a game that translates.
     """
 
     def __init__(
@@ -38,11 +42,15 @@ class Gallery:
         batch_size: int = 100,
         num_classes: int = 0,
         device: torch.device | str = "cpu",
+        examples: dict[str, Tensor] | None = None,
     ):
+        self.examples = examples
         self.game, self.seed, self.batch_size, self.device = game, seed, batch_size, torch.device(device)
         self.producer = copy.deepcopy(producer).requires_grad_(False).eval()
         norms = [m for m in self.producer.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         self.dtype = next(self.producer.parameters()).dtype
+        if game.translates and examples is None and batch_norm == "standing":
+            batch_norm = "running"  # nothing is there to gather statistics from
         self.batch_norm = batch_norm if norms else "not in the network"
         if norms and batch_norm != "running":
             for norm in norms:
@@ -50,29 +58,55 @@ class Gallery:
                 norm.momentum = None  # a plain mean over all batches
                 norm.train()
             if batch_norm == "standing":
-                count = STANDING_BATCHES * BLOCK
-                labels = torch.arange(count) % num_classes if num_classes else None
-                self.show(self.latents("standing statistics", count), labels, BLOCK)
+                self._pass_statistics(num_classes)
                 for norm in norms:
                     norm.eval()
 
     def latents(self, purpose: str, count: int, start: int = 0) -> Tensor:
         """Latents start, ..., start + count - 1 of an endless sequence, (count, latent_dim)."""
-        block, first = divmod(start, BLOCK)
-        found = []
-        while sum(map(len, found)) < first + count:
-            key = (self.seed, purpose, block)
-            found.append(self.game.latents(Draws(key, BLOCK, slice(0, BLOCK), self.device)))
-            block += 1
-        return torch.cat(found)[first : first + count]
+        return self._in_blocks(
+            range(start, start + count), lambda block: self.game.latents(self._draws(purpose, block))
+        )
+
+    def inputs(self, rows: range) -> Tensor:
+        """What these of the examples are answered as: the producer's condition, (len(rows), C, H, W)."""
+
+        def given(block: int) -> Tensor:
+            batch = {name: c[block * BLOCK : (block + 1) * BLOCK].to(self.device) for name, c in self.examples.items()}
+            draws = self._draws("inputs", block).only(slice(0, len(batch["images"])))
+            return self.game.condition(batch, draws)
+
+        return self._in_blocks(rows, given)
 
     @torch.inference_mode()
-    def show(self, latents: Tensor, labels: Tensor | None = None, batch_size: int | None = None) -> Tensor:
-        """What latents (batch, ...) become: images as uint8 (batch, C, H, W), made in passes of at most ``batch_size``."""
+    def show(self, latents: Tensor | None, condition: Tensor | None = None, batch_size: int | None = None) -> Tensor:
+        """What latents (batch, ...) and labels (batch,), or inputs (batch, ...) become: images as uint8 (batch, C, H, W).
+
+        Made in passes of at most ``batch_size``."""
         made, size = [], batch_size or self.batch_size
-        for i in range(0, len(latents), size):
+        for i in range(0, len(condition if latents is None else latents), size):
             part = slice(i, i + size)
-            condition = None if labels is None else labels[part].to(self.device)
-            images = self.game.produce(latents[part].to(self.dtype), condition, self.producer)
-            made.append(self.game.as_data(images))
+            noise = None if latents is None else latents[part].to(self.dtype)
+            told = None if condition is None else condition[part].to(self.device)
+            if told is not None and told.is_floating_point():  # an image, no labels
+                told = told.to(self.dtype)
+            made.append(self.game.as_data(self.game.produce(noise, told, self.producer)))
         return torch.cat(made)
+
+    def _pass_statistics(self, num_classes: int) -> None:
+        count = STANDING_BATCHES * BLOCK
+        if self.game.translates:
+            rows = range(min(count, len(self.examples["images"])))
+            self.show(None, self.inputs(rows), BLOCK)
+        else:
+            labels = torch.arange(count) % num_classes if num_classes else None
+            self.show(self.latents("standing statistics", count), labels, BLOCK)
+
+    def _draws(self, purpose: str, block: int) -> Draws:
+        return Draws((self.seed, purpose, block), BLOCK, slice(0, BLOCK), self.device)
+
+    @staticmethod
+    def _in_blocks(rows: range, make: Callable[[int], Tensor]) -> Tensor:
+        """The wanted rows of what is made in blocks."""
+        first, last = rows.start // BLOCK, (rows.stop - 1) // BLOCK
+        return torch.cat([make(block) for block in range(first, last + 1)])[rows.start - first * BLOCK :][: len(rows)]

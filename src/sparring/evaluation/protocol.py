@@ -7,7 +7,7 @@ MODE_SAMPLES = {"mixture": 2_500, "stacked_digits": 26_000}  # of mode counts (L
 PACKAGES = ["sparring", "torch", "torchvision", "torchmetrics", "torch-fidelity", "numpy"]
 # what decides a number; the rest of a protocol (packages, file names) may differ
 DECISIVE = ["samples", "reals", "split", "real_images", "extractor", "weights", "resize", "precision"]
-DECISIVE += ["image_size", "real_image_size", "ema", "batch_norm", "metrics"]
+DECISIVE += ["image_size", "real_image_size", "ema", "batch_norm", "metrics", "of"]
 
 
 def packages() -> dict[str, str]:
@@ -20,6 +20,8 @@ def deviations(facts: dict) -> list[str]:
     found = []
     if (usual := MODE_SAMPLES.get(facts["extractor"])) is not None:
         return [] if facts["samples"] == usual else [f"{facts['samples']:,} samples, not {usual:,}"]
+    if "of" in facts:
+        return ["answers to held-out examples, which are those of these data"]
     if facts["extractor"] != "inception-v3-compat":
         return [f"features of {facts['extractor']}, not of Inception"]
     if not facts.get("standard_weights"):

@@ -1,4 +1,4 @@
-"""Sets of images to be scored: decoded data, a folder, an array file, or what a generator makes."""
+"""Sets of images to be scored: decoded data, a folder, an array file."""
 
 import hashlib
 import os
@@ -19,7 +19,6 @@ from sparring.data.folder import walk
 from sparring.data.images import SUFFIXES, in_8_bits
 from sparring.data.source import stamp
 from sparring.errors import UserError
-from sparring.evaluation.gallery import Gallery
 from sparring.randomness import generator
 
 
@@ -32,6 +31,7 @@ class ImageSet(ABC):
         labels: (N,) int64; None without.
         identity: JSON that decides their pixels; the cache of their features is keyed by it.
         facts: what else belongs into the protocol of a score.
+        baselines: sets that are to be scored beside it.
     """
 
     name: str
@@ -39,6 +39,7 @@ class ImageSet(ABC):
     labels: Tensor | None = None
     identity: dict
     facts: dict = {}
+    baselines: Sequence["ImageSet"] = ()
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -46,6 +47,10 @@ class ImageSet(ABC):
     @abstractmethod
     def images(self, rows: Sequence[int]) -> Tensor:
         """The images of these rows as uint8 (len(rows), C, H, W), C 1 or 3."""
+
+    def targets(self, rows: range) -> Tensor | None:
+        """What they were to be, uint8 (len(rows), C, H, W); None where that is not known."""
+        return None
 
 
 class Decoded(ImageSet):
@@ -61,33 +66,6 @@ class Decoded(ImageSet):
 
     def images(self, rows: Sequence[int]) -> Tensor:
         return self._images[rows.start : rows.stop] if isinstance(rows, range) else self._images[list(rows)]
-
-
-class Generated(ImageSet):
-    """Samples 0, 1, ... of a gallery; asked for in ranges.
-
-    Args:
-        gallery: makes the images.
-        count: how many.
-        image_size: height and width that it makes.
-        labels: of a conditional generator: the labels of the reals, from which as many are taken in a fixed order.
-    """
-
-    name = "generator"
-
-    def __init__(self, gallery: Gallery, count: int, image_size: tuple[int, int], labels: Tensor | None = None):
-        self.gallery, self.count, self.image_size = gallery, count, image_size
-        self.identity, self.facts = {}, {"batch_norm": gallery.batch_norm}
-        if labels is not None:
-            order = torch.randperm(len(labels), generator=generator(gallery.seed, "evaluation labels"))
-            self.labels = labels[order.repeat(-(-count // len(labels)))[:count]]
-
-    def __len__(self) -> int:
-        return self.count
-
-    def images(self, rows: range) -> Tensor:
-        labels = None if self.labels is None else self.labels[rows.start : rows.stop]
-        return self.gallery.show(self.gallery.latents("evaluation", len(rows), rows.start), labels)
 
 
 class Folder(ImageSet):

@@ -22,10 +22,10 @@ class Game(nn.Module, ABC):
     """
 
     conditional = False  # whether the players are told a class label
-    draws_reals: frozenset[str] = frozenset(
-        {"discriminator"}
-    )  # the players that are shown real data, the first among them
-
+    translates = False  # whether the producer answers to an image, so that held-out images are shown and scored
+    needs_pairs = False  # whether images are to lie beside what they are made of
+    shares_fakes = True  # whether the fakes of one player's turn can be shown in the next (``reuse_fakes``)
+    draws_reals: frozenset[str] = frozenset({"discriminator"})  # the players that are shown data, the first among them
     reads_features = False  # whether anything but D's logits is read from D's features
 
     def __init__(self, regularizers: Mapping[str, Regularizer] | None = None, augment: Augment | None = None):
@@ -67,8 +67,9 @@ class Game(nn.Module, ABC):
         Raises:
             UserError: naming what does not fit.
         """
-        labels = torch.zeros(2, dtype=torch.int64) if self.conditional else None
-        made = self.produce(self.latents(Draws(("shapes",), 2, slice(0, 2))), labels, producer)
+        few = {name: column[:2].cpu() for name, column in columns.items()}
+        draws = Draws(("shapes",), len(few["images"]), slice(0, None))
+        made = self.produce(self.latents(draws), self.condition(few, draws), producer)
         if made.shape[1:] != columns["images"].shape[1:]:
             raise UserError(
                 f"the generator makes {tuple(made.shape[1:])}, and the data are {tuple(columns['images'].shape[1:])}: "
@@ -76,6 +77,9 @@ class Game(nn.Module, ABC):
             )
         parts = {f"regularizer.{name}": regularizer for name, regularizer in self.regularizers.items()}
         for name, part in (parts | ({} if self.augment is None else {"augment": self.augment})).items():
+            player = getattr(part, "player", "discriminator")
+            if player not in self.players:
+                raise UserError(f"{name}: it joins the turn of a {player}, and this model has none")
             try:
                 part.check_fits(self, columns["images"])
             except ValueError as error:
@@ -91,8 +95,11 @@ class Game(nn.Module, ABC):
         return terms
 
     def reals(self, batch: dict[str, Tensor]) -> Tensor:
-        """Reals as the networks see them: images as float in [-1, 1], in the order that convolutions like; others as they are."""
-        images = batch["images"]
+        """Reals as the networks see them."""
+        return self.scaled(batch["images"])
+
+    def scaled(self, images: Tensor) -> Tensor:
+        """Stored images as float in [-1, 1], in the order that convolutions like; data of other kinds as they are."""
         if images.dtype != torch.uint8:
             return images.to(torch.get_default_dtype())
         if images.ndim == 4:
@@ -105,19 +112,24 @@ class Game(nn.Module, ABC):
             return produced.float()
         return produced.float().mul(127.5).add_(128).clamp_(0, 255).to(torch.uint8)
 
-    def condition(self, batch: dict[str, Tensor]) -> Tensor | None:
-        """What both networks are told about each example; by default nothing."""
+    def condition(self, batch: dict[str, Tensor], draws: Draws) -> Tensor | None:
+        """What the producer is told about each example, a label or an image; by default nothing."""
         return None
 
-    def latents(self, draws: Draws) -> Tensor:
-        """The generator's input noise for one batch."""
-        raise TypeError(f"{type(self).__name__} has no latents")
+    def latents(self, draws: Draws) -> Tensor | None:
+        """The producer's input noise for one batch; by default it has none."""
+        return None
+
+    def baselines(self, condition: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+        """Images (batch, C, height, width) in [-1, 1] beside which those of a game that ``translates`` are shown and
+        scored, by name: first what it was given, then what a plain method makes of that."""
+        raise TypeError(f"{type(self).__name__} does not answer to images")
 
     def discriminate(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Logits (batch,): high for real."""
         raise TypeError(f"{type(self).__name__} has no discriminator")
 
-    def features(self, images: Tensor) -> Tensor:
+    def features(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """What D's logits are read from, (batch, dim)."""
         raise TypeError(f"{type(self).__name__} has no discriminator")
 

@@ -25,12 +25,14 @@ class Regularizer(nn.Module):
         player: whose turn it joins.
         needs_reals: its player must be shown real data; the discriminator is anyway.
         reads_features: it reads D's features, of which the logits are then made, too.
+        needs_latents: it moves the generator's latents or draws others.
         couples_batch: its value depends on which examples come together, so that ranks differ from one process.
     """
 
     player = "discriminator"
     needs_reals = False
     reads_features = False
+    needs_latents = False
     couples_batch = False
 
     def __init__(self, weight: float = 1.0, every: int = 1, schedule: Schedule | None = None):
@@ -55,6 +57,8 @@ class Regularizer(nn.Module):
 
     def check_fits(self, game: "Game", data: Tensor) -> None:
         """Raise ValueError, before training starts, if it means nothing for this game or these examples (N, ...)."""
+        if self.needs_latents and not hasattr(game, "latent_dim"):
+            raise ValueError("it moves latents, and the generator of this model answers to an image: it has none")
 
     def after(self, play: Play) -> None:
         """Called without gradient after the player's update."""

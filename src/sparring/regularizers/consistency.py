@@ -31,6 +31,8 @@ class Consistency(Regularizer):
 
     def check_fits(self, game: "Game", data: Tensor) -> None:
         check_images(data)
+        if getattr(game, "judge_pairs", False):
+            raise ValueError("D judges an image beside what it was made of, which would not be changed alike")
 
     def forward(self, play: Play) -> Tensor:
         changed = slightly_changed(play.reals, play.draws, "consistency real")
@@ -67,6 +69,8 @@ class LatentConsistency(Regularizer):
     Its weight and ``sigma`` are those of StudioGAN's BigGAN on CIFAR-10.
     """
 
+    needs_latents = True
+
     def __init__(self, weight: float = 20.0, every: int = 1, schedule: Schedule | None = None, sigma: float = 0.05):
         super().__init__(weight, every, schedule)
         self.sigma = sigma
@@ -82,6 +86,7 @@ class LatentDiversity(Regularizer):
     The square is averaged over the numbers of an image, as StudioGAN does, whose weight and ``sigma`` these are.
     """
 
+    needs_latents = True
     player = "generator"
 
     def __init__(self, weight: float = 0.5, every: int = 1, schedule: Schedule | None = None, sigma: float = 0.05):

@@ -43,6 +43,7 @@ class ModeSeeking(Regularizer):
     The ratio, which the paper maximises, is inverted as in its code. There the second images are judged, too.
     """
 
+    needs_latents = True
     player = "generator"
     couples_batch = True
 

@@ -1,0 +1,75 @@
+"""A translating generator and a person's own images, each at its own size."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.functional import pil_to_tensor
+
+from sparring.callbacks.samples import rows_of, save_image
+from sparring.data.folder import walk
+from sparring.data.images import SUFFIXES, in_8_bits, read
+from sparring.errors import UserError
+from sparring.evaluation.gallery import Gallery
+from sparring.evaluation.sets import like
+
+
+def answer(gallery: Gallery, given: Path, channels: int, out: Path) -> int:
+    """Write what a gallery makes of an image file, or of all below a folder, to ``out``: ``images/NAME.png``, and
+    ``compared/NAME.png`` beside what was given. Transparent pixels are lost ones, to a model that fills such in; to others
+    they are white, as in training.
+
+    NAME is the file's, with the folders above it, and without its ending unless that alone tells two files apart.
+
+    Args:
+        gallery: of a game that translates.
+        given: the file or folder.
+        channels: 1 or 3, of what the model is given.
+        out: the folder to write to.
+
+    Returns:
+        how many images there were.
+
+    Raises:
+        UserError: nothing there can be read as an image.
+    """
+    if not given.exists():
+        raise UserError(f"input={given}: there is no such file or folder")
+    files = [given]
+    if given.is_dir():
+        files = sorted(f for folder, names in walk(given) for f in (Path(folder, n) for n in names) if _is_image(f))
+    if not files:
+        raise UserError(f"input={given}: no image ({', '.join(sorted(SUFFIXES))}) in it or below it")
+    clash = len({file.with_suffix("") for file in files}) < len(files)  # a.png and a.jpg
+    for file in files:
+        try:
+            image, lost = _opened(file, channels)
+        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            raise UserError(f"input: {file} can't be read as an image ({error})") from error
+        condition = gallery.game.told(gallery.game.scaled(image), lost)
+        made = gallery.show(None, condition)
+        beside = next(iter(gallery.game.baselines(condition, tuple(made.shape[2:])).values()))
+        beside = like(gallery.game.as_data(beside), made.shape[1:])
+        name = Path(file.name) if file == given else file.relative_to(given)
+        path = name.with_name(f"{name.name if clash else name.stem}.png")
+        save_image(made[0], out / "images" / path)
+        save_image(rows_of([beside, made]), out / "compared" / path)
+    return len(files)
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+
+
+def _opened(file: Path, channels: int) -> tuple[Tensor, Tensor]:
+    """A file as an image (1, C, H, W) uint8, laid on white, and where it is transparent (1, 1, H, W), 1 or 0."""
+    image = in_8_bits(read(file))
+    lost = np.zeros((image.height, image.width), dtype=np.float32)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        lost = (np.asarray(image)[:, :, 3] < 128).astype(np.float32)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    pixels = pil_to_tensor(image.convert("L" if channels == 1 else "RGB"))
+    return pixels[None], torch.from_numpy(lost)[None, None]

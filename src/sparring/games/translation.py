@@ -1,0 +1,126 @@
+"""An image is made of an image: translation of pairs, restoration, super-resolution."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from sparring.degradations import Degradation, Mask, mean_fill
+from sparring.errors import UserError
+from sparring.games.two_player import TwoPlayer
+from sparring.perceptual import Perceptual
+from sparring.play import Play
+from sparring.randomness import Draws
+
+
+class Translation(TwoPlayer):
+    """The generator answers to an image; it is judged, and compared with the image that was wanted.
+
+    What it answers to is the column ``inputs`` of the data (Isola et al. 2017, pix2pix), or the wanted image itself after
+    a ``degradation``: damaged (Pathak et al. 2016, context encoders) or made small (Ledig et al. 2017, SRGAN). G minimises
+    the adversarial term + ``l1_weight`` E|y - G(x)| (pix2pix, eq. 4) + ``l2_weight`` E(y - G(x))^2 (context encoders, eq. 1)
+    + ``perceptual``, the distance in features of VGG. Pixels that were not lost are kept, where some of an image were.
+
+    Args:
+        generator: images (batch, C_in, h, w) in [-1, 1] -> images (batch, C, H, W) in [-1, 1]. A degradation that keeps
+            the size adds a channel to them: 1 where pixels are lost, else 0.
+        discriminator: images, None -> logits; of C + C_in channels where pairs are judged.
+        degradation: makes the inputs of the images; None for data that have them.
+        judge_pairs: D sees the input beside the image.
+        adversarial_weight: factor of G's adversarial term; 0 leaves the comparison with the wanted image.
+        discriminator_weight: factor of D's adversarial term; pix2pix halves it.
+        l1_weight, l2_weight: of the mean absolute and the mean squared difference.
+        perceptual: further distance from the wanted image.
+        options: those of ``TwoPlayer``.
+    """
+
+    translates = True
+
+    def __init__(
+        self,
+        *,
+        degradation: Degradation | None = None,
+        judge_pairs: bool = True,
+        adversarial_weight: float = 1.0,
+        discriminator_weight: float = 1.0,
+        l1_weight: float = 100.0,
+        l2_weight: float = 0.0,
+        perceptual: Perceptual | None = None,
+        **options,
+    ):
+        super().__init__(**options)
+        self.degradation, self.needs_pairs = degradation, degradation is None
+        self.marks = degradation is not None and degradation.image_size(64) == 64
+        self.judge_pairs = judge_pairs
+        self.weights = {"discriminator": discriminator_weight, "generator": adversarial_weight}
+        self.l1_weight, self.l2_weight = l1_weight, l2_weight
+        self.perceptual = perceptual or None  # nothing was chosen
+        self.draws_reals = frozenset({"discriminator", "generator"})
+
+    def terms(self, player: str, play: Play) -> dict[str, Tensor]:
+        terms = super().terms(player, play)
+        terms["adversarial"] = self.weights[player] * terms["adversarial"]
+        if player == "generator":
+            difference = play.fakes - play.reals
+            if self.l1_weight:
+                terms["l1"] = self.l1_weight * difference.abs().mean()
+            if self.l2_weight:
+                terms["l2"] = self.l2_weight * difference.square().mean()
+            if self.perceptual is not None:
+                terms["perceptual"] = self.perceptual.weight * self.perceptual(play.fakes, play.reals).mean()
+        return terms
+
+    def produce(self, latents: None, condition: Tensor, producer: nn.Module | None = None) -> Tensor:
+        made = (producer or self.generator)(condition)
+        if self.degradation is None or not self.degradation.masks:
+            return made
+        lost = condition[:, -1:] > 0  # what is known of an image from which pixels were lost stays as it is
+        return torch.where(lost | ~lost.any((1, 2, 3), keepdim=True), made, condition[:, :-1].to(made.dtype))
+
+    def condition(self, batch: dict[str, Tensor], draws: Draws) -> Tensor:
+        if self.degradation is None:
+            return self.scaled(batch["inputs"])
+        return self._marked(*self.degradation(self.reals(batch), draws))
+
+    def told(self, images: Tensor, lost: Tensor) -> Tensor:
+        """The condition of a person's own images (batch, C, h, w) in [-1, 1], ``lost`` (batch, 1, h, w) where it is above 0.
+
+        A model that never saw lost pixels is told of none.
+        """
+        fills = [part.fill for part in self.modules() if isinstance(part, Mask)]
+        return self._marked(images.masked_fill(lost > 0, fills[0]), lost) if fills else self._marked(images, None)
+
+    def _marked(self, images: Tensor, lost: Tensor | None) -> Tensor:
+        if not self.marks:
+            return images
+        return torch.cat([images, torch.zeros_like(images[:, :1]) if lost is None else lost], 1)
+
+    def shown(self, images: Tensor, condition: Tensor) -> Tensor:
+        return torch.cat([images, condition.to(images.dtype)], 1) if self.judge_pairs else images
+
+    def baselines(self, condition: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+        """The input, or it enlarged to the size of the images; where pixels are lost, ``mean_fill`` of the others.
+
+        Enlarged by the ``bicubic`` filter of the publications, a = -0.5 as Pillow's and MATLAB's; torch's own has -0.75.
+        """
+        if self.marks:
+            images, lost = condition[:, :-1], condition[:, -1:]
+            return {"input": images} | ({"mean_fill": mean_fill(images, lost)} if self.degradation.masks else {})
+        if condition.shape[2:] == size:
+            return {"input": condition}
+        return {"bicubic": interpolate(condition, size, mode="bicubic", antialias=True).clamp(-1, 1)}
+
+    def check_fits(self, producer: nn.Module, columns: dict[str, Tensor]) -> None:
+        if self.degradation is not None:
+            try:
+                self.degradation.check_fits(columns["images"].shape[-1])
+            except ValueError as error:
+                raise UserError(f"model.degradation: {error}") from error
+        elif "inputs" not in columns:
+            raise UserError(
+                "model: it makes images of other images, and these data hold none: data=pairs (model=cyclegan: data=unpaired)"
+            )
+        if self.perceptual is not None:
+            self.perceptual.prepare(columns["images"].shape[1:])
+        if self.augment is not None and self.judge_pairs:
+            raise UserError("augment: D judges an image beside what it was made of, which would not be augmented alike")
+        super().check_fits(producer, columns)

@@ -1,0 +1,111 @@
+"""What every game of a generator against discriminators shares."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from sparring.augment import Augment
+from sparring.games.game import Game
+from sparring.losses import Loss
+from sparring.networks.layers import Several, normalize_spectrally
+from sparring.play import Play
+from sparring.regularizers import Regularizer
+
+
+class TwoPlayer(Game):
+    """A discriminator tells fakes from reals, the generator learns to be taken for real.
+
+    A game of this kind says what the generator is given (``latents``, ``condition``, ``produce``) and, where it is not
+    just the images, what the discriminator is ``shown``.
+
+    Args:
+        generator: makes images (batch, C, H, W) in [-1, 1].
+        discriminator: images, labels or None -> logits (batch,).
+        loss: what each player minimises.
+        regularizers: by name; each joins the turn it belongs to.
+        augment: of what the discriminator sees.
+        spectral_norm: divide the discriminator's weights by their largest singular value (Miyato et al. 2018).
+        others: further discriminators. They learn by the mean of their losses; the generator's is ``mix`` of theirs.
+        mix: ``mean``, ``max`` (the harshest), or ``softmax``, the mean weighted by the softmax of the losses
+            (Durugkar et al. 2017, GMAN, section 4.1 with lambda 1).
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        loss: Loss,
+        regularizers: Mapping[str, Regularizer] | None = None,
+        augment: Augment | None = None,
+        spectral_norm: bool = False,
+        others: Sequence[nn.Module] = (),
+        mix: Literal["mean", "max", "softmax"] = "mean",
+    ):
+        super().__init__(regularizers, augment)
+        self.generator = generator
+        self.discriminator = Several([discriminator, *others]) if others else discriminator
+        if spectral_norm:
+            normalize_spectrally(self.discriminator)
+        self.loss = loss
+        self.mix = mix
+        if loss.generator_needs_reals or any(r.needs_reals for r in self.regularizers.values()):
+            self.draws_reals = frozenset({"discriminator", "generator"})
+        self.reads_features = self.reads_features or any(r.reads_features for r in self.regularizers.values())
+
+    @property
+    def players(self) -> dict[str, list[nn.Module]]:
+        return {"discriminator": [self.discriminator], "generator": [self.generator]}
+
+    @property
+    def producer(self) -> nn.Module:
+        return self.generator
+
+    def terms(self, player: str, play: Play) -> dict[str, Tensor]:
+        if player == "discriminator":
+            adversarial = self.loss.discriminator(play.real_logits, play.fake_logits).mean()
+            self._note(play)
+        else:
+            reals = play.real_logits if self.loss.generator_needs_reals else None
+            losses = self.loss.generator(play.fake_logits, reals)
+            for regularizer in self.regularizers.values():
+                losses = regularizer.choose(losses, play)
+            adversarial = self._mixed(losses.mean(0))
+        return {"adversarial": adversarial} | self.regularization(player, play)
+
+    def _mixed(self, losses: Tensor) -> Tensor:
+        """The generator's loss of one discriminator () or of each (discriminators,)."""
+        if losses.ndim == 0 or self.mix == "mean":
+            return losses.mean()
+        return losses.max() if self.mix == "max" else (losses.softmax(0) * losses).sum()
+
+    def shown(self, images: Tensor, condition: Tensor | None) -> Tensor:
+        """What the discriminator is shown of images (batch, ...) and what the generator was told."""
+        return images
+
+    def discriminate(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.discriminator(self.shown(images, condition), self._labels(condition))
+
+    def features(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.discriminator.features(self.shown(images, condition))
+
+    def judge_features(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.discriminator.verdict(features, self._labels(condition))
+
+    def _labels(self, condition: Tensor | None) -> Tensor | None:
+        return condition if self.conditional else None
+
+    def _note(self, play: Play) -> None:
+        """How the game stands: D's belief, how often it ranks a real above a fake, and how much the fakes differ."""
+        real, fake = play.real_logits.detach(), play.fake_logits.detach()
+        play.notes["D(x)"] = self.loss.belief(real).mean()
+        play.notes["D(G(z))"] = self.loss.belief(fake).mean()
+        if self.augment is not None:
+            self.augment.observe(play)
+            play.notes |= self.augment.notes(play.kimg)
+        if play.watched:
+            some = slice(0, 1024)  # of a batch of patches, whose pairs would fill the memory
+            play.notes["separation"] = (real[some, None] > fake[None, some]).float().mean()
+            if len(play.reals) > 1:
+                spread = play.reals.std(0).mean().clamp(min=1e-6)
+                play.notes["diversity"] = play.fakes.detach().float().std(0).mean() / spread

@@ -1,0 +1,174 @@
+"""A variational autoencoder, to compare with, and its cross with a GAN."""
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from sparring.errors import UserError
+from sparring.games.latents import FromLatents
+from sparring.games.two_player import TwoPlayer
+from sparring.networks.layers import BaseDiscriminator
+from sparring.play import Play
+from sparring.randomness import Draws
+from sparring.regularizers import Regularizer
+
+
+class Posterior(nn.Module):
+    """q(z | x), a Gaussian whose numbers are independent: images -> its mean and the logarithm of its variance.
+
+    Args:
+        trunk: images (batch, C, H, W) -> ``features`` (batch, feature_dim).
+        latent_dim: size of z.
+    """
+
+    def __init__(self, trunk: BaseDiscriminator, latent_dim: int):
+        super().__init__()
+        self.trunk, self.head = trunk, nn.Linear(trunk.feature_dim, 2 * latent_dim)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.head(self.trunk.features(images)).to(torch.get_default_dtype()).chunk(2, dim=1)
+        return mean, log_variance
+
+    def sample(self, images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """z ~ q(z | x), (batch, latent_dim), and KL(q(z | x) || N(0, I)) in nats, (batch,)."""
+        mean, log_variance = self(images)
+        kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
+        return mean + (log_variance / 2).exp() * draws.normal("posterior", mean.shape[1]), kl
+
+    @torch.no_grad()
+    def check_fits(self, images: Tensor) -> None:
+        """Raise UserError if the trunk makes no vector of an image."""
+        found = copy.deepcopy(self.trunk).eval().features(images)
+        if found.ndim != 2:
+            raise UserError(
+                f"model.encoder: its features of an image are {tuple(found.shape[1:])}, and must be a vector: "
+                "model/discriminator@model.encoder=dcgan"
+            )
+
+
+class VAE(FromLatents):
+    """One player, encoder and decoder, raises a lower bound of log p(x) (Kingma & Welling 2014, eq. 3).
+
+    Its terms, in nats an image: ``reconstruction``, -E log p(x | z), and ``kl``, beta KL(q(z | x) || N(0, I)) (Higgins et al.
+    2017); the log also has their negative sum without beta, ``elbo``. Of a Gaussian p the density is that of values in [-1, 1].
+
+    Args:
+        generator: the decoder: latents (batch, latent_dim), labels or None -> the mean of p(x | z), in [-1, 1].
+        encoder: a discriminator, of which the features are used.
+        regularizers: those that join the generator's turn.
+        latent_dim: size of z.
+        conditional: the decoder is told the label.
+        likelihood: p(x | z): ``gaussian`` of deviation ``sigma``, or ``bernoulli`` of grey values as probabilities.
+        sigma: in units of values in [-1, 1]. The smaller, the more the images count beside the prior.
+        beta: factor of the KL divergence.
+    """
+
+    draws_reals = frozenset({"generator"})
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        encoder: BaseDiscriminator,
+        regularizers: Mapping[str, Regularizer] | None = None,
+        latent_dim: int = 64,
+        conditional: bool = False,
+        likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
+        sigma: float = 0.3,
+        beta: float = 1.0,
+    ):
+        super().__init__(regularizers)
+        if sigma <= 0:
+            raise ValueError(f"sigma={sigma}: must be above 0")
+        if beta < 0:
+            raise ValueError(f"beta={beta}: must be at least 0")
+        self.generator, self.posterior = generator, Posterior(encoder, latent_dim)
+        self.latent_dim, self.conditional = latent_dim, conditional
+        self.likelihood, self.sigma, self.beta = likelihood, sigma, beta
+
+    @property
+    def players(self) -> dict[str, list[nn.Module]]:
+        return {"generator": [self.posterior, self.generator]}
+
+    def terms(self, player: str, play: Play) -> dict[str, Tensor]:
+        z, kl = self.posterior.sample(play.reals, play.draws)
+        reconstruction = self.surprise(play.reals, self.produce(z, play.condition))
+        play.notes["elbo"] = -(reconstruction + kl).mean()
+        terms = {"reconstruction": reconstruction.mean(), "kl": self.beta * kl.mean()}
+        return terms | self.regularization(player, play)
+
+    def check_fits(self, producer: nn.Module, columns: dict[str, Tensor]) -> None:
+        for name, regularizer in self.regularizers.items():
+            if regularizer.reads_features or type(regularizer).choose is not Regularizer.choose:
+                raise UserError(f"regularizer.{name}: it goes by what a discriminator says, and a VAE has none")
+        self.posterior.check_fits(self.scaled(columns["images"][:2].cpu()))
+        super().check_fits(producer, columns)
+
+    def surprise(self, images: Tensor, means: Tensor) -> Tensor:
+        """-log p(x | z) of images whose means are given, in nats, (batch,)."""
+        images, means = images.flatten(1), means.to(images.dtype).flatten(1)
+        if self.likelihood == "bernoulli":
+            values, chances = images / 2 + 0.5, (means / 2 + 0.5).clamp(1e-6, 1 - 1e-6)
+            # torch's binary_cross_entropy refuses to run in mixed precision on a GPU
+            return -(values * chances.log() + (1 - values) * (1 - chances).log()).sum(1)
+        return ((images - means).square() / (2 * self.sigma**2) + math.log(self.sigma * math.sqrt(2 * math.pi))).sum(1)
+
+
+class VAEGAN(FromLatents, TwoPlayer):
+    """A VAE whose images are compared in the discriminator's features, and judged (Larsen et al. 2016, algorithm 1).
+
+    The discriminator tells reals from reconstructions and from images of the prior, in equal parts. Encoder: ``kl`` and
+    ``features``, |h(x) - h(G(z))|^2 / 2 summed over the numbers of h, what D's logits are read from (the paper: an inner
+    layer). Generator: the adversarial term and ``feature_weight`` times ``features``.
+
+    Args:
+        encoder: a discriminator, of which the features are used.
+        latent_dim: size of z.
+        conditional: generator and discriminator are told the label.
+        feature_weight: gamma.
+        options: those of ``TwoPlayer``.
+    """
+
+    reads_features = True
+    draws_reals = frozenset({"discriminator", "encoder", "generator"})
+
+    def __init__(
+        self,
+        *,
+        encoder: BaseDiscriminator,
+        latent_dim: int = 64,
+        conditional: bool = False,
+        feature_weight: float = 1e-2,
+        **options,
+    ):
+        super().__init__(**options)
+        self.draws_reals = VAEGAN.draws_reals
+        self.posterior = Posterior(encoder, latent_dim)
+        self.latent_dim, self.conditional, self.feature_weight = latent_dim, conditional, feature_weight
+
+    @property
+    def players(self) -> dict[str, list[nn.Module]]:
+        return {"discriminator": [self.discriminator], "encoder": [self.posterior], "generator": [self.generator]}
+
+    def check_fits(self, producer: nn.Module, columns: dict[str, Tensor]) -> None:
+        self.posterior.check_fits(self.scaled(columns["images"][:2].cpu()))
+        super().check_fits(producer, columns)
+
+    def terms(self, player: str, play: Play) -> dict[str, Tensor]:
+        z, kl = self.posterior.sample(play.reals, play.draws)
+        images = self.produce(z, play.condition)
+        features = self.features(play.augmented(images, "fake"), play.condition)
+        apart = (play.real_features.detach() - features).square().flatten(1).sum(1).mean() / 2
+        if player == "encoder":
+            return {"features": apart, "kl": kl.mean()}
+        terms = super().terms(player, play)  # of images of the prior
+        logits = self.judge_features(features, play.condition)
+        if player == "discriminator":
+            judged = self.loss.discriminator(play.real_logits, logits).mean()
+        else:
+            judged = self._mixed(self.loss.generator(logits, play.real_logits).mean(0))
+            terms["features"] = self.feature_weight * apart
+        return terms | {"adversarial": (terms["adversarial"] + judged) / 2}

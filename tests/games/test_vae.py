@@ -1,0 +1,296 @@
+"""The VAE's bound against PyTorch's own distributions, and who of a VAE-GAN learns from what, by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Bernoulli, Normal, kl_divergence
+
+from conftest import blobs, dcgan, engine, fit, mlp
+from plays import check_gradients
+from plays import float64 as float64
+from sparring.adversarial import PlayerOptimizer
+from sparring.errors import UserError
+from sparring.games.vae import VAE, VAEGAN, Posterior
+from sparring.losses import Relativistic, Wasserstein
+from sparring.networks.layers import BaseDiscriminator
+from sparring.play import Play
+from sparring.randomness import Draws
+from sparring.regularizers import R1, FeatureMatching, LatentDiversity, TopK
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+PIXELS = torch.tensor([[0, 255, 51, 204], [255, 255, 0, 102], [26, 77, 128, 179]], dtype=torch.uint8).view(3, 1, 2, 2)
+
+
+class Reading(BaseDiscriminator):
+    """Features that are a smooth mix of the four pixels."""
+
+    def __init__(self, dim: int = 5):
+        super().__init__(dim)
+        self.mix = nn.Linear(4, dim)
+
+    def features(self, images):
+        return self.mix(images.flatten(1)).tanh()
+
+
+class Decoder(nn.Module):
+    """tanh(A z + b), (batch, 1, 2, 2)."""
+
+    def __init__(self, latent_dim: int = 2):
+        super().__init__()
+        self.linear = nn.Linear(latent_dim, 4)
+
+    def forward(self, latents, labels=None):
+        return self.linear(latents).tanh().view(-1, 1, 2, 2)
+
+
+def a_vae(**options) -> VAE:
+    torch.manual_seed(0)
+    return VAE(Decoder(), Reading(), latent_dim=2, **options)
+
+
+def a_vae_gan(loss=None, **options) -> VAEGAN:
+    torch.manual_seed(0)
+    parts = {"generator": Decoder(), "discriminator": Reading(), "encoder": Reading(), "loss": loss or Wasserstein()}
+    return VAEGAN(**parts, latent_dim=2, **options)
+
+
+def draws(count: int, *key) -> Draws:
+    return Draws((0, *key), count, slice(0, count))
+
+
+def a_play(game, player="generator") -> Play:
+    return Play(game, player, {"images": PIXELS}, draws(3, player))
+
+
+# ---- the bound --------------------------------------------------------------------------------------------------
+
+
+def saying(mean: list[float], log_variance: list[float]) -> Posterior:
+    """A posterior that is the same for every image."""
+    posterior = Posterior(Reading(), len(mean))
+    nn.init.zeros_(posterior.head.weight)
+    posterior.head.bias.data = torch.tensor(mean + log_variance)
+    return posterior
+
+
+def test_the_divergence_from_the_prior_is_the_closed_form():
+    posterior = saying([1.0, -2.0], [math.log(4), 0.0])
+    _, kl = posterior.sample(PIXELS / 127.5 - 1, draws(3))
+    assert kl.tolist() == pytest.approx([(1 + 4 - 1 - math.log(4)) / 2 + (4 + 1 - 1 - 0) / 2] * 3)
+    expected = kl_divergence(Normal(torch.tensor([1.0, -2]), torch.tensor([2.0, 1])), Normal(0.0, 1.0)).sum()
+    assert kl.tolist() == pytest.approx([expected.item()] * 3)
+    assert saying([0.0], [0.0]).sample(PIXELS / 127.5 - 1, draws(3))[1].tolist() == [0, 0, 0]
+
+
+def test_what_is_drawn_has_the_posteriors_mean_and_deviation():
+    z, _ = saying([1.0, -2.0], [math.log(4), math.log(0.25)]).sample(torch.zeros(20_000, 1, 2, 2), draws(20_000))
+    torch.testing.assert_close(z.mean(0), torch.tensor([1.0, -2]), atol=0.05, rtol=0)
+    torch.testing.assert_close(z.std(0), torch.tensor([2.0, 0.5]), atol=0.03, rtol=0)
+    assert abs(torch.corrcoef(z.T)[0, 1]) < 0.03
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.7])
+def test_a_gaussian_likelihood_is_the_density_with_its_constant(sigma):
+    images, means = PIXELS / 127.5 - 1, torch.linspace(-1, 1, 12).view(3, 1, 2, 2)
+    expected = -Normal(means, sigma).log_prob(images).flatten(1).sum(1)
+    torch.testing.assert_close(a_vae(sigma=sigma).surprise(images, means), expected)
+
+
+def test_a_bernoulli_likelihood_is_the_cross_entropy_of_grey_values():
+    means = torch.linspace(-0.9, 0.9, 12).view(3, 1, 2, 2)
+    chances = Bernoulli((means + 1) / 2)
+    black_or_white = (PIXELS > 99).double() * 2 - 1
+    game = a_vae(likelihood="bernoulli")
+    expected = -chances.log_prob((black_or_white + 1) / 2).flatten(1).sum(1)
+    torch.testing.assert_close(game.surprise(black_or_white, means), expected)
+    images = PIXELS / 127.5 - 1
+    one, zero = (chances.log_prob(torch.full_like(means, value)) for value in (1.0, 0.0))
+    grey = PIXELS / 255
+    torch.testing.assert_close(game.surprise(images, means), -(grey * one + (1 - grey) * zero).flatten(1).sum(1))
+    assert game.surprise(images, images.sign()).isfinite().all(), "also of certain pixels"
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_the_log_tells_the_bound_itself_whatever_beta_is(likelihood):
+    game = a_vae(likelihood=likelihood, beta=3.0)
+    terms = game.terms("generator", play := a_play(game))
+    z, kl = game.posterior.sample(play.reals, play.draws)
+    reconstruction = game.surprise(play.reals, game.generator(z)).mean()
+    expected = {"reconstruction": reconstruction.item(), "kl": 3 * kl.mean().item()}
+    assert {name: value.item() for name, value in terms.items()} == pytest.approx(expected)
+    assert play.notes["elbo"].item() == pytest.approx(-(reconstruction + kl.mean()).item())
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_gradients_reach_every_weight_of_encoder_and_decoder(likelihood):
+    game = a_vae(likelihood=likelihood)
+    weights = [game.posterior.trunk.mix.weight, game.posterior.head.weight, game.generator.linear.weight]
+    check_gradients(lambda: sum(game.terms("generator", a_play(game)).values()), weights)
+
+
+def test_the_bound_lies_below_the_likelihood_of_the_data():
+    """log p(x), by integrating over the latents: 200 steps an axis."""
+    game = a_vae(sigma=0.5)
+    images = PIXELS / 127.5 - 1
+    steps = torch.linspace(-6, 6, 200)
+    z = torch.cartesian_prod(steps, steps)
+    prior = Normal(0.0, 1.0).log_prob(z).sum(1) + 2 * math.log(12 / 199)
+    made = game.generator(z)
+    whole = torch.stack([(prior - game.surprise(x.expand_as(made), made)).logsumexp(0) for x in images]).mean()
+    bounds = []
+    for i in range(200):
+        play = Play(game, "generator", {"images": PIXELS}, draws(3, i))
+        game.terms("generator", play)
+        bounds.append(play.notes["elbo"].item())
+    assert sum(bounds) / 200 < whole.item()
+
+
+def test_encoder_and_decoder_learn_in_one_turn():
+    game = VAE(dcgan.Generator(8, 1, latent_dim=3, width=4), dcgan.Discriminator(8, 1, width=4), latent_dim=3)
+    module = engine(game, lr=0.01, log_every=15)
+    start = {name: value.clone() for name, value in game.named_parameters()}
+    fit(module, 15, precision="64-true")
+    first = module.latest["elbo"]
+    still = {name for name, value in game.named_parameters() if torch.equal(value, start[name])}
+    assert still == {"posterior.trunk.head.linear.weight", "posterior.trunk.head.linear.bias"}, "D's head has no use"
+    fit(module, 60, precision="64-true")
+    assert module.latest["elbo"] > first + 10
+
+
+def test_a_conditional_decoder_is_told_the_label():
+    options = {"latent_dim": 3, "conditional": True}
+    game = VAE(mlp.Generator(8, 1, latent_dim=3, width=4, num_classes=3), dcgan.Discriminator(8, 1, width=4), **options)
+    z = torch.zeros(3, 3)
+    assert game.produce(z, game.condition({"labels": torch.arange(3)}, draws(3))).unique(dim=0).shape[0] == 3
+    fit(engine(game), 1, precision="64-true")
+
+
+def test_what_a_vae_has_no_use_for_is_refused():
+    for wrong in ({"sigma": 0.0}, {"beta": -1.0}):
+        (name, value), *_ = wrong.items()
+        with pytest.raises(ValueError, match=f"^{name}={value}: must be"):
+            a_vae(**wrong)
+    for regularizer, said in (
+        (R1(), "turn of a discriminator"),
+        (TopK(), "a VAE has none"),
+        (FeatureMatching(), "none"),
+    ):
+        game = a_vae(regularizers={"it": regularizer})
+        with pytest.raises(UserError, match=f"regularizer.it: .*{said}"):
+            game.check_fits(game.producer, {"images": PIXELS})
+    game = a_vae(regularizers={"it": LatentDiversity(0.1)})
+    game.check_fits(game.producer, {"images": PIXELS})
+    assert set(game.terms("generator", a_play(game))) == {"reconstruction", "kl", "it"}
+
+
+@pytest.mark.parametrize("kind", ["vae", "vae-gan"])
+def test_an_encoder_that_makes_no_vector_is_refused(kind):
+    game = a_vae() if kind == "vae" else a_vae_gan()
+    game.check_fits(game.producer, {"images": PIXELS})
+    game.posterior.trunk.features = lambda images: images
+    with pytest.raises(UserError, match=r"model.encoder: .* \(1, 2, 2\), and must be a vector"):
+        game.check_fits(game.producer, {"images": PIXELS})
+
+
+# ---- VAE-GAN ----------------------------------------------------------------------------------------------------
+
+
+def by_hand(game: VAEGAN, play: Play) -> dict[str, torch.Tensor]:
+    """What the paper's algorithm names, of the same numbers."""
+    x, judge = play.batch["images"] / 127.5 - 1, game.discriminator
+    mean, log_variance = game.posterior(x)
+    z = mean + (log_variance / 2).exp() * play.draws.normal("posterior", 2)
+    again, sample = game.generator(z), game.generator(play.draws.normal("latents", 2))
+    return {
+        "features": (judge.features(x) - judge.features(again)).square().sum(1).mean() / 2,
+        "kl": kl_divergence(Normal(mean, (log_variance / 2).exp()), Normal(0.0, 1.0)).sum(1).mean(),
+        "real": judge(x).mean(),
+        "again": judge(again).mean(),
+        "sample": judge(sample).mean(),
+    }
+
+
+def values(terms: dict[str, torch.Tensor]) -> dict[str, float]:
+    return {name: term.item() for name, term in terms.items()}
+
+
+def test_its_players_terms_are_those_worked_out_by_hand():
+    game = a_vae_gan(feature_weight=0.5)
+    assert list(game.players) == ["discriminator", "encoder", "generator"]
+    for player in game.players:
+        found = by_hand(game, play := a_play(game, player))
+        expected = {
+            "discriminator": {"adversarial": (found["again"] + found["sample"]) / 2 - found["real"]},
+            "encoder": {"features": found["features"], "kl": found["kl"]},
+            "generator": {
+                "adversarial": -(found["again"] + found["sample"]) / 2,
+                "features": 0.5 * found["features"],
+            },
+        }[player]
+        assert values(game.terms(player, play)) == pytest.approx(values(expected))
+
+
+def test_a_loss_of_pairs_compares_reals_with_either_kind_of_fakes():
+    game = a_vae_gan(Relativistic())
+    play = a_play(game)
+    z, _ = game.posterior.sample(play.reals, play.draws)
+    real, again, sample = (game.discriminator(x) for x in (play.reals, game.generator(z), play.fakes))
+    expected = (nn.functional.softplus(real - again) + nn.functional.softplus(real - sample)).mean() / 2
+    assert game.terms("generator", play)["adversarial"].item() == pytest.approx(expected.item())
+
+
+def test_each_learns_from_its_own_terms_alone():
+    """What one step of gradient descent takes from every weight, in the engine, is the gradient by hand."""
+    game = a_vae_gan(feature_weight=0.5)
+    sgd = {player: PlayerOptimizer(lambda parameters: torch.optim.SGD(parameters, 1.0)) for player in game.players}
+    networks = {"discriminator": game.discriminator, "encoder": game.posterior, "generator": game.generator}
+    expected, taken = {}, {}
+    terms = game.terms
+
+    def watched(player, play):
+        found = by_hand(game, play)
+        loss = {
+            "discriminator": lambda: (found["again"] + found["sample"]) / 2 - found["real"],
+            "encoder": lambda: found["features"] + found["kl"],
+            "generator": lambda: 0.5 * found["features"] - (found["again"] + found["sample"]) / 2,
+        }[player]()
+        weights = {n: p for n, p in game.named_parameters() if p.requires_grad}
+        gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+        expected[player] = {n: g for n, g in zip(weights, gradients, strict=True) if g is not None}
+        taken[player] = {n: p.detach().clone() for n, p in game.named_parameters()}
+        return terms(player, play)
+
+    def after(player, play):
+        now = dict(game.named_parameters())
+        taken[player] = {n: before - now[n].detach() for n, before in taken[player].items()}
+
+    game.terms, game.after = watched, after
+    fit(engine(game, {"images": PIXELS}, batch_size=3, optimizers=sgd), 1, precision="64-true")
+    for player, network in networks.items():
+        own = {id(p) for p in network.parameters()}
+        assert {id(dict(game.named_parameters())[n]) for n in expected[player]} <= own and expected[player]
+        for name, difference in taken[player].items():
+            wanted = expected[player].get(name, torch.zeros_like(difference))
+            torch.testing.assert_close(difference, wanted, atol=1e-12, rtol=1e-9)
+
+
+def test_it_trains_with_penalties_and_labels():
+    sizes = {"width": 4, "num_classes": 3}
+    game = VAEGAN(
+        generator=dcgan.Generator(8, 1, latent_dim=3, **sizes),
+        discriminator=dcgan.Discriminator(8, 1, norm="none", **sizes),
+        encoder=dcgan.Discriminator(8, 1, width=4),
+        loss=Wasserstein(),
+        regularizers={"r1": R1(), "fm": FeatureMatching()},
+        latent_dim=3,
+        conditional=True,
+    )
+    module = engine(game, blobs(24), log_every=2, n_dis=2)
+    game.check_fits(game.producer.eval(), blobs(24))
+    fit(module, 2, precision="64-true")
+    assert {"encoder/kl", "encoder/features", "generator/features", "generator/fm", "discriminator/r1"} <= set(
+        module.latest
+    )

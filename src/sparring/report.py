@@ -62,7 +62,9 @@ def _made_of(p: dict) -> str:
         lines.append(
             f"  Copies of the {p['reals_available'] - p['reals']:,} other reals can't be found (evaluation.reals=all)."
         )
-    lines += [f"  no {name}: {reason}" for name, reason in p["refused"].items()]
+    lines += [
+        f"  no {name}: {reason.partition(chr(10))[0]}" for name, reason in p["refused"].items()
+    ]  # all was said before
     if "classifier_accuracy" in p:
         lines.append(
             f"  The classifier recognises {p['classifier_accuracy']:.1%} of held-out reals. Comparable on these data only."

@@ -149,7 +149,9 @@ def test_the_bound_lies_below_the_likelihood_of_the_data():
 
 
 def test_encoder_and_decoder_learn_in_one_turn():
-    game = VAE(dcgan.Generator(8, 1, latent_dim=3, width=4), dcgan.Discriminator(8, 1, width=4), latent_dim=3)
+    game = VAE(
+        dcgan.Generator(8, 1, latent_dim=3, width=4), dcgan.Discriminator(8, 1, width=4), latent_dim=3, sigma=0.3
+    )
     module = engine(game, lr=0.01, log_every=15)
     start = {name: value.clone() for name, value in game.named_parameters()}
     fit(module, 15, precision="64-true")
@@ -160,12 +162,15 @@ def test_encoder_and_decoder_learn_in_one_turn():
     assert module.latest["elbo"] > first + 10
 
 
-def test_a_conditional_decoder_is_told_the_label():
-    options = {"latent_dim": 3, "conditional": True}
+def test_encoder_and_decoder_are_told_the_label():
+    options = {"latent_dim": 3, "conditional": True, "num_classes": 3}
     game = VAE(mlp.Generator(8, 1, latent_dim=3, width=4, num_classes=3), dcgan.Discriminator(8, 1, width=4), **options)
     z = torch.zeros(3, 3)
     assert game.produce(z, game.condition({"labels": torch.arange(3)}, draws(3))).unique(dim=0).shape[0] == 3
     fit(engine(game), 1, precision="64-true")
+    one = torch.zeros(3, 1, 8, 8, dtype=torch.float64)
+    mean, log_variance = game.posterior.eval()(one, torch.arange(3))
+    assert all(found.unique(dim=0).shape[0] == 3 for found in (mean, log_variance))
 
 
 def test_what_a_vae_has_no_use_for_is_refused():

@@ -18,24 +18,32 @@ from sparring.regularizers import Regularizer
 
 
 class Posterior(nn.Module):
-    """q(z | x), a Gaussian whose numbers are independent: images -> its mean and the logarithm of its variance.
+    """q(z | x, y), a Gaussian whose numbers are independent: images -> its mean and the logarithm of its variance.
 
     Args:
         trunk: images (batch, C, H, W) -> ``features`` (batch, feature_dim).
         latent_dim: size of z.
+        num_classes: number of labels, each of which moves both (Sohn et al. 2015); 0 without.
     """
 
-    def __init__(self, trunk: BaseDiscriminator, latent_dim: int):
+    def __init__(self, trunk: BaseDiscriminator, latent_dim: int, num_classes: int = 0):
         super().__init__()
         self.trunk, self.head = trunk, nn.Linear(trunk.feature_dim, 2 * latent_dim)
+        self.labels = None
+        if num_classes:
+            self.labels = nn.Embedding(num_classes, 2 * latent_dim)
+            nn.init.zeros_(self.labels.weight)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_variance = self.head(self.trunk.features(images)).to(torch.get_default_dtype()).chunk(2, dim=1)
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        found = self.head(self.trunk.features(images)).to(torch.get_default_dtype())
+        if self.labels is not None:
+            found = found + self.labels(labels)
+        mean, log_variance = found.chunk(2, dim=1)
         return mean, log_variance
 
-    def sample(self, images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        """z ~ q(z | x), (batch, latent_dim), and KL(q(z | x) || N(0, I)) in nats, (batch,)."""
-        mean, log_variance = self(images)
+    def sample(self, images: Tensor, draws: Draws, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """z ~ q(z | x, y), (batch, latent_dim), and KL(q(z | x, y) || N(0, I)) in nats, (batch,)."""
+        mean, log_variance = self(images, labels)
         kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
         return mean + (log_variance / 2).exp() * draws.normal("posterior", mean.shape[1]), kl
 
@@ -61,7 +69,8 @@ class VAE(FromLatents):
         encoder: a discriminator, of which the features are used.
         regularizers: those that join the generator's turn.
         latent_dim: size of z.
-        conditional: the decoder is told the label.
+        conditional: encoder and decoder are told the label.
+        num_classes: number of labels then.
         likelihood: p(x | z): ``gaussian`` of deviation ``sigma``, or ``bernoulli`` of grey values as probabilities.
         sigma: in units of values in [-1, 1]. The smaller, the more the images count beside the prior.
         beta: factor of the KL divergence.
@@ -74,10 +83,11 @@ class VAE(FromLatents):
         generator: nn.Module,
         encoder: BaseDiscriminator,
         regularizers: Mapping[str, Regularizer] | None = None,
-        latent_dim: int = 64,
+        latent_dim: int = 32,
         conditional: bool = False,
+        num_classes: int = 0,
         likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
-        sigma: float = 0.3,
+        sigma: float = 1.0,
         beta: float = 1.0,
     ):
         super().__init__(regularizers)
@@ -85,7 +95,7 @@ class VAE(FromLatents):
             raise ValueError(f"sigma={sigma}: must be above 0")
         if beta < 0:
             raise ValueError(f"beta={beta}: must be at least 0")
-        self.generator, self.posterior = generator, Posterior(encoder, latent_dim)
+        self.generator, self.posterior = generator, Posterior(encoder, latent_dim, num_classes)
         self.latent_dim, self.conditional = latent_dim, conditional
         self.likelihood, self.sigma, self.beta = likelihood, sigma, beta
 
@@ -94,7 +104,7 @@ class VAE(FromLatents):
         return {"generator": [self.posterior, self.generator]}
 
     def terms(self, player: str, play: Play) -> dict[str, Tensor]:
-        z, kl = self.posterior.sample(play.reals, play.draws)
+        z, kl = self.posterior.sample(play.reals, play.draws, play.condition)
         reconstruction = self.surprise(play.reals, self.produce(z, play.condition))
         play.notes["elbo"] = -(reconstruction + kl).mean()
         terms = {"reconstruction": reconstruction.mean(), "kl": self.beta * kl.mean()}
@@ -127,7 +137,8 @@ class VAEGAN(FromLatents, TwoPlayer):
     Args:
         encoder: a discriminator, of which the features are used.
         latent_dim: size of z.
-        conditional: generator and discriminator are told the label.
+        conditional: all networks are told the label.
+        num_classes: number of labels then.
         feature_weight: gamma.
         options: those of ``TwoPlayer``.
     """
@@ -139,14 +150,15 @@ class VAEGAN(FromLatents, TwoPlayer):
         self,
         *,
         encoder: BaseDiscriminator,
-        latent_dim: int = 64,
+        latent_dim: int = 32,
         conditional: bool = False,
+        num_classes: int = 0,
         feature_weight: float = 1e-2,
         **options,
     ):
         super().__init__(**options)
         self.draws_reals = VAEGAN.draws_reals
-        self.posterior = Posterior(encoder, latent_dim)
+        self.posterior = Posterior(encoder, latent_dim, num_classes)
         self.latent_dim, self.conditional, self.feature_weight = latent_dim, conditional, feature_weight
 
     @property
@@ -158,7 +170,7 @@ class VAEGAN(FromLatents, TwoPlayer):
         super().check_fits(producer, columns)
 
     def terms(self, player: str, play: Play) -> dict[str, Tensor]:
-        z, kl = self.posterior.sample(play.reals, play.draws)
+        z, kl = self.posterior.sample(play.reals, play.draws, play.condition)
         images = self.produce(z, play.condition)
         features = self.features(play.augmented(images, "fake"), play.condition)
         apart = (play.real_features.detach() - features).square().flatten(1).sum(1).mean() / 2

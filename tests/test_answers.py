@@ -10,7 +10,7 @@ from torch import nn
 
 from conftest import noise_images
 from sparring.answers import answer
-from sparring.degradations import Degradation, Downscale, Mask, Noise
+from sparring.degradations import Degradation, Downscale, Mask, Mixed, Noise
 from sparring.errors import UserError
 from sparring.evaluation.gallery import BLOCK, Gallery
 from sparring.evaluation.made import Answers
@@ -159,7 +159,11 @@ def test_transparent_pixels_are_what_an_inpainting_model_fills_in(tmp_path):
     assert abs(made[~holes] - colours[~holes]).max() <= 1, "what is known stays"
     assert (abs(made[holes] - 127.5 * 0.5) <= 1).all(), "the negative of the fill, not of what lay under it"
     Image.fromarray(colours.astype(np.uint8)).save(tmp_path / "whole.png")
-    answer(a_gallery(Negative(3), Mask(fill=0.5)), tmp_path / "whole.png", 3, tmp_path / "out")
+    with pytest.raises(UserError, match="whole.png: nothing is transparent"):
+        answer(a_gallery(Negative(3), Mask(fill=0.5)), tmp_path, 3, tmp_path / "both")
+    assert (tmp_path / "both" / "images" / "holes.png").exists(), "one that can't be answered to takes no other with it"
+    some = Mixed({"mask": Mask(), "noise": Noise()})
+    answer(a_gallery(Negative(3), some), tmp_path / "whole.png", 3, tmp_path / "out")
     assert abs(opened(tmp_path / "out" / "images" / "whole.png") + colours - 255).max() <= 1
 
 

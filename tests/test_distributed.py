@@ -23,7 +23,8 @@ from sparring.games.cyclegan import CycleGAN
 from sparring.games.game import Game
 from sparring.games.generation import Generation
 from sparring.games.translation import Translation
-from sparring.games.vae import VAE, VAEGAN
+from sparring.games.vae import VAE
+from sparring.games.vae_gan import VAEGAN
 from sparring.networks import patch, unet
 from sparring.schedule import Cosine
 

@@ -33,7 +33,7 @@ def answer(gallery: Gallery, given: Path, channels: int, out: Path) -> int:
         how many images there were.
 
     Raises:
-        UserError: nothing there can be read as an image.
+        UserError: there is no image; or, when all others were written, which can't be answered to.
     """
     if not given.exists():
         raise UserError(f"input={given}: there is no such file or folder")
@@ -43,12 +43,17 @@ def answer(gallery: Gallery, given: Path, channels: int, out: Path) -> int:
     if not files:
         raise UserError(f"input={given}: no image ({', '.join(sorted(SUFFIXES))}) in it or below it")
     clash = len({file.with_suffix("") for file in files}) < len(files)  # a.png and a.jpg
+    left_out = []
     for file in files:
         try:
             image, lost = _opened(file, channels)
+            condition = gallery.game.told(gallery.game.scaled(image), lost)
+        except UserError as error:
+            left_out.append(f"{file}: {error}")
+            continue
         except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-            raise UserError(f"input: {file} can't be read as an image ({error})") from error
-        condition = gallery.game.told(gallery.game.scaled(image), lost)
+            left_out.append(f"{file} can't be read as an image ({error})")
+            continue
         made = gallery.show(None, condition)
         beside = next(iter(gallery.game.baselines(condition, tuple(made.shape[2:])).values()))
         beside = like(gallery.game.as_data(beside), made.shape[1:])
@@ -56,6 +61,8 @@ def answer(gallery: Gallery, given: Path, channels: int, out: Path) -> int:
         path = name.with_name(f"{name.name if clash else name.stem}.png")
         save_image(made[0], out / "images" / path)
         save_image(rows_of([beside, made]), out / "compared" / path)
+    if left_out:
+        raise UserError(f"input: {len(left_out)} of {len(files)} images were left out:\n  " + "\n  ".join(left_out))
     return len(files)
 
 

@@ -116,7 +116,10 @@ def divide(cfg: DictConfig, game: Game, data: cache.Data) -> tuple[dict[str, tor
         count = 0
     if count == 0 and game.translates:
         raise UserError("data.held_out=0: this model is scored by examples that it was not trained on; name some")
-    return hold_out(data.columns, count)
+    columns, held_out = hold_out(data.columns, count)
+    if not data.aligned:  # nobody knows what their answers should be
+        held_out.pop("images")
+    return columns, held_out
 
 
 def thinned(cfg: DictConfig, columns: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

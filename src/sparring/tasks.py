@@ -120,14 +120,17 @@ def sample(cfg: DictConfig, folder: Path) -> None:
         raise UserError(f"input={given}: this model makes images from noise; it answers to none")
     data = cache.load(look_at_data(cfg), cfg.cache) if translates and not given else None
     gallery = open_gallery(cfg, path, wanted.ema, wanted.seed, data=data)
-    out = Path(wanted.folder or folder / "samples" / f"{path.stem}-seed{wanted.seed}").expanduser()
+    out = Path(
+        wanted.folder or folder / "samples" / f"{path.stem}-{'answers' if given else f'seed{wanted.seed}'}"
+    ).expanduser()
     if given:
         answered = answer(gallery, Path(given).expanduser(), cfg.data.get("input_channels", cfg.data.channels), out)
         print(f"{answered} images in {out / 'images'}, each beside what it was made of in {out / 'compared'}")
         return
     if translates:
         save_image(beside_targets(gallery, wanted.count), out / "grid.png")
-        images = Answers(gallery, wanted.count).images(range(min(wanted.count, len(gallery.examples["images"]))))
+        answers = Answers(gallery, wanted.count)
+        images = answers.images(range(len(answers)))
     else:
         images = _samples(cfg, gallery, wanted, out)
     if images.ndim == 2:
@@ -207,7 +210,9 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
         data = cache.load(
             look_at_data(runs.find(cfg.run, "run").config), cfg.cache
         )  # it learns from the training split
-    evaluator.prepare(reals, device_of(cfg), cfg.cache, data, labelled, game is not None and game.translates)
+    evaluator.prepare(
+        reals, device_of(cfg), cfg.cache, data, labelled, game is not None and game.translates and data.aligned
+    )
     result, pictures = evaluator(fakes, seeds)
     entry = scored(result, iteration, kimg, **facts)
     if distributed.rank() > 0:

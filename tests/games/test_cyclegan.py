@@ -71,11 +71,11 @@ def test_the_generators_terms_are_those_worked_out_by_hand():
 
 
 def test_the_discriminators_terms_are_those_worked_out_by_hand():
-    game = a_game(discriminator_weight=0.25)
+    game = a_game(adversarial_weight=3.0)  # of the generators
     play = a_play(game, "discriminator")
     terms = game.terms("discriminator", play)
     assert {name: value.item() for name, value in terms.items()} == pytest.approx(
-        {"there/adversarial": 0.25 * (9 + 1) / 2, "back/adversarial": 0.25 * (4 + 9) / 2}
+        {"there/adversarial": (9 + 1) / 2, "back/adversarial": (4 + 9) / 2}
     )
     told = {name: value.item() for name, value in play.notes.items()}
     assert told == {"there/D(x)": -2, "there/D(G(z))": 1, "back/D(x)": -1, "back/D(G(z))": 3}
@@ -177,7 +177,7 @@ def test_the_discriminators_alone_are_shown_the_pool():
         terms = game.terms("discriminator", play)
         fakes = play.parts["there"].fakes
         seen |= set(fakes.mean((1, 2, 3)).tolist())
-        expected = (9 + (2 * fakes.mean((1, 2, 3))) ** 2).mean().item() / 4
+        expected = (9 + (2 * fakes.mean((1, 2, 3))) ** 2).mean().item() / 2
         assert terms["there/adversarial"].item() == pytest.approx(expected)
     assert seen == {0.5, 0.7}
     before = game.pools["there"].seen.item()

@@ -12,7 +12,8 @@ from plays import check_gradients
 from plays import float64 as float64
 from sparring.adversarial import PlayerOptimizer
 from sparring.errors import UserError
-from sparring.games.vae import VAE, VAEGAN, Posterior
+from sparring.games.vae import VAE, Posterior
+from sparring.games.vae_gan import VAEGAN
 from sparring.losses import Relativistic, Wasserstein
 from sparring.networks.layers import BaseDiscriminator
 from sparring.play import Play

@@ -294,6 +294,9 @@ def test_as_configured_they_are_the_published_networks(file):
     data = {"image_size": 96 if file == "srgan" else 256, "channels": 3}
     model = {"in_channels": 3, "width": 64, "scale": 4, "num_classes": 0, "packing": 1}
     model["network"] = OmegaConf.load(CONF / f"model/{kind}/{file}.yaml")
+    model["dropout"] = 0.5
+    if file in ("unet", "patch"):
+        model["network"].norm = "batch"  # as pix2pix's
     with torch.device("meta"):
         network = instantiate(OmegaConf.create({"data": data, "model": model}).model.network)
     assert count(network) == published.get(file, 2_768_705 - 3 * 16 * 64)  # pix2pix's, without the condition

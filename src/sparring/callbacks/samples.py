@@ -46,10 +46,12 @@ def columns_for(count: int, classes: int) -> int:
 
 
 def beside_targets(gallery: Gallery, count: int) -> Tensor:
-    """One picture of the first ``count`` held-out examples: what was given, what is made of it, what was wanted; thrice a row."""
-    rows = range(min(max(count, 1), len(gallery.examples["images"])))
-    answers = Answers(gallery, len(rows))
-    return rows_of([answers.baselines[0].images(rows), answers.images(rows), answers.targets(rows)], 3)
+    """One picture of the first ``count`` held-out examples, three a row: what was given, what is made of it and, where that is
+    known, what was wanted."""
+    answers = Answers(gallery, max(count, 1))
+    rows = range(len(answers))
+    steps = [answers.baselines[0].images(rows), answers.images(rows), answers.targets(rows)]
+    return rows_of([step for step in steps if step is not None], 3)
 
 
 class SampleGrids(pl.Callback):

@@ -56,7 +56,8 @@ class Scores(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, module: AdversarialModule, stage: str) -> None:
         device, game = trainer.strategy.root_device, module.game
-        self.evaluator.prepare(self.images, device, self.cache, self.data, game.conditional, game.translates)
+        targeted = game.translates and self.data.aligned
+        self.evaluator.prepare(self.images, device, self.cache, self.data, game.conditional, targeted)
 
     def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         if module.iteration == 0:

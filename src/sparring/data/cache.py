@@ -38,6 +38,7 @@ class Data:
         skipped: unreadable images that were left out.
         name: of the source.
         mixture: of points: what they were drawn from.
+        aligned: whether answers to inputs may be compared with the images of the same rows.
         paired: whether input i belongs to image i (then M is N), or inputs and images have nothing but their kind in common.
     """
 
@@ -48,6 +49,7 @@ class Data:
     name: str = "data"
     mixture: "Mixture | None" = None
     paired: bool = True
+    aligned: bool = True
 
     def __len__(self) -> int:
         return len(self.columns["images"])
@@ -162,7 +164,9 @@ def _open(place: Path, key: str, source: Source) -> Data:
         columns["labels"] = _mapped(place / "labels.bin", facts["shape"][:1], torch.int64)
     if facts["skipped"]:
         log.warning("%d unreadable images were left out (data.on_bad_image=skip)", facts["skipped"])
-    return Data(columns, key, facts["class_names"], facts["skipped"], source.name, paired=source.paired)
+    return Data(
+        columns, key, facts["class_names"], facts["skipped"], source.name, paired=source.paired, aligned=source.aligned
+    )
 
 
 def _mapped(file: Path, shape: list[int], dtype: torch.dtype = torch.uint8) -> Tensor:

@@ -181,6 +181,20 @@ class Unpaired(Pairs):
     """Images and inputs of two domains, as many as there are of each, none belonging to any other (CycleGAN's data).
 
     They lie as those of Pairs do and are named alike; nothing has to match. Arrays are kept in their order.
+
+    Args:
+        aligned: input i belongs to image i after all. Nobody is told in training, but held-out ones are compared.
+        options: those of ``Pairs``.
     """
 
     paired = False
+
+    def __init__(
+        self, path: str, image_size: int | None = None, channels: int | None = None, aligned: bool = False, **options
+    ):
+        super().__init__(path, image_size, channels, **options)
+        self.aligned = aligned
+        if aligned and len(self.images) != len(self.inputs):
+            raise UserError(
+                f"data.aligned=true: {len(self.inputs):,} inputs and {len(self.images):,} images can't belong together"
+            )

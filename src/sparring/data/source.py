@@ -31,10 +31,12 @@ class Source(ABC):
         class_names: of the labels 0, 1, ...; empty for data without labels.
         inputs: of data for translation: the source of what the images are made from; None for others.
         paired: whether input i belongs to image i. Unpaired inputs may be more or fewer than the images.
+        aligned: whether answers to inputs may be compared with the images of the same rows.
     """
 
     inputs: "Source | None" = None
     paired = True
+    aligned = True
 
     def __init__(self, image_size: int, channels: int, class_names: Sequence[str] = ()):
         if image_size < 1:

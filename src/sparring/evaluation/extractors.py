@@ -104,7 +104,7 @@ class TorchFidelity(Extractor):
         return (
             f"The weights come from {self.where} on first use, into {torch.hub.get_dir()}/checkpoints; without a connection "
             "place that file there, or name one with evaluation.weights=FILE.\nTo go on without: evaluation=fast (labelled "
-            "data) or evaluation=none."
+            "data), evaluation=paired (answers beside their targets) or evaluation=none."
         )
 
 

@@ -30,7 +30,7 @@ class Gallery:
         batch_size: images a pass.
         num_classes: labels to cycle through while standing statistics are gathered, 0 for none.
         device: where images are made.
-        examples: held-out columns, of a game that translates.
+        examples: held-out columns, of a game that translates; ``images`` among them where it is known what was wanted.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Gallery:
         examples: dict[str, Tensor] | None = None,
     ):
         self.examples = examples
+        self.example_count = min(map(len, examples.values())) if examples else 0
         self.game, self.seed, self.batch_size, self.device = game, seed, batch_size, torch.device(device)
         self.producer = copy.deepcopy(producer).requires_grad_(False).eval()
         norms = [m for m in self.producer.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
@@ -73,7 +74,7 @@ class Gallery:
 
         def given(block: int) -> Tensor:
             batch = {name: c[block * BLOCK : (block + 1) * BLOCK].to(self.device) for name, c in self.examples.items()}
-            draws = self._draws("inputs", block).only(slice(0, len(batch["images"])))
+            draws = self._draws("inputs", block).only(slice(0, len(next(iter(batch.values())))))
             return self.game.condition(batch, draws)
 
         return self._in_blocks(rows, given)
@@ -96,7 +97,7 @@ class Gallery:
     def _pass_statistics(self, num_classes: int) -> None:
         count = STANDING_BATCHES * BLOCK
         if self.game.translates:
-            rows = range(min(count, len(self.examples["images"])))
+            rows = range(min(count, self.example_count))
             self.show(None, self.inputs(rows), BLOCK)
         else:
             labels = torch.arange(count) % num_classes if num_classes else None

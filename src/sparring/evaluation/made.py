@@ -49,10 +49,10 @@ class Answers(ImageSet):
     identity: dict = {}
 
     def __init__(self, gallery: Gallery, count: int, baseline: str | None = None):
-        wanted = gallery.examples["images"]
-        self.gallery, self.count, self.baseline = gallery, min(count, len(wanted)), baseline
-        self.name, self.image_size = baseline or "generator", tuple(wanted.shape[2:])
-        self.facts = {"batch_norm": gallery.batch_norm, "of": f"held-out examples ({len(wanted):,})"}
+        self.gallery, self.count, self.baseline = gallery, min(count, gallery.example_count), baseline
+        self.shape = gallery.show(None, gallery.inputs(range(1))).shape[1:]
+        self.name, self.image_size = baseline or "generator", tuple(self.shape[1:])
+        self.facts = {"batch_norm": gallery.batch_norm, "of": f"held-out examples ({gallery.example_count:,})"}
 
     def __len__(self) -> int:
         return self.count
@@ -62,10 +62,11 @@ class Answers(ImageSet):
         if self.baseline is None:
             return self.gallery.show(None, inputs)
         images = self.gallery.game.baselines(inputs, self.image_size)[self.baseline]
-        return like(self.gallery.game.as_data(images), self.gallery.examples["images"].shape[1:])
+        return like(self.gallery.game.as_data(images), self.shape)
 
-    def targets(self, rows: range) -> Tensor:
-        return self.gallery.examples["images"][rows.start : rows.stop]
+    def targets(self, rows: range) -> Tensor | None:
+        known = self.gallery.examples.get("images")
+        return None if known is None else known[rows.start : rows.stop]
 
     @property
     def baselines(self) -> Sequence["Answers"]:

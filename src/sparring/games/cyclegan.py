@@ -3,12 +3,12 @@
 import copy
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from sparring.augment import Augment
 from sparring.errors import UserError
 from sparring.games.game import Game
+from sparring.games.pool import Pool
 from sparring.games.translation import Translation
 from sparring.losses import Loss
 from sparring.play import Play
@@ -31,7 +31,7 @@ class CycleGAN(Game):
         regularizers: by name; either discriminator has them.
         cycle_weight: lambda.
         identity_weight: of the identity terms; the paper's is half of lambda, where colours should stay, else 0.
-        discriminator_weight: factor of the discriminators' adversarial terms; the published code halves them.
+        adversarial_weight: factor of the generators' adversarial terms; 2 makes those of ``LeastSquares`` the paper's squares.
         pool: fakes that are remembered, of each kind; 0 shows the newest alone.
         image_size, channels, input_channels: of the images, and of the inputs, which are as large.
         augment: of what the discriminators see.
@@ -56,11 +56,11 @@ class CycleGAN(Game):
         input_channels: int = 3,
         cycle_weight: float = 10.0,
         identity_weight: float = 5.0,
-        discriminator_weight: float = 0.5,
+        adversarial_weight: float = 1.0,
         pool: int = 50,
     ):
         super().__init__()
-        options = {"judge_pairs": False, "l1_weight": 0.0, "discriminator_weight": discriminator_weight}
+        options = {"judge_pairs": False, "l1_weight": 0.0, "adversarial_weight": adversarial_weight}
         options |= {"loss": loss, "regularizers": regularizers, "augment": augment}
         self.there = Translation(generator=generator, discriminator=discriminator, **options)
         options = copy.deepcopy(options)  # what remembers does so apart
@@ -132,38 +132,6 @@ class CycleGAN(Game):
             for name, game, batch in (("there", self.there, play.batch), ("back", self.back, _swapped(play.batch))):
                 play.parts[name] = play.part(game, batch, name)
         return play.parts
-
-
-class Pool(nn.Module):
-    """The fakes of earlier turns: each new one is shown or, with probability 1/2, takes an older one's place, which is shown.
-
-    Until it is full every fake is shown and kept (those beyond, of the batch that fills it, are shown). A batch changes as
-    many as it holds, the last of a larger batch none.
-
-    Args:
-        size: fakes that are kept, 0 for none.
-        shape: of a fake.
-    """
-
-    def __init__(self, size: int, shape: tuple[int, ...]):
-        super().__init__()
-        if size < 0:
-            raise ValueError(f"pool={size}: fakes that are remembered, 0 for none")
-        self.register_buffer("kept", torch.zeros(size, *shape))
-        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
-
-    def forward(self, fakes: Tensor, draws: Draws) -> Tensor:
-        """Fakes (batch, *shape), some of them earlier ones."""
-        size = len(self.kept)
-        new, others = fakes[:size], fakes[size:]
-        order = self.seen + torch.arange(len(new), device=new.device)
-        fills, full = (order < size).view(-1, 1, 1, 1), self.seen >= size
-        places = torch.where(full, draws.shuffled("pool places", size)[: len(new)], order % max(size, 1))
-        exchanged = (draws.uniform("pool", 1, 1, 1)[: len(new)] < 0.5) & full
-        old = self.kept[places].to(new.dtype)
-        self.kept[places] = torch.where(exchanged | fills, new.detach(), old).to(self.kept.dtype)
-        self.seen += len(new)
-        return torch.cat([torch.where(exchanged, old, new), others])
 
 
 def _swapped(columns: dict[str, Tensor]) -> dict[str, Tensor]:

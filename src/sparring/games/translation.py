@@ -85,7 +85,12 @@ class Translation(TwoPlayer):
         """The condition of a person's own images (batch, C, h, w) in [-1, 1], ``lost`` (batch, 1, h, w) where it is above 0.
 
         A model that never saw lost pixels is told of none.
+
+        Raises:
+            UserError: the model does nothing but fill in, and nothing is lost.
         """
+        if isinstance(self.degradation, Mask) and not lost.any():
+            raise UserError("nothing is transparent in it, and this model fills in what is")
         fills = [part.fill for part in self.modules() if isinstance(part, Mask)]
         return self._marked(images.masked_fill(lost > 0, fills[0]), lost) if fills else self._marked(images, None)
 
@@ -122,5 +127,7 @@ class Translation(TwoPlayer):
         if self.perceptual is not None:
             self.perceptual.prepare(columns["images"].shape[1:])
         if self.augment is not None and self.judge_pairs:
-            raise UserError("augment: D judges an image beside what it was made of, which would not be augmented alike")
+            raise UserError(
+                "augment: D judges an image beside what it was made of, which would not be augmented alike: model.judge_pairs=false"
+            )
         super().check_fits(producer, columns)

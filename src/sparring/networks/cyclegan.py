@@ -30,7 +30,7 @@ class ResidualBlock(nn.Module):
 class Generator(nn.Module):
     """Condition (batch, in_channels, H, W) -> images (batch, channels, H, W) in [-1, 1].
 
-    H and W may be any from 5 on: the condition is continued to a multiple of 4, and the images are cropped.
+    H and W may be any: the condition is continued to a multiple of 4, to 8 at least, and the images are cropped.
 
     Parameters as in the authors' PyTorch code, with instance norm, width 64 and three channels in and out: 11,378,179
     with nine blocks, 7,837,699 with six.
@@ -69,4 +69,4 @@ class Generator(nn.Module):
 
     def forward(self, condition: Tensor) -> Tensor:
         height, width = condition.shape[-2:]
-        return self.layers(padded(condition, 4))[..., :height, :width]
+        return self.layers(padded(condition, 4, 8))[..., :height, :width]

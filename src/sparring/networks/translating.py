@@ -21,13 +21,13 @@ def initialize(module: nn.Module) -> None:
         dcgan.initialize(module)
 
 
-def padded(images: Tensor, multiple: int) -> Tensor:
-    """Images (batch, C, H, W) continued at the right and the bottom until ``multiple`` divides H and W.
+def padded(images: Tensor, multiple: int, least: int = 1) -> Tensor:
+    """Images (batch, C, H, W) continued at the right and the bottom until ``multiple`` divides H and W, ``least`` or more.
 
     Mirrored, or where the image is too small for that, by repeating its last column or row.
     """
     height, width = images.shape[-2:]
-    right, bottom = -width % multiple, -height % multiple
+    right, bottom = (max(-size % multiple, least - size) for size in (width, height))
     if right:
         images = pad(images, (0, right, 0, 0), "reflect" if right < width else "replicate")
     if bottom:

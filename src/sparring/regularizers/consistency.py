@@ -32,7 +32,9 @@ class Consistency(Regularizer):
     def check_fits(self, game: "Game", data: Tensor) -> None:
         check_images(data)
         if getattr(game, "judge_pairs", False):
-            raise ValueError("D judges an image beside what it was made of, which would not be changed alike")
+            raise ValueError(
+                "D judges an image beside what it was made of, which would not be changed alike: model.judge_pairs=false"
+            )
 
     def forward(self, play: Play) -> Tensor:
         changed = slightly_changed(play.reals, play.draws, "consistency real")

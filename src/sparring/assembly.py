@@ -117,7 +117,7 @@ def divide(cfg: DictConfig, game: Game, data: cache.Data) -> tuple[dict[str, tor
     if count == 0 and game.translates:
         raise UserError("data.held_out=0: this model is scored by examples that it was not trained on; name some")
     columns, held_out = hold_out(data.columns, count)
-    if not data.aligned:  # nobody knows what their answers should be
+    if game.translates and not data.aligned:  # nobody knows what their answers should be
         held_out.pop("images")
     return columns, held_out
 
@@ -277,5 +277,5 @@ def open_gallery(
         part.load_state_dict({key.removeprefix(name): value for key, value in stored.items() if key.startswith(name)})
     producer = (average.network if ema else game.producer).to(device)
     classes = cfg.data.num_classes if game.conditional else 0
-    examples = divide(cfg, game, data)[1] if data is not None and game.translates else None
+    examples = divide(cfg, game, data)[1] if data is not None else None
     return Gallery(game, producer, cfg.ema.batch_norm, seed, batch_size, classes, device, examples)

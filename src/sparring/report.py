@@ -36,7 +36,7 @@ def _number(value: float) -> str:
 
 
 def _direction(name: str, lower_is_better: list[str]) -> str:
-    if name.startswith("class_share_"):
+    if name.startswith("class_share_") or name in ("reconstruction", "kl"):
         return ""
     if name == "within_mode_spread":
         return "1 is best"

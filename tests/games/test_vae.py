@@ -12,6 +12,7 @@ from plays import check_gradients
 from plays import float64 as float64
 from sparring.adversarial import PlayerOptimizer
 from sparring.errors import UserError
+from sparring.evaluation.gallery import Gallery
 from sparring.games.vae import VAE, Posterior
 from sparring.games.vae_gan import VAEGAN
 from sparring.losses import Relativistic, Wasserstein
@@ -300,3 +301,16 @@ def test_it_trains_with_penalties_and_labels():
     assert {"encoder/kl", "encoder/features", "generator/features", "generator/fm", "discriminator/r1"} <= set(
         module.latest
     )
+
+
+def test_the_bound_of_held_out_examples_is_among_the_scores():
+    game = a_vae(sigma=0.5)
+    columns = {"images": torch.randint(0, 256, (70, *PIXELS.shape[1:]), dtype=torch.uint8)}
+    gallery = Gallery(game.train(), game.producer, examples=columns)
+    scores = gallery.own_scores()
+    assert set(scores) == {"elbo", "reconstruction", "kl"} and game.training
+    assert scores["elbo"] == pytest.approx(-scores["reconstruction"] - scores["kl"])
+    _, kl = game.posterior.sample(game.reals(columns), draws(70))
+    assert scores["kl"] == pytest.approx(kl.mean().item()), "which does not depend on what is drawn"
+    assert scores == gallery.own_scores() == pytest.approx(Gallery(game, game.producer, examples=columns).own_scores())
+    assert Gallery(game, game.producer).own_scores() == {}

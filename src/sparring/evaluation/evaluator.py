@@ -113,7 +113,7 @@ class Evaluator:
         started = time.perf_counter()
         runs, baselines, pictures = [], {}, {}
         for images in map(fakes, seeds):
-            runs.append(self._score(images))
+            runs.append(self._score(images) | images.own_scores())
             baselines = baselines or {each.name: self._score_once(each, seeds[0]) for each in images.baselines}
             pictures = pictures or {n: p for m in self._able.values() for n, p in m.pictures().items()}
         common = [name for name in runs[0] if all(name in run for run in runs)]

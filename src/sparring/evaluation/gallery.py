@@ -30,7 +30,8 @@ class Gallery:
         batch_size: images a pass.
         num_classes: labels to cycle through while standing statistics are gathered, 0 for none.
         device: where images are made.
-        examples: held-out columns, of a game that translates; ``images`` among them where it is known what was wanted.
+        examples: held-out columns, if there are any; of a game that translates ``images`` among them where it is known what
+            was wanted.
     """
 
     def __init__(
@@ -72,12 +73,26 @@ class Gallery:
     def inputs(self, rows: range) -> Tensor:
         """What these of the examples are answered as: the producer's condition, (len(rows), C, H, W)."""
 
-        def given(block: int) -> Tensor:
-            batch = {name: c[block * BLOCK : (block + 1) * BLOCK].to(self.device) for name, c in self.examples.items()}
-            draws = self._draws("inputs", block).only(slice(0, len(next(iter(batch.values())))))
-            return self.game.condition(batch, draws)
+        return self._in_blocks(rows, lambda block: self.game.condition(*self._examples("inputs", block)))
 
-        return self._in_blocks(rows, given)
+    @torch.no_grad()
+    def own_scores(self) -> dict[str, float]:
+        """What only this game says of its held-out examples, on average: of its networks as they are, not the average."""
+        training, usual = self.game.training, torch.get_default_dtype()
+        self.game.eval()
+        torch.set_default_dtype(self.dtype)  # which reals take on, as in training
+        blocks = range(-(-self.example_count // BLOCK))
+        try:
+            found = [self.game.own_scores(*self._examples("own scores", block)) for block in blocks]
+        finally:
+            self.game.train(training)
+            torch.set_default_dtype(usual)
+        return {name: float(torch.cat([part[name] for part in found]).mean()) for name in (found[0] if found else ())}
+
+    def _examples(self, purpose: str, block: int) -> tuple[dict[str, Tensor], Draws]:
+        """A block of the examples, and its draws."""
+        batch = {name: c[block * BLOCK : (block + 1) * BLOCK].to(self.device) for name, c in self.examples.items()}
+        return batch, self._draws(purpose, block).only(slice(0, len(next(iter(batch.values())))))
 
     @torch.inference_mode()
     def show(self, latents: Tensor | None, condition: Tensor | None = None, batch_size: int | None = None) -> Tensor:

@@ -32,6 +32,9 @@ class Generated(ImageSet):
     def __len__(self) -> int:
         return self.count
 
+    def own_scores(self) -> dict[str, float]:
+        return self.gallery.own_scores()
+
     def images(self, rows: range) -> Tensor:
         labels = None if self.labels is None else self.labels[rows.start : rows.stop]
         return self.gallery.show(self.gallery.latents("evaluation", len(rows), rows.start), labels)

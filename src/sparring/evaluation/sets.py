@@ -52,6 +52,10 @@ class ImageSet(ABC):
         """What they were to be, uint8 (len(rows), C, H, W); None where that is not known."""
         return None
 
+    def own_scores(self) -> dict[str, float]:
+        """Scores that whoever made them has of its own."""
+        return {}
+
 
 class Decoded(ImageSet):
     """A decoded data set."""

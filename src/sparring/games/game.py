@@ -137,6 +137,10 @@ class Game(nn.Module, ABC):
         """D's logits of its features."""
         raise TypeError(f"{type(self).__name__} has no discriminator")
 
+    def own_scores(self, batch: dict[str, Tensor], draws: Draws) -> dict[str, Tensor]:
+        """What only this game says of held-out examples, (batch,) by name; asked in evaluation mode, without gradient."""
+        return {}
+
     def traversals(self, latents: Tensor) -> dict[str, list[Tensor]]:
         """Walks along what single numbers of the latents (n, ...) mean: by name, a batch of n latents a step."""
         return {}

@@ -63,6 +63,8 @@ class VAE(FromLatents):
     Its terms, in nats an image: ``reconstruction``, -E log p(x | z), and ``kl``, beta KL(q(z | x) || N(0, I)) (Higgins et al.
     2017); the log also has their negative sum without beta, ``elbo``. Of a Gaussian p the density is that of values in [-1, 1].
 
+    The same three are among the scores, of held-out examples, where ``data.held_out`` keeps some.
+
     Args:
         generator: the decoder: latents (batch, latent_dim), labels or None -> the mean of p(x | z), in [-1, 1].
         encoder: a discriminator, of which the features are used.
@@ -103,11 +105,19 @@ class VAE(FromLatents):
         return {"generator": [self.posterior, self.generator]}
 
     def terms(self, player: str, play: Play) -> dict[str, Tensor]:
-        z, kl = self.posterior.sample(play.reals, play.draws, play.condition)
-        reconstruction = self.surprise(play.reals, self.produce(z, play.condition))
-        play.notes["elbo"] = -(reconstruction + kl).mean()
-        terms = {"reconstruction": reconstruction.mean(), "kl": self.beta * kl.mean()}
+        bound = self._bound(play.reals, play.condition, play.draws)
+        play.notes["elbo"] = bound["elbo"].mean()
+        terms = {"reconstruction": bound["reconstruction"].mean(), "kl": self.beta * bound["kl"].mean()}
         return terms | self.regularization(player, play)
+
+    def own_scores(self, batch: dict[str, Tensor], draws: Draws) -> dict[str, Tensor]:
+        """The bound and its parts, in nats, of encoder and decoder as they are."""
+        return self._bound(self.reals(batch), self.condition(batch, draws), draws)
+
+    def _bound(self, images: Tensor, condition: Tensor | None, draws: Draws) -> dict[str, Tensor]:
+        z, kl = self.posterior.sample(images, draws, condition)
+        reconstruction = self.surprise(images, self.produce(z, condition))
+        return {"elbo": -(reconstruction + kl), "reconstruction": reconstruction, "kl": kl}
 
     def check_fits(self, producer: nn.Module, columns: dict[str, Tensor]) -> None:
         for name, regularizer in self.regularizers.items():

@@ -28,6 +28,7 @@ from sparring.ema import EMA
 from sparring.errors import UserError
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.gallery import Gallery
+from sparring.games.cyclegan import CycleGAN, swapped
 from sparring.games.game import Game
 from sparring.logging import WandbRun
 from sparring.randomness import seed_of
@@ -258,6 +259,7 @@ def open_gallery(
     device: torch.device | str = "cpu",
     batch_size: int = 100,
     data: cache.Data | None = None,
+    back: bool = False,
 ) -> Gallery:
     """The generator of a stored run, its average or its raw weights, ready to be shown.
 
@@ -269,6 +271,7 @@ def open_gallery(
         device: where it makes images.
         batch_size: images a pass.
         data: of which it answers to the part that is held out, if it translates.
+        back: of a CycleGAN: the way back, from images to inputs.
     """
     stored = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     game = build_game(cfg)
@@ -278,4 +281,9 @@ def open_gallery(
     producer = (average.network if ema else game.producer).to(device)
     classes = cfg.data.num_classes if game.conditional else 0
     examples = divide(cfg, game, data)[1] if data is not None else None
+    if back:
+        if not isinstance(game, CycleGAN):
+            raise UserError(f"sample.back=true: this model, {cfg.model._target_}, knows no way back")
+        game, producer = game.back, game.back.generator.to(device)
+        examples = None if examples is None else swapped(examples)
     return Gallery(game, producer, cfg.ema.batch_norm, seed, batch_size, classes, device, examples)

@@ -213,7 +213,8 @@ def _check_combinations(cfg: DictConfig) -> None:
     if cfg.evaluation and not study and not OmegaConf.select(cfg, "evaluation.metrics"):
         raise UserError("evaluation/metrics=[]: nothing would be scored; name some, or choose evaluation=none")
     if OmegaConf.select(cfg, "evaluation.weights") and "weights" not in cfg.evaluation.extractor:
-        raise UserError(f"evaluation.weights={cfg.evaluation.weights}: its extractor takes none")
+        name = cfg.evaluation.extractor._target_.rpartition(".")[2].lower()
+        raise UserError(f"evaluation.weights={cfg.evaluation.weights}: the extractor, {name}, takes none")
     if cfg.data.batch_size % cfg.accumulate:
         raise UserError(
             f"accumulate={cfg.accumulate} does not divide data.batch_size={cfg.data.batch_size}: a turn's batch is "

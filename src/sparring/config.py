@@ -63,6 +63,7 @@ class Sampling:
     seed: int = 0
     checkpoint: str | None = None
     ema: bool = True
+    back: bool = False
     folder: str | None = None
 
 

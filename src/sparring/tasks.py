@@ -119,12 +119,14 @@ def sample(cfg: DictConfig, folder: Path) -> None:
     if given and not translates:
         raise UserError(f"input={given}: this model makes images from noise; it answers to none")
     data = cache.load(look_at_data(cfg), cfg.cache) if translates and not given else None
-    gallery = open_gallery(cfg, path, wanted.ema, wanted.seed, data=data)
+    gallery = open_gallery(cfg, path, wanted.ema, wanted.seed, data=data, back=wanted.back)
     out = Path(
-        wanted.folder or folder / "samples" / f"{path.stem}-{'answers' if given else f'seed{wanted.seed}'}"
+        wanted.folder
+        or folder / "samples" / f"{path.stem}-{'answers' if given else f'seed{wanted.seed}'}{'-back' * wanted.back}"
     ).expanduser()
     if given:
-        answered = answer(gallery, Path(given).expanduser(), cfg.data.get("input_channels", cfg.data.channels), out)
+        channels = cfg.data.channels if wanted.back else cfg.data.get("input_channels", cfg.data.channels)
+        answered = answer(gallery, Path(given).expanduser(), channels, out)
         print(f"{answered} images in {out / 'images'}, each beside what it was made of in {out / 'compared'}")
         return
     if translates:

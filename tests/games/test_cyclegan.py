@@ -1,15 +1,19 @@
 """CycleGAN: there and back, by hand with generators that multiply; the pool of earlier fakes; going on after a stop."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from conftest import engine, fit
 from plays import float64 as float64
+from sparring.assembly import build_game, build_module, look_at_data, open_gallery
 from sparring.augment import DiffAugment
 from sparring.callbacks.checkpoints import Checkpoints
+from sparring.data.cache import load
 from sparring.errors import UserError
-from sparring.games.cyclegan import CycleGAN, Pool
+from sparring.games.cyclegan import CycleGAN
+from sparring.games.pool import Pool
 from sparring.losses import LeastSquares
 from sparring.networks import cyclegan, patch
 from sparring.play import Play
@@ -259,3 +263,26 @@ def test_what_does_not_fit_is_refused_before_training():
     assert "the way back: the generator makes (1, 8, 8)" in refusal(module.game, **module.batches.columns)
     game = a_game(regularizers={"it": PathLength()})
     assert "regularizer.it" in refusal(game, images=grey(), inputs=grey())
+
+
+def test_the_way_back_makes_inputs_of_images(composed, tmp_path):
+    columns = {"images": torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8)}
+    np.savez(tmp_path / "pairs.npz", a=columns["images"].permute(0, 2, 3, 1), b=columns["images"].permute(0, 2, 3, 1))
+    cfg = composed("data=unpaired", f"data.path={tmp_path / 'pairs.npz'}", "model.width=8", "data.aligned=true")
+    data = load(look_at_data(cfg), tmp_path / "cache")
+    module = build_module(cfg, build_game(cfg), data)
+    torch.save({"state_dict": module.state_dict()}, tmp_path / "last.ckpt")
+    gallery = open_gallery(cfg, tmp_path / "last.ckpt", data=data, back=True)
+    assert torch.equal(gallery.examples["inputs"], module.held_out["images"])
+    made = gallery.show(None, gallery.inputs(range(2)))
+    game = module.game.eval()
+    assert torch.equal(made, game.as_data(game.back.generator(game.scaled(module.held_out["images"][:2])).detach()))
+    with pytest.raises(UserError, match="sample.back=true: .*Generation, knows no way back"):
+        cfg = composed("model=mlp")
+        torch.save({"state_dict": _stored(build_game(cfg))}, tmp_path / "other.ckpt")
+        open_gallery(cfg, tmp_path / "other.ckpt", back=True)
+
+
+def _stored(game) -> dict:
+    producer = {f"ema.network.{name}": value for name, value in game.producer.state_dict().items()}
+    return {f"game.{name}": value for name, value in game.state_dict().items()} | producer

@@ -116,7 +116,7 @@ class CycleGAN(Game):
         self.there.check_fits(producer, columns)
         back = copy.deepcopy(self.back.generator).eval()
         try:
-            self.back.check_fits(back, _swapped(columns))
+            self.back.check_fits(back, swapped(columns))
         except UserError as error:
             raise UserError(f"the way back: {error}") from error
         shapes = {name: tuple(columns[name].shape[1:]) for name in ("images", "inputs")}
@@ -129,14 +129,15 @@ class CycleGAN(Game):
     def _halves(self, play: Play) -> dict[str, Play]:
         """The plays of either translation within this one, made when first asked for."""
         if not play.parts:
-            for name, game, batch in (("there", self.there, play.batch), ("back", self.back, _swapped(play.batch))):
+            for name, game, batch in (("there", self.there, play.batch), ("back", self.back, swapped(play.batch))):
                 play.parts[name] = play.part(game, batch, name)
         return play.parts
 
 
-def _swapped(columns: dict[str, Tensor]) -> dict[str, Tensor]:
+def swapped(columns: dict[str, Tensor]) -> dict[str, Tensor]:
     """What the way back is given: inputs are its images, and images its inputs."""
-    return {"images": columns["inputs"], "inputs": columns["images"]}
+    other = {"images": "inputs", "inputs": "images"}
+    return {other[name]: column for name, column in columns.items() if name in other}
 
 
 def _apart(images: Tensor, wanted: Tensor) -> Tensor:

@@ -114,8 +114,8 @@ class Evaluator:
         runs, baselines, pictures = [], {}, {}
         for images in map(fakes, seeds):
             runs.append(self._score(images) | images.own_scores())
-            baselines = baselines or {each.name: self._score_once(each, seeds[0]) for each in images.baselines}
             pictures = pictures or {n: p for m in self._able.values() for n, p in m.pictures().items()}
+            baselines = baselines or {each.name: self._score_once(each, seeds[0]) for each in images.baselines}
         common = [name for name in runs[0] if all(name in run for run in runs)]
         scores = {name: sum(run[name] for run in runs) / len(runs) for name in common}
         if len(runs) > 1:

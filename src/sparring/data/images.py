@@ -30,10 +30,7 @@ def fit(image: Image.Image, image_size: int, channels: int, crop: int | None = N
         channels: 1 for grey, 3 for RGB.
         crop: side of the centre square in pixels of the original; by default the shorter side.
     """
-    image = in_8_bits(image)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = on_white(in_8_bits(image))
     image = image.convert("L" if channels == 1 else "RGB")
     side = min(crop or min(image.size), *image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -43,6 +40,19 @@ def fit(image: Image.Image, image_size: int, channels: int, crop: int | None = N
         image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
     pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def is_transparent(image: Image.Image) -> bool:
+    """Whether it has transparent pixels, or could have."""
+    return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """What is transparent laid on white; others as they are."""
+    if not is_transparent(image):
+        return image
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
 
 
 def in_8_bits(image: Image.Image) -> Image.Image:

@@ -149,6 +149,16 @@ def _one_rank(rank: int, work, arguments, port: int, count: int) -> None:
     torch.distributed.destroy_process_group()
 
 
+class Malicious:
+    """What a pickle that is loaded as it is would run: it makes a file."""
+
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (Path.touch, (self.mark,))
+
+
 class TensorSet(ImageSet):
     """Images that lie in a tensor; ``shown`` counts how often each was asked for."""
 
@@ -194,6 +204,7 @@ def noise_images(count: int, brightness: int = 128, seed: int = 0, size: int = 8
 __all__ = [
     "CONF",
     "ROOT",
+    "Malicious",
     "Projection",
     "TensorSet",
     "blobs",

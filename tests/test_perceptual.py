@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d, max_pool2d
 
+from conftest import Malicious
 from sparring.errors import UserError
 from sparring.perceptual import Perceptual
 
@@ -125,14 +126,6 @@ def test_what_lies_in_the_hub_under_the_published_name_must_be_what_was_publishe
     (hub / "vgg19-dcbb9e9d.pth").write_bytes(weights.read_bytes())
     with pytest.raises(UserError, match="damaged: its SHA-256 begins with .*, not with dcbb9e9d"):
         Perceptual(layer="conv2_2").prepare((3, 32, 32))
-
-
-class Malicious:
-    def __init__(self, mark: Path):
-        self.mark = mark
-
-    def __reduce__(self):
-        return (Path.touch, (self.mark,))
 
 
 def test_a_file_that_is_something_else_is_refused_with_the_way_out(weights, tmp_path):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from conftest import TensorSet
+from conftest import Malicious, TensorSet
 from sparring.data.arrays import MNISTMini
 from sparring.errors import UserError
 from sparring.evaluation.evaluator import Evaluator
@@ -148,11 +148,7 @@ def test_weights_that_are_damaged_absent_or_something_else_are_refused_with_the_
 
 
 def test_a_file_that_would_run_code_is_refused_and_runs_nothing(tmp_path):
-    class Malicious:
-        def __reduce__(self):
-            return (Path.touch, (tmp_path / "it ran",))
-
-    torch.save({"fc.weight": Malicious()}, tmp_path / "weights.pth")
+    torch.save({"fc.weight": Malicious(tmp_path / "it ran")}, tmp_path / "weights.pth")
     with pytest.raises(UserError, match="evaluation.weights"):
         Inception(str(tmp_path / "weights.pth"))
     assert not (tmp_path / "it ran").exists()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from conftest import Projection, TensorSet
+from conftest import Malicious, Projection, TensorSet
 from sparring.checks import check
 from sparring.config import build
 from sparring.errors import UserError
@@ -262,14 +262,6 @@ def test_lpips_is_left_out_with_a_reason_where_weights_or_pixels_are_lacking(hub
     assert "damaged" in LPIPS().unavailable((64, 64))
     with pytest.raises(ValueError, match="network=inception: must be one of alex, vgg, squeeze"):
         LPIPS("inception")
-
-
-class Malicious:
-    def __init__(self, mark: Path):
-        self.mark = mark
-
-    def __reduce__(self):
-        return (Path.touch, (self.mark,))
 
 
 def test_a_file_that_was_named_and_is_not_what_it_should_be_ends_the_run(squeeze, tmp_path):

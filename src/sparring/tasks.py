@@ -234,7 +234,7 @@ def _study(cfg: DictConfig, folder: Path) -> None:
     path, game = run.checkpoint(cfg.evaluation.checkpoint), build_game(run.config)
     data, other = (cache.load(look_at_data(each), cfg.cache) for each in (run.config, cfg))
     rows = {"images": torch.arange(len(data))} | {k: c for k, c in data.columns.items() if k == "labels"}
-    seen = thinned(run.config, divide(run.config, game, replace(data, columns=rows))[0])["images"]
+    seen = thinned(run.config, divide(run.config, game, replace(data, columns=rows))[0])["images"][:]
 
     def gallery(seed: int) -> Gallery:
         return open_gallery(cfg, path, study.ema, seed, device_of(cfg), study.batch_size)

@@ -20,7 +20,7 @@ def numbered(count: int, first: int = 0) -> torch.Tensor:
 
 
 def rows(columns: dict[str, torch.Tensor], name: str = "images") -> list[int]:
-    return columns[name].tolist()
+    return columns[name][:].tolist()
 
 
 def test_every_row_is_either_held_out_or_trained_on():
@@ -28,8 +28,19 @@ def test_every_row_is_either_held_out_or_trained_on():
     assert len(set(rows(held))) == len(rows(held)) == 7
     assert sorted(rows(kept) + rows(held)) == list(range(50)) and rows(kept) == sorted(rows(kept))
     for part in (kept, held):
-        assert torch.equal(part["labels"], part["images"] % 3), "columns stay together"
+        assert torch.equal(part["labels"][:], part["images"][:] % 3), "columns stay together"
     assert rows(held) != sorted(rows(held)), "in no order: data often lie by class"
+
+
+def test_rows_to_train_on_are_read_where_they_are_as_a_tensor_is():
+    columns = {"images": torch.arange(60, dtype=torch.uint8).view(20, 3)}
+    kept = hold_out(columns, 4)[0]["images"]
+    there = columns["images"][kept.rows]
+    assert kept.column is columns["images"], "a copy of large data would not fit into memory"
+    assert (kept.shape, kept.dtype, kept.nbytes, len(kept)) == (there.shape, there.dtype, there.nbytes, len(there))
+    for part in (slice(2, 7), torch.tensor([5, 5, 0])):
+        assert torch.equal(kept[part], there[part])
+    assert torch.equal(kept.cpu(), there) and torch.equal(kept.to(torch.device("cpu")), there)
 
 
 def test_they_are_the_same_whatever_the_seed_and_a_larger_share_holds_the_smaller():

@@ -1,5 +1,7 @@
 """An image made of an image: what each player minimises, what it is given, and what stands beside its answers."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -89,14 +91,28 @@ PAIRS = {"images": flat(255, 0), "inputs": flat(255, 255)}  # of 1 a 1 and a -1 
 
 def test_both_players_terms_are_those_worked_out_by_hand():
     weights = {"adversarial_weight": 3.0, "discriminator_weight": 0.5, "l1_weight": 10.0, "l2_weight": 8.0}
-    game = a_game(**weights, perceptual=Squares())
+    game = a_game(**weights, psnr_weight=2.0, perceptual=Squares())
     # D weighs the image 2 and the input -1: it says 1 and -3 of the reals, 0 of the fakes
     (term,) = game.terms("discriminator", a_play(game, "discriminator", **PAIRS)).items()
     assert term[0] == "adversarial" and term[1].item() == pytest.approx(0.5 * ((0 + 0) / 2 + (16 + 0) / 2) / 2)
     terms = game.terms("generator", a_play(game, "generator", **PAIRS))
     assert {name: value.item() for name, value in terms.items()} == pytest.approx(
-        {"adversarial": 3 * 0.5, "l1": 10 * (0.5 + 1.5) / 2, "l2": 8 * 1.25, "perceptual": 0.25 * 1.25}
+        {
+            "adversarial": 3 * 0.5,
+            "l1": 10 * (0.5 + 1.5) / 2,
+            "l2": 8 * 1.25,
+            "psnr": -2 * (10 * math.log10(4 / 0.5**2) + 10 * math.log10(4 / 1.5**2)) / 2,
+            "perceptual": 0.25 * 1.25,
+        }
     )
+
+
+def test_an_image_that_is_right_pulls_at_nothing():
+    game = a_game(generator=Factor(), l1_weight=0.0, psnr_weight=1.0)
+    play = a_play(game, "generator", images=flat(255, 0), inputs=flat(255, 0))
+    play.fakes = (play.reals + 0 * play.fakes).requires_grad_()
+    (gradient,) = torch.autograd.grad(game.terms("generator", play)["psnr"], play.fakes)
+    assert not gradient.any()
 
 
 def test_what_weighs_nothing_is_no_term():

@@ -4,15 +4,19 @@ import math
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
+from torchvision.transforms.functional import pil_to_tensor
 
 from conftest import blobs, dcgan, engine, fit, mlp
 from plays import check_gradients
 from plays import float64 as float64
 from sparring.adversarial import PlayerOptimizer
+from sparring.callbacks.samples import SampleGrids
 from sparring.errors import UserError
 from sparring.evaluation.gallery import Gallery
+from sparring.games.generation import Generation
 from sparring.games.vae import VAE, Posterior
 from sparring.games.vae_gan import VAEGAN
 from sparring.losses import Relativistic, Wasserstein
@@ -314,3 +318,26 @@ def test_the_bound_of_held_out_examples_is_among_the_scores():
     assert scores["kl"] == pytest.approx(kl.mean().item()), "which does not depend on what is drawn"
     assert scores == gallery.own_scores() == pytest.approx(Gallery(game, game.producer, examples=columns).own_scores())
     assert Gallery(game, game.producer).own_scores() == {}
+
+
+@pytest.mark.parametrize("make", [a_vae, a_vae_gan])
+def test_what_is_made_of_examples_is_the_decoded_mean_of_their_posterior(make):
+    game, average = make(), Decoder()
+    mean, _ = game.posterior(PIXELS / 127.5 - 1)
+    shown = Gallery(game, average).reconstructions({"images": PIXELS})
+    assert torch.equal(shown, game.as_data(average(mean)))
+    other = Gallery(Generation(generator=Decoder(), discriminator=Reading(), loss=Wasserstein(), latent_dim=2), average)
+    assert other.reconstructions({"images": PIXELS}) is None
+
+
+def test_examples_of_all_the_data_are_shown_beside_what_is_made_of_them(tmp_path):
+    sizes = {"width": 4, "norm": "none"}
+    encoder = dcgan.Discriminator(8, 1, **sizes)
+    game = VAE(dcgan.Generator(8, 1, latent_dim=3, width=4), encoder, latent_dim=3)
+    columns = {"images": torch.arange(0, 240, 4, dtype=torch.uint8).view(60, 1, 1, 1).expand(60, 1, 8, 8)}
+    grids = SampleGrids(tmp_path, every_kimg=1.0, count=16)
+    fit(engine(game, columns), 1, callbacks=[grids], precision="64-true")
+    picture = pil_to_tensor(Image.open(tmp_path / "reconstructions-kimg-0000000.000.png"))[0]
+    cells = picture[2:, 2:].unfold(0, 8, 10).unfold(1, 8, 10)
+    shown = cells.flatten(0, 1)[:, 0, 0][::2].tolist()
+    assert shown == sorted(shown) and shown[0] == 0 and shown[-1] == 236, "not only the first ones"

@@ -97,7 +97,7 @@ class SampleGrids(pl.Callback):
         pictures = (
             {"samples": beside_targets(gallery, self.count // 3)}
             if gallery.game.translates
-            else self._samples(gallery, module.num_classes)
+            else self._samples(gallery, module)
         )
         self.latest = self._path(module)
         for name, picture in pictures.items():
@@ -106,17 +106,22 @@ class SampleGrids(pl.Callback):
                 if hasattr(logger, "log_image"):
                     logger.log_image(name, [picture], step=module.iteration, kimg=module.kimg)
 
-    def _samples(self, gallery: Gallery, num_classes: int) -> dict[str, Tensor]:
-        """A grid of samples, and walks along what single latents mean."""
-        classes = num_classes if gallery.game.conditional else 0
+    def _samples(self, gallery: Gallery, module: AdversarialModule) -> dict[str, Tensor]:
+        """A grid of samples, walks along what single latents mean, and examples beside what an encoder keeps of them."""
+        classes = module.num_classes if gallery.game.conditional else 0
         columns = columns_for(self.count, classes)
         count = max(self.count // columns, 1) * columns  # whole rows
         labels = torch.arange(count) % classes if classes else None
-        images = gallery.show(gallery.latents("grid", count), labels)
-        walks = gallery.game.traversals(gallery.latents("grid", 10))
-        return {"samples": tile(images, columns)} | {
-            name: rows_of([gallery.show(step) for step in walk]) for name, walk in walks.items()
-        }
+        pictures = {"samples": tile(gallery.show(gallery.latents("grid", count), labels), columns)}
+        for name, walk in gallery.game.traversals(gallery.latents("grid", 10)).items():
+            pictures[name] = rows_of([gallery.show(step) for step in walk])
+        known = gallery.examples if gallery.example_count else module.batches.columns
+        spread = torch.linspace(0, len(known["images"]) - 1, count // 2).long()  # data often lie by class
+        examples = {name: column[spread] for name, column in known.items()}
+        remade = gallery.reconstructions(examples)
+        if remade is not None and remade.ndim == 4:
+            pictures["reconstructions"] = rows_of([examples["images"], remade], 4)
+        return pictures
 
     def _path(self, module: AdversarialModule, name: str = "") -> Path:
         return self.folder / f"{name}kimg-{module.kimg:011.3f}.png"

@@ -8,7 +8,34 @@ from torch import Tensor
 from sparring.errors import UserError
 from sparring.randomness import generator
 
-Columns = dict[str, Tensor]
+
+class Rows:
+    """Some rows of a column, which stays where it is, in a memory-mapped file for instance: read as a tensor is.
+
+    Args:
+        column: (N, ...), of any dtype.
+        rows: which of them (n,) int64, in the order in which they come here.
+    """
+
+    def __init__(self, column: Tensor, rows: Tensor):
+        self.column, self.rows = column, rows
+        self.shape, self.dtype = torch.Size([len(rows), *column.shape[1:]]), column.dtype
+        self.nbytes = self.shape.numel() * column.element_size()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: slice | Tensor) -> Tensor:
+        return self.column[self.rows[index]]
+
+    def cpu(self) -> Tensor:
+        return self[:].cpu()
+
+    def to(self, device: torch.device) -> Tensor:
+        return self[:].to(device)
+
+
+Columns = dict[str, Tensor]  # or Rows, of which nothing else is asked
 
 
 def hold_out(columns: Columns, count: int | Literal["all"] | None) -> tuple[Columns, Columns]:
@@ -38,7 +65,7 @@ def hold_out(columns: Columns, count: int | Literal["all"] | None) -> tuple[Colu
     kept = {}
     for name, column in columns.items():
         rest = torch.ones(len(column), dtype=torch.bool).index_fill_(0, held, False)
-        kept[name] = column[rest.nonzero().flatten()]
+        kept[name] = Rows(column, rest.nonzero().flatten())
     return kept, {name: column[held] for name, column in columns.items()}
 
 

@@ -1,7 +1,8 @@
 """The generator as it is shown and scored: which weights, which batch-norm policy, which latents or inputs."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -78,16 +79,30 @@ class Gallery:
     @torch.no_grad()
     def own_scores(self) -> dict[str, float]:
         """What only this game says of its held-out examples, on average: of its networks as they are, not the average."""
+        blocks = range(-(-self.example_count // BLOCK))
+        with self._networks_at_rest():
+            found = [self.game.own_scores(*self._examples("own scores", block)) for block in blocks]
+        return {name: float(torch.cat([part[name] for part in found]).mean()) for name in (found[0] if found else ())}
+
+    @torch.no_grad()
+    def reconstructions(self, columns: dict[str, Tensor]) -> Tensor | None:
+        """Examples, encoded and made anew by a game that can: images as uint8."""
+        with self._networks_at_rest():
+            batch = {name: column.to(self.device) for name, column in columns.items()}
+            made = self.game.reconstruct(batch, self.producer)
+        return None if made is None else self.game.as_data(made)
+
+    @contextmanager
+    def _networks_at_rest(self) -> Iterator[None]:
+        """The game in evaluation mode, and reals of the type of its weights, as in training."""
         training, usual = self.game.training, torch.get_default_dtype()
         self.game.eval()
-        torch.set_default_dtype(self.dtype)  # which reals take on, as in training
-        blocks = range(-(-self.example_count // BLOCK))
+        torch.set_default_dtype(self.dtype)
         try:
-            found = [self.game.own_scores(*self._examples("own scores", block)) for block in blocks]
+            yield
         finally:
             self.game.train(training)
             torch.set_default_dtype(usual)
-        return {name: float(torch.cat([part[name] for part in found]).mean()) for name in (found[0] if found else ())}
 
     def _examples(self, purpose: str, block: int) -> tuple[dict[str, Tensor], Draws]:
         """A block of the examples, and its draws."""

@@ -141,6 +141,10 @@ class Game(nn.Module, ABC):
         """What only this game says of held-out examples, (batch,) by name; asked in evaluation mode, without gradient."""
         return {}
 
+    def reconstruct(self, batch: dict[str, Tensor], producer: nn.Module | None = None) -> Tensor | None:
+        """Reals, encoded and made anew, of a game that encodes; asked in evaluation mode, without gradient."""
+        return None
+
     def traversals(self, latents: Tensor) -> dict[str, list[Tensor]]:
         """Walks along what single numbers of the latents (n, ...) mean: by name, a batch of n latents a step."""
         return {}

@@ -18,7 +18,9 @@ class Translation(TwoPlayer):
     What it answers to is the column ``inputs`` of the data (Isola et al. 2017, pix2pix), or the wanted image itself after
     a ``degradation``: damaged (Pathak et al. 2016, context encoders) or made small (Ledig et al. 2017, SRGAN). G minimises
     the adversarial term + ``l1_weight`` E|y - G(x)| (pix2pix, eq. 4) + ``l2_weight`` E(y - G(x))^2 (context encoders, eq. 1)
-    + ``perceptual``, the distance in features of VGG. Pixels that were not lost are kept, where some of an image were.
+    - ``psnr_weight`` E PSNR(G(x), y) in dB (Chen et al. 2021, HINet: an image that is nearly right counts as much as one that
+    is far off) + ``perceptual``, the distance in features of VGG. Pixels that were not lost are kept, where some of an image
+    were.
 
     Args:
         generator: images (batch, C_in, h, w) in [-1, 1] -> images (batch, C, H, W) in [-1, 1]. A degradation that keeps
@@ -29,6 +31,7 @@ class Translation(TwoPlayer):
         adversarial_weight: factor of G's adversarial term; 0 leaves the comparison with the wanted image.
         discriminator_weight: factor of D's adversarial term; pix2pix halves it.
         l1_weight, l2_weight: of the mean absolute and the mean squared difference.
+        psnr_weight: of each image's peak signal-to-noise ratio.
         perceptual: further distance from the wanted image.
         options: those of ``TwoPlayer``.
     """
@@ -44,6 +47,7 @@ class Translation(TwoPlayer):
         discriminator_weight: float = 1.0,
         l1_weight: float = 100.0,
         l2_weight: float = 0.0,
+        psnr_weight: float = 0.0,
         perceptual: Perceptual | None = None,
         **options,
     ):
@@ -52,7 +56,7 @@ class Translation(TwoPlayer):
         self.marks = degradation is not None and degradation.image_size(64) == 64
         self.judge_pairs = judge_pairs
         self.weights = {"discriminator": discriminator_weight, "generator": adversarial_weight}
-        self.l1_weight, self.l2_weight = l1_weight, l2_weight
+        self.l1_weight, self.l2_weight, self.psnr_weight = l1_weight, l2_weight, psnr_weight
         self.perceptual = perceptual or None  # nothing was chosen
         self.draws_reals = frozenset({"discriminator", "generator"})
 
@@ -65,6 +69,9 @@ class Translation(TwoPlayer):
                 terms["l1"] = self.l1_weight * difference.abs().mean()
             if self.l2_weight:
                 terms["l2"] = self.l2_weight * difference.square().mean()
+            if self.psnr_weight:
+                noise = difference.square().flatten(1).mean(1) + 1e-8  # an image that is right has no gradient
+                terms["psnr"] = -self.psnr_weight * 10 * (4 / noise).log10().mean()
             if self.perceptual is not None:
                 terms["perceptual"] = self.perceptual.weight * self.perceptual(play.fakes, play.reals).mean()
         return terms

@@ -57,7 +57,22 @@ class Posterior(nn.Module):
             )
 
 
-class VAE(FromLatents):
+class Encoding(FromLatents):
+    """A game whose ``posterior`` finds the latents of an image."""
+
+    posterior: Posterior
+
+    def reconstruct(self, batch: dict[str, Tensor], producer: nn.Module | None = None) -> Tensor:
+        """What is made of the posterior's means."""
+        labels = batch["labels"] if self.conditional else None
+        return self.produce(self.posterior(self.reals(batch), labels)[0], labels, producer)
+
+    def check_fits(self, producer: nn.Module, columns: dict[str, Tensor]) -> None:
+        self.posterior.check_fits(self.scaled(columns["images"][:2].cpu()))
+        super().check_fits(producer, columns)
+
+
+class VAE(Encoding):
     """One player, encoder and decoder, raises a lower bound of log p(x) (Kingma & Welling 2014, eq. 3).
 
     Its terms, in nats an image: ``reconstruction``, -E log p(x | z), and ``kl``, beta KL(q(z | x) || N(0, I)) (Higgins et al.
@@ -123,7 +138,6 @@ class VAE(FromLatents):
         for name, regularizer in self.regularizers.items():
             if regularizer.reads_features or type(regularizer).choose is not Regularizer.choose:
                 raise UserError(f"regularizer.{name}: it goes by what a discriminator says, and a VAE has none")
-        self.posterior.check_fits(self.scaled(columns["images"][:2].cpu()))
         super().check_fits(producer, columns)
 
     def surprise(self, images: Tensor, means: Tensor) -> Tensor:

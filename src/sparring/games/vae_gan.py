@@ -2,14 +2,13 @@
 
 from torch import Tensor, nn
 
-from sparring.games.latents import FromLatents
 from sparring.games.two_player import TwoPlayer
-from sparring.games.vae import Posterior
+from sparring.games.vae import Encoding, Posterior
 from sparring.networks.layers import BaseDiscriminator
 from sparring.play import Play
 
 
-class VAEGAN(FromLatents, TwoPlayer):
+class VAEGAN(Encoding, TwoPlayer):
     """A VAE whose images are compared in the discriminator's features, and judged (Larsen et al. 2016, algorithm 1).
 
     The discriminator tells reals from reconstructions and from images of the prior, in equal parts. Encoder: ``kl`` and
@@ -46,10 +45,6 @@ class VAEGAN(FromLatents, TwoPlayer):
     @property
     def players(self) -> dict[str, list[nn.Module]]:
         return {"discriminator": [self.discriminator], "encoder": [self.posterior], "generator": [self.generator]}
-
-    def check_fits(self, producer: nn.Module, columns: dict[str, Tensor]) -> None:
-        self.posterior.check_fits(self.scaled(columns["images"][:2].cpu()))
-        super().check_fits(producer, columns)
 
     def terms(self, player: str, play: Play) -> dict[str, Tensor]:
         z, kl = self.posterior.sample(play.reals, play.draws, play.condition)

@@ -88,7 +88,7 @@ class AdversarialModule(pl.LightningModule):
         self.latest: dict[str, float] = {}  # the last row of the log
         self.last_checkpoint: Path | None = None
         self.interrupted = False  # set when a signal asks to stop
-        self._seconds = 0.0
+        self._seconds, self._timed = 0.0, 0  # of how many iterations
 
     # ---- the clock ----------------------------------------------------------------------------------------------
 
@@ -165,8 +165,12 @@ class AdversarialModule(pl.LightningModule):
                 self._take_turn(player, turn, batch[player][turn], optimizers[player], iteration, shared)
         self.ema.update(self.game.producer, self.kimg_at(iteration + 1), self.images_per_iteration / 1000)
 
-        self._seconds += time.perf_counter() - started
+        self._seconds, self._timed = self._seconds + time.perf_counter() - started, self._timed + 1
         if self._is_logged(iteration):
+            self._log()
+
+    def on_train_end(self) -> None:
+        if self._timed and not self.interrupted:  # the rest; of a run that goes on it is still being gathered
             self._log()
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
@@ -267,8 +271,8 @@ class AdversarialModule(pl.LightningModule):
         """One row: means since the last one, speed, learning rates."""
         self.check_finite()  # and the ranks' means come to the first
         row = self.meter.read()
-        row["images_per_second"] = self.log_every * self.images_per_iteration / self._seconds
-        self._seconds = 0.0
+        row["images_per_second"] = self._timed * self.images_per_iteration / self._seconds
+        self._seconds, self._timed = 0.0, 0
         for player, optimizer in zip(self.turns, self.trainer.optimizers, strict=True):
             row[f"{player}/lr"] = float(optimizer.param_groups[0]["lr"])
         self.latest = row

@@ -46,8 +46,9 @@ def check_task(cfg: DictConfig, overrides: list[str]) -> None:
         raise UserError(f"evaluation.checkpoint={cfg.evaluation.checkpoint}: only task=evaluate run=... reads it")
     if (task == "benchmark") != (cfg.benchmark is not None):
         raise UserError("task=benchmark and benchmark=... go together: task=benchmark benchmark=evaluation")
-    if task != "sample" and (stray := [o for o in overrides if o.startswith("sample.")]):
-        raise UserError(f"{stray[0]}: only task=sample reads the keys of sample")
+    for reader in ("sample", "compare", "export"):
+        if task != reader and (stray := [o for o in overrides if o.startswith(f"{reader}.")]):
+            raise UserError(f"{stray[0]}: only task={reader} reads the keys of {reader}")
 
 
 def check(cfg: DictConfig) -> None:

@@ -68,6 +68,30 @@ class Sampling:
 
 
 @dataclass
+class Comparing:
+    wandb: bool = False
+    folder: str | None = None
+
+
+@dataclass
+class Exporting:
+    format: str = "safetensors"
+    checkpoint: str | None = None
+    ema: bool = True
+    file: str | None = None
+
+
+@dataclass
+class Sweep:
+    name: str | None = None
+    skip_done: bool = False
+    trials: int = 0
+    score: str | None = None
+    seed: int | None = None
+    space: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class Config:
     """The top level of the configuration. What a group may hold depends on the choice, and is checked by ``check``."""
 
@@ -90,6 +114,9 @@ class Config:
     grid: Grid = field(default_factory=Grid)
     trainer: Training = field(default_factory=Training)
     sample: Sampling = field(default_factory=Sampling)
+    compare: Comparing = field(default_factory=Comparing)
+    export: Exporting = field(default_factory=Exporting)
+    sweep: Sweep = field(default_factory=Sweep)
     data: Any = None
     loss: Any = None
     regularizer: Any = None

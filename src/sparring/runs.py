@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -14,6 +15,7 @@ from sparring.callbacks.checkpoints import numbered
 from sparring.errors import UserError
 from sparring.files import replacing, update_json_list, write_json
 
+State = Literal["running", "done", "stopped", "failed"]
 log = logging.getLogger(__name__)
 PACKAGES = [
     "torch",
@@ -29,7 +31,7 @@ PACKAGES = [
 
 @dataclass(frozen=True)
 class Run:
-    """A stored run: ``config.yaml overrides.yaml versions.json metrics.csv scores.json samples/ checkpoints/ wandb/``."""
+    """A stored run: ``config.yaml overrides.yaml versions.json status.json metrics.csv scores.json samples/ checkpoints/ wandb/``."""
 
     folder: Path
 
@@ -74,7 +76,26 @@ def begin(folder: Path, cfg: DictConfig, overrides: list[str]) -> Run:
         with replacing(folder / name) as temporary:
             temporary.write_text(content + "\n")
     write_json(folder / "versions.json", versions())
+    mark(folder, "running", seconds=0.0)
     return Run(folder)
+
+
+def mark(folder: Path, state: State, **facts) -> None:
+    """Write down in ``status.json`` how far a run has come; what it said before stays unless it is said anew.
+
+    Args:
+        folder: the run's.
+        state: ``running`` is also what a killed run was; ``stopped`` one that was asked to stop, with a checkpoint.
+        facts: ``seconds`` on the clock in all sessions, ``iteration``, ``kimg``, ``images_per_second`` of training alone,
+            ``device``, ``ranks``, and what a failed one failed of, ``error``.
+    """
+    write_json(folder / "status.json", status(folder) | {"error": None} | facts | {"state": state})
+
+
+def status(folder: Path) -> dict:
+    """What ``mark`` wrote; nothing of a run that is older than that."""
+    path = folder / "status.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def go_on(folder: Path, iteration: int) -> Run:
@@ -86,6 +107,7 @@ def go_on(folder: Path, iteration: int) -> Run:
         )
     if (folder / "scores.json").exists():
         update_json_list(folder / "scores.json", lambda old: [e for e in old if e["iteration"] <= iteration])
+    mark(folder, "running")
     return Run(folder)
 
 

@@ -35,6 +35,7 @@ from sparring.callbacks.progress import Progress
 from sparring.callbacks.samples import SampleGrids, beside_targets, columns_for, rows_of, save_gif, save_image, tile
 from sparring.callbacks.scores import Scores, record
 from sparring.callbacks.scores import entry as scored
+from sparring.callbacks.status import Status
 from sparring.config import build
 from sparring.data import cache
 from sparring.errors import UserError
@@ -83,7 +84,8 @@ def train(cfg: DictConfig, folder: Path) -> None:
         evaluator, Decoded(data), data, folder, cfg.cache, cfg.data.get("split", "all"), **showing(cfg)
     )
     grids = SampleGrids(folder / "samples", **cfg.grid, **showing(cfg))
-    callbacks = [stop, first and Health(), scores, first and grids, checkpoints, first and Progress()]
+    status = Status(folder)
+    callbacks = [stop, first and Health(), scores, first and grids, checkpoints, first and Progress(), first and status]
     loggers = [first and MetricsFile(folder / "metrics.csv", begun), wandb_run]
     trainer = build_trainer(cfg, iterations, list(filter(None, loggers)), list(filter(None, callbacks)), folder)
     failed = True
@@ -103,6 +105,7 @@ def train(cfg: DictConfig, folder: Path) -> None:
         sys.exit(128 + stop.signal)
     if not first:
         return
+    status.mark("done", module)
     if evaluator:
         print("\n" + report.scores_table(scores.latest, evaluator.lower_is_better))
         print(report.best_line(folder, evaluator.lower_is_better))

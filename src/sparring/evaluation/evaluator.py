@@ -108,7 +108,8 @@ class Evaluator:
 
         Returns:
             What goes to ``scores.json``: ``scores`` (means over the seeds, and ``..._sd`` where there are several), those of
-            the ``baselines`` by their names (first seed), ``protocol`` and ``seconds``; and pictures (3, H, W) uint8 by name.
+            the ``baselines`` by their names (first seed), ``protocol``, ``lower_is_better`` (the leading one first) and
+            ``seconds``; and pictures (3, H, W) uint8 by name.
         """
         started = time.perf_counter()
         runs, baselines, pictures = [], {}, {}
@@ -138,7 +139,8 @@ class Evaluator:
             "packages": protocol.packages(),
         }
         found = {"scores": scores} | ({"baselines": baselines} if baselines else {})
-        return found | {"protocol": facts, "seconds": round(time.perf_counter() - started, 2)}, pictures
+        found |= {"protocol": facts, "lower_is_better": [n for n in self.lower_is_better if n in scores]}
+        return found | {"seconds": round(time.perf_counter() - started, 2)}, pictures
 
     def _score_once(self, baseline: ImageSet, seed: int | None) -> dict[str, float]:
         """The scores of what does not change as training goes on."""

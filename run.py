@@ -8,7 +8,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from sparring import checks, ranks, stored
+from sparring import checks, ranks, stored, sweeps
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach the lines below, which tell them in the user's words
 CONF = Path(__file__).resolve().parent / "conf"
@@ -16,6 +16,10 @@ CONF = Path(__file__).resolve().parent / "conf"
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(cfg: DictConfig) -> None:
+    sweeps.job(cfg, do) if sweeps.is_sweep() else do(cfg)
+
+
+def do(cfg: DictConfig) -> None:
     overrides = list(HydraConfig.get().overrides.task)
     checks.check_task(cfg, overrides)
     checks.check(cfg := stored.settle(cfg, overrides))
@@ -23,9 +27,10 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = stored.completed(sys.argv[1:], CONF)
     try:
+        sys.argv[1:] = sweeps.named_by_what_varies(stored.completed(sys.argv[1:], CONF))
         ranks.follow() if ranks.is_follower() else main()
+        sys.exit(1 if sweeps.Report.failed else 0)
     except checks.EXPECTED as error:
         print(checks.explain(error, CONF), file=sys.stderr)
         sys.exit(1)

@@ -3,11 +3,13 @@
 Nothing here imports torch: ``python run.py --cfg job`` answers at once.
 """
 
+import hashlib
 import inspect
 import os
 import re
 import secrets
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -85,10 +87,12 @@ class Exporting:
 class Sweep:
     name: str | None = None
     skip_done: bool = False
-    trials: int = 0
+    trials: int = 30
+    parallel: int = 1
     score: str | None = None
+    direction: str = "minimize"
     seed: int | None = None
-    space: dict[str, Any] = field(default_factory=dict)
+    space: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -237,23 +241,31 @@ def signature(target: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]
 # ---- resolvers --------------------------------------------------------------------------------------------------
 
 
-def _output_folder(resume: str | None, run: Any, nodes: int, name: str) -> str:
-    """A run that is gone on with or looked at keeps its folder; a new one gets ``name``."""
+def _output_folder(task: str, resume: str | None, run: Any, nodes: int, name: str) -> str:
+    """A run that is gone on with or looked at keeps its folder; a new one, and a comparison of runs, gets ``name``."""
     if nodes > 1 and int(os.environ.get("NODE_RANK", 0)) > 0:
         return tempfile.gettempdir()  # of a run on several machines the first one's folder counts
     for key, value in (("resume", resume), ("run", run)):
-        if isinstance(value, str):
+        if isinstance(value, str) and task != "sparring.tasks.compare":
             if not (Path(value).expanduser() / "config.yaml").is_file():
                 raise UserError(f"{key}={value}: no run is stored there (it has no config.yaml)")
             return str(Path(value).expanduser())
     return name
 
 
-def plain_name(overrides: list[str]) -> str:
-    """What was varied, as a name that can be a folder and be typed back into ``run=``: no '=', ',' or brackets."""
-    apart = re.compile(r"^[~+]*(hydra|logger|trainer|task|cache|resume|run|sample)\b")
-    kept = [override.lstrip("+") for override in overrides if not apart.match(override)]
-    return "_".join(re.sub(r"[^\w.-]+", "-", override).strip("-") for override in kept)[:120] or "default"
+def plain_name(overrides: list[str], besides: Iterable[str] = ()) -> str:
+    """What was varied, as a name that can be a folder and be typed back into ``run=``: no '=', ',' or brackets.
+
+    Args:
+        overrides: as they were typed.
+        besides: keys that are no part of it.
+    """
+    apart = re.compile(r"^[~+]*(hydra|logger|trainer|task|cache|resume|run|sample|sweep)\b")
+    kept = [o.lstrip("+") for o in overrides if not apart.match(o) and o.partition("=")[0] not in besides]
+    few = [re.sub(r"^[\w.]*\.(?=\w+\.\w+=)", "", o) for o in kept]  # generator.lr of optimizer.generator.lr
+    names = ["_".join(re.sub(r"[^\w.-]+", "-", o).strip("-") for o in told) or "default" for told in (kept, few)]
+    short = next((name for name in names if len(name) <= 120), None)
+    return short or f"{names[1][:111]}-{hashlib.sha256(names[0].encode()).hexdigest()[:8]}"
 
 
 OmegaConf.register_new_resolver("if", lambda condition, yes, no: yes if condition else no, replace=True)

@@ -24,6 +24,7 @@ FREE = (  # what may differ when a run is resumed: it changes neither the weight
     "accumulate",
     "data.batch_size",  # of a rank; the global batch stays (check_global_batch)
     "logger",
+    "sweep",
     "evaluation",
     "checkpoint",
     "grid",

@@ -1,0 +1,193 @@
+"""Sweeps: what their jobs are called, which of them are done, and a table of all as they end.
+
+Nothing here imports torch until a job starts.
+"""
+
+import csv
+import json
+import logging
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sparring import checks, stored
+from sparring.config import plain_name
+from sparring.errors import UserError
+
+if TYPE_CHECKING:
+    from sparring.comparison.tables import Table
+
+log = logging.getLogger(__name__)
+TABLE = "table.md"
+
+
+def named_by_what_varies(arguments: list[str]) -> list[str]:
+    """The command line of a sweep, told that what is the same in all of its jobs is no part of their names.
+
+    Raises:
+        UserError: ``sweep.name`` is one that holds runs already, and ``sweep.skip_done`` was not asked for.
+    """
+    if not {"-m", "--multirun"} & set(arguments):
+        return arguments
+    try:
+        overrides = OverridesParser.create().parse_overrides([a for a in arguments if not a.startswith("-")])
+    except OverrideParseException:
+        return arguments  # Hydra will tell
+    typed = {o.key_or_group: o.value() for o in overrides if not o.is_sweep_override()}
+    name, skips = typed.get("sweep.name"), typed.get("sweep.skip_done", False)
+    if name and not skips and next(Path("multirun", str(name)).glob("*/status.json"), None):
+        raise UserError(
+            f"sweep.name={name}: multirun/{name} holds runs already. sweep.skip_done=true does what is missing there; "
+            "else choose another name."
+        )
+    if len(typed) == len(overrides) and typed.get("sweep", "grid") == "grid":
+        return arguments  # a single job
+    return [*arguments, f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(str, typed))}]"]
+
+
+def job_folder(sweep: str, overrides: list[str], besides: list[str]) -> str:
+    """The name of a job's folder: of one that holds this very experiment already, else by what varies.
+
+    Args:
+        sweep: the sweep's folder.
+        overrides: what the job was told.
+        besides: keys that are the same in all jobs. Where a run may go on with another value, such as a larger ``kimg``, they
+            don't tell experiments apart.
+    """
+    ignored = tuple(key for key in besides if key.startswith(stored.FREE))
+
+    def experiment(told: list[str]) -> set[str]:
+        return {o for o in told if not o.startswith("sweep") and o.partition("=")[0].lstrip("+") not in ignored}
+
+    name, taken = plain_name(overrides, besides), set()
+    for path in sorted(Path(sweep).glob("*/overrides.yaml")):
+        if experiment(json.loads(path.read_text())) == experiment(overrides):
+            return path.parent.name
+        taken.add(path.parent.name)
+    return next(n for n in (name, *(f"{name}-{i}" for i in range(2, len(taken) + 3))) if n not in taken)
+
+
+OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+
+
+def job(cfg: DictConfig, work: Callable[[DictConfig], Any]) -> None:
+    """Do one job of a sweep, or what is missing of it. If it fails, that is told and written down, and the others go on."""
+    folder, number = Path(HydraConfig.get().runtime.output_dir), HydraConfig.get().job.num
+    if cfg.task._target_ != "sparring.tasks.train":
+        _failure_of(lambda: work(cfg), folder)
+        return
+    if "joblib" in str(HydraConfig.get().launcher.get("_target_")) and cfg.trainer.devices == 1:
+        take_gpu(number)
+    if cfg.logger:
+        cfg.logger.group = cfg.logger.group or name_of(folder.parent)
+        cfg.logger.name = cfg.logger.name or folder.name
+    if (failure := _failure_of(lambda: _rest_of(cfg, folder, work), folder)) is not None:
+        from sparring import runs
+
+        if not (folder / "config.yaml").exists():  # refused before it began: what was it to be?
+            with suppress(OmegaConfBaseException):
+                runs.begin(folder, cfg, list(HydraConfig.get().overrides.task))
+        runs.mark(folder, "failed", error=failure)
+    write_tables(folder.parent)
+
+
+def _rest_of(cfg: DictConfig, folder: Path, work: Callable[[DictConfig], Any]) -> None:
+    from sparring import runs
+
+    if (folder / "checkpoints" / "last.ckpt").exists():
+        cfg.resume = str(folder)
+        wanted = stored.settle(
+            cfg.copy(), list(HydraConfig.get().overrides.task)
+        )  # or it is another experiment's folder
+        if runs.status(folder).get("state") == "done" and _length(wanted) <= _length(runs.Run(folder).config):
+            log.info("done already: %s", folder)
+            return
+    work(cfg)
+
+
+def _length(cfg: DictConfig) -> tuple[float, float]:
+    return cfg.kimg or float("inf"), cfg.trainer.max_steps or float("inf")
+
+
+def _failure_of(work: Callable[[], Any], folder: Path) -> str | None:
+    """What went wrong, which is told; None if nothing did."""
+    try:
+        work()
+        return None
+    except Exception as error:
+        said = checks.explain(error) if isinstance(error, checks.EXPECTED) else traceback.format_exc()
+    print(f"\n{folder.name} failed:\n{said}", file=sys.stderr, flush=True)
+    Report.failed.append(folder.name)
+    return said.strip()
+
+
+def take_gpu(number: int) -> None:
+    """Of several GPUs that jobs share, the one whose turn it is; a process that does several jobs keeps its own."""
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+    gpus = visible.split(",")
+    if len(gpus) > 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+
+
+def name_of(sweep: Path) -> str:
+    """What a sweep's folder is called: its name, or day and time."""
+    return sweep.name if sweep.parent.name == "multirun" else f"{sweep.parent.name} {sweep.name}"
+
+
+def write_tables(sweep: Path) -> "Table":
+    """Mean and deviation over seeds of each combination so far, best first: ``table.md`` and ``table.csv``."""
+    from sparring.comparison import records, tables
+    from sparring.files import replacing
+
+    table = tables.over_seeds(records.find(str(sweep)))
+    for name, text in ((TABLE, table.markdown()), ("table.csv", table.csv())):
+        with replacing(sweep / name) as temporary:
+            temporary.write_text(text)
+    return table
+
+
+class Report(Callback):
+    """Hydra's callback that says at the end how a sweep went."""
+
+    failed: list[str] = []  # of the jobs of this process
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        sweep = Path(config.hydra.sweep.dir)
+        if (sweep / TABLE).exists():
+            states = {path.parent.name: json.loads(path.read_text())["state"] for path in sweep.glob("*/status.json")}
+            self.failed[:] = [name for name, state in states.items() if state == "failed"]
+            width = shutil.get_terminal_size((140, 24)).columns
+            print(f"\n{write_tables(sweep).markdown(width)}\nAll of it in {sweep / TABLE} and {sweep / 'table.csv'}")
+            if config.logger:
+                _to_wandb(config, sweep)
+
+
+def _to_wandb(config: DictConfig, sweep: Path) -> None:
+    """The table as a run of the sweep's group."""
+    from sparring.config import build
+
+    with open(sweep / "table.csv", newline="") as file:
+        columns, *rows = csv.reader(file)
+    run = build(config.logger, "logger", partial=True)(sweep, {}, name="table", group=name_of(sweep))
+    run.start()
+    run.log_table("sweep", columns, rows)
+    run.finish()
+
+
+def is_sweep() -> bool:
+    return HydraConfig.get().mode == RunMode.MULTIRUN

@@ -199,6 +199,7 @@ def _check_ranges(cfg: DictConfig) -> None:
         "trainer.strategy": ["auto", "ddp"],
         "ema.batch_norm": ["running", "standing", "batch"],
         "trainer.profiler": [None, "simple", "advanced", "pytorch"],
+        "export.format": ["safetensors", "torch_export"],
     }
     for key, allowed in choices.items():
         if (value := OmegaConf.select(cfg, key)) not in allowed:
@@ -228,8 +229,19 @@ def _check_combinations(cfg: DictConfig) -> None:
         )
     if cfg.resume is not None and cfg.init is not None:
         raise UserError("resume= goes on with a run, init= starts a new one from its weights: choose one of them")
-    if cfg.task._target_ == "sparring.tasks.sample" and not isinstance(cfg.run, str):
-        raise UserError("task=sample needs the folder of a run: run=outputs/...")
+    task = cfg.task._target_.rpartition(".")[2]
+    if task in ("sample", "export") and not isinstance(cfg.run, str):
+        raise UserError(f"task={task} needs the folder of a run: run=outputs/...")
+    if task == "compare":
+        named = [cfg.run] if isinstance(cfg.run, str) else list(cfg.run or [])
+        if not (named or cfg.compare.wandb) or not all(isinstance(name, str) for name in named):
+            raise UserError(
+                f"run={cfg.run}: task=compare needs folders of runs or sweeps: run=multirun/... or run=[a,b]"
+            )
+        if cfg.compare.wandb and "project" not in (cfg.logger or {}):
+            raise UserError(
+                "compare.wandb=true: the workspace is of the project that logger names; choose logger=wandb"
+            )
 
 
 def check_data(cfg: DictConfig) -> None:

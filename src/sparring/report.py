@@ -21,7 +21,7 @@ def scores_table(entry: dict, lower_is_better: list[str]) -> str:
         elif f"{name}_std" in scores:
             apart = f"± {scores[f'{name}_std']:.2g} over splits"
         values = [_number(value), *(_number(found[name]) for found in beside.values())]
-        rows.append((name, *values, _direction(name, lower_is_better), apart))
+        rows.append((name, *values, direction(name, lower_is_better), apart))
     widths = [max(len(row[i]) for row in rows) for i in range(2 + len(beside))]
     lines = []
     for name, *values, better, apart in rows:
@@ -35,7 +35,8 @@ def _number(value: float) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _direction(name: str, lower_is_better: list[str]) -> str:
+def direction(name: str, lower_is_better: list[str]) -> str:
+    """Which values of a score are good, in words; empty where that can't be said."""
     if name.startswith("class_share_") or name in ("reconstruction", "kl"):
         return ""
     if name == "within_mode_spread":

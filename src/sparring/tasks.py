@@ -1,6 +1,7 @@
 """What ``task=`` names: one function each, which reads as the recipe of its job."""
 
 import logging
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from sparring import distributed, report, runs
+from sparring import export as exporting
 from sparring.answers import answer
 from sparring.assembly import (
     build_evaluator,
@@ -36,6 +38,7 @@ from sparring.callbacks.samples import SampleGrids, beside_targets, columns_for,
 from sparring.callbacks.scores import Scores, record
 from sparring.callbacks.scores import entry as scored
 from sparring.callbacks.status import Status
+from sparring.comparison import page, records, workspace
 from sparring.config import build
 from sparring.data import cache
 from sparring.errors import UserError
@@ -248,6 +251,24 @@ def _study(cfg: DictConfig, folder: Path) -> None:
     result["protocol"] |= {"checkpoint": path.name, "ema": study.ema}
     record(folder, {"iteration": stored["global_step"], "kimg": stored["kimg"], **result}, pictures)
     print(f"\n{text}\n\nRecorded in {folder / 'scores.json'}, class by class")
+
+
+def compare(cfg: DictConfig, folder: Path) -> None:
+    """Lay stored runs side by side: a page that needs no other file, and a table; and those of a W&B project in a workspace."""
+    folder = Path(cfg.compare.folder or folder).expanduser()
+    found = records.find(cfg.run) if cfg.run else []
+    if cfg.compare.wandb:
+        print(f"W&B    {workspace.publish(cfg.logger.entity, cfg.logger.project, found)}")
+    if not found:
+        return
+    path, table = page.write(found, folder)
+    print(f"\n{table.markdown(shutil.get_terminal_size((140, 24)).columns)}")
+    print(f"Page   {path}\nTable  {path.with_suffix('.md')}, all scores, run by run")
+
+
+def export(cfg: DictConfig, folder: Path) -> None:
+    """A run's generator as one file, for use elsewhere."""
+    print(exporting.told(*exporting.write(runs.find(cfg.run, "run"), cfg.export)))
 
 
 def benchmark(cfg: DictConfig, folder: Path) -> None:

@@ -4,12 +4,16 @@ import csv
 import glob
 import json
 import math
-import os
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from sparring import runs
 from sparring.errors import UserError
@@ -29,8 +33,32 @@ class Record:
 
     @cached_property
     def config(self) -> dict:
-        """The resolved configuration."""
-        return OmegaConf.to_container(OmegaConf.load(self.folder / "config.yaml"))
+        """The resolved configuration.
+
+        Raises:
+            UserError: the file is not one.
+        """
+        path = self.folder / "config.yaml"
+        try:
+            found = OmegaConf.to_container(OmegaConf.load(path))
+        except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
+            raise UserError(f"{path}: can't be read as a run's configuration ({error})") from error
+        if not isinstance(found, dict):
+            raise UserError(f"{path}: is not a run's configuration, which has keys")
+        return found
+
+    @cached_property
+    def keys(self) -> dict[str, Any]:
+        """The leaves of the configuration by dotted key; a list is one."""
+
+        def leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+            if isinstance(node, dict) and node:
+                for key, value in node.items():
+                    yield from leaves(value, f"{path}.{key}" if path else str(key))
+            else:
+                yield path, node
+
+        return dict(leaves(self.config, ""))
 
     @cached_property
     def overrides(self) -> list[str]:
@@ -54,15 +82,25 @@ class Record:
         return self._json("scores.json", [])
 
     @property
+    def newest(self) -> dict:
+        """The newest evaluation of what it makes (``evaluation=augmentation`` studies something else); empty without one."""
+        return next((entry for entry in reversed(self.evaluations) if "extractor" in entry["protocol"]), {})
+
+    @property
     def scores(self) -> dict[str, float]:
         """Of the newest evaluation; empty where there is none."""
-        return self.evaluations[-1]["scores"] if self.evaluations else {}
+        return self.newest.get("scores", {})
 
-    @cached_property
+    @property
     def leading_score(self) -> str | None:
         """The score by which it is ranked, the lower the better."""
-        newest = self.evaluations[-1] if self.evaluations else {}
-        return next(iter(newest.get("lower_is_better", [])), None)
+        return next(iter(self.newest.get("lower_is_better", [])), None)
+
+    @property
+    def kimg(self) -> float:
+        """How far it came, as far as is known; NaN where nothing is."""
+        known = [self.status.get("kimg"), *(entry["kimg"] for entry in reversed(self.evaluations))]
+        return next((kimg for kimg in known if kimg is not None), math.nan)
 
     @cached_property
     def curves(self) -> dict[str, list[tuple[float, float]]]:
@@ -75,7 +113,8 @@ class Record:
             for row in csv.DictReader(file):
                 for name, text in row.items():
                     if name not in (None, "iteration", "kimg") and text:
-                        found.setdefault(name, []).append((float(row["kimg"]), float(text)))
+                        with suppress(ValueError):  # the last row of a run that was killed as it wrote
+                            found.setdefault(name, []).append((float(row["kimg"]), float(text)))
         return found
 
     @cached_property
@@ -86,7 +125,10 @@ class Record:
 
     def _json(self, name: str, absent: list) -> list:
         path = self.folder / name
-        return json.loads(path.read_text()) if path.is_file() else absent
+        try:
+            return json.loads(path.read_text()) if path.is_file() else absent
+        except ValueError as error:
+            raise UserError(f"{path}: can't be read as JSON ({error})") from error
 
 
 def find(named: str | list[str], key: str = "run") -> list[Record]:
@@ -97,7 +139,8 @@ def find(named: str | list[str], key: str = "run") -> list[Record]:
     """
     folders: list[Path] = []
     for name in [named] if isinstance(named, str) else named:
-        places = [Path(place) for place in sorted(glob.glob(os.path.expanduser(name)))]
+        place = Path(name).expanduser()
+        places = [place] if place.exists() else [Path(match) for match in sorted(glob.glob(str(place)))]
         found = [run for place in places for run in _runs_in(place)]
         if not found:
             raise UserError(f"{key}={name}: no run is stored there (none has a config.yaml)")

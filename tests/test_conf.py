@@ -75,7 +75,7 @@ def overrides_for(file, places) -> list[str]:
         return [f"experiment=testbed/{name}"]
     if name in PYRAMIDS and group != "experiment":
         extra += ["data.image_size=32", "data.batch_size=4", *(["model=stylegan2"] if name == "path_length" else [])]
-    if file.as_posix() == "task/sample":
+    if file.as_posix() in ("task/sample", "task/compare", "task/export"):
         extra += ["run=somewhere"]
     if file.as_posix() == "benchmark/testbed":
         extra += ["benchmark.of=somewhere"]
@@ -196,7 +196,7 @@ def test_any_loss_goes_with_all_regularizers_and_augmentations(loss, composed):
 def test_every_group_file_is_a_choice_that_the_config_knows(composed):
     known = set(OmegaConf.to_container(composed(), resolve=False))
     groups = {file.parts[0] for file in FILES}
-    assert groups - known == {"debug", "experiment"}
+    assert groups - known == {"debug", "experiment", "hydra"}
     assert not HydraConfig.initialized()
 
 

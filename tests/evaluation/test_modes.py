@@ -30,6 +30,7 @@ class Points(ImageSet):
 def scores_of(source: Mixture, points: torch.Tensor, tmp_path, **options):
     data = source.drawn()
     evaluator = Evaluator(ModeFinder(), {"modes": Modes(**options)}, reals="all", batch_size=300)
+    assert evaluator.lower_is_better[0] == "reverse_kl"  # known before the data are: W&B is told at the start
     evaluator.prepare(Decoded(data), torch.device("cpu"), tmp_path, data)
     entry, pictures = evaluator(lambda seed: Points(points), [0])
     return entry["scores"], pictures

@@ -24,6 +24,7 @@ class ModeFinder(Extractor):
     """
 
     takes_points = True
+    name = "modes"  # until the data tell which
 
     def __init__(self, min_accuracy: float = 0.0):
         self.min_accuracy = min_accuracy

@@ -97,9 +97,9 @@ def test_where_there_is_no_sweep_one_is_run_and_compared(place):
 
 @pytest.mark.slow
 def test_runs_of_every_kind_can_be_explored_and_one_after_the_other(place, run):
-    run("-m", "model=infogan,inpainting,vae", *SMALL, "evaluation=none", "hydra.sweep.dir=kinds", cwd=place)
+    run("-m", "model=infogan,inpainting", *SMALL, "evaluation=none", "hydra.sweep.dir=kinds", cwd=place)
     run("data=ring", *SMALL, "evaluation.samples=100", "hydra.run.dir=kinds/ring", cwd=place)
-    wanted = {"infogan": 9, "inpainting": 3, "vae": 6, "ring": 3}  # pictures of each
+    wanted = {"infogan": 9, "inpainting": 3, "ring": 3}  # pictures of each
     folders = {name: next((place / "kinds").glob(f"*{name}")) for name in wanted}
     one = read("explore_a_run")
     notebook = nbformat.v4.new_notebook()
@@ -111,4 +111,4 @@ def test_runs_of_every_kind_can_be_explored_and_one_after_the_other(place, run):
     for i, name in enumerate(wanted):
         parts[name] = nbformat.v4.new_notebook(cells=notebook.cells[i * size : (i + 1) * size])
     assert {name: pictures(part) for name, part in parts.items()} == wanted
-    assert "code-0" in printed(parts["infogan"]) and "code-0" not in printed(parts["vae"])
+    assert "code-0" in printed(parts["infogan"]) and "code-0" not in printed(parts["ring"])

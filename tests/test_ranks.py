@@ -55,9 +55,8 @@ def test_each_job_of_a_sweep_runs_once_on_two_ranks_and_equals_one_rank(run, tmp
     scored = ["evaluation.samples=100", "evaluation.samples_during=50", "evaluation.reals=200", "grid.count=4"]
     common = [*SMALL, "n_dis=2", "trainer.precision=64-true", "trainer.max_steps=20", "trainer.log_every_n_steps=10"]
     run("-m", "trainer=ddp_cpu", "loss=hinge,lsgan", *common, *scored, cwd=tmp_path)
-    folders = sorted((tmp_path / "multirun").glob("*/*/*/"))
-    assert [folder.name.split("_")[0] for folder in folders] == ["0", "1"] and not (tmp_path / "outputs").exists()
-    assert not any(character in folder.name for folder in folders for character in "=,")  # it can be typed into run=
+    folders = sorted((tmp_path / "multirun").glob("*/*/loss-*/"))
+    assert [folder.name for folder in folders] == ["loss-hinge", "loss-lsgan"] and not (tmp_path / "outputs").exists()
     for folder, loss in zip(folders, ("hinge", "lsgan"), strict=True):
         typed = json.loads((folder / "overrides.yaml").read_text())
         assert f"loss={loss}" in typed and "-m" not in typed

@@ -12,6 +12,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from sparring.errors import UserError
+
 log = logging.getLogger("sparring.sweeps")
 
 
@@ -30,8 +32,11 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        import optuna
-        from optuna.storages.journal import JournalFileBackend, JournalStorage
+        try:
+            import optuna
+            from optuna.storages.journal import JournalFileBackend, JournalStorage
+        except ImportError as error:
+            raise UserError(f"sweep=optuna: {error}. pip install -e '.[sweep]'") from error
 
         settings, folder = self.config.sweep, Path(self.config.hydra.sweep.dir)
         fixed, space = self._split([*settings.space, *arguments])

@@ -19,7 +19,15 @@ METRICS = [FrechetDistance, KernelDistance, InceptionScore, PRDC, ClassCoverage,
 METRICS += [IntraClassFrechetDistance, ClassificationAccuracyScore]
 
 
-def score(folder: Path, samples: int) -> None:
+SAMPLES = [80, 73, 5]  # even; uneven; one rank without any
+
+
+def score(folder: Path) -> None:
+    for samples in SAMPLES:
+        score_some(folder / str(samples), samples)
+
+
+def score_some(folder: Path, samples: int) -> None:
     ranks = world_size()
     reals = TensorSet(noise_images(130), torch.arange(130) % 3)
     game, extractor = small_game(classes=3), Projection()
@@ -34,14 +42,22 @@ def score(folder: Path, samples: int) -> None:
     (folder / f"{ranks}-{rank()}.json").write_text(json.dumps(told))
 
 
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory) -> Path:
+    """What one process found, and two."""
+    folder = tmp_path_factory.mktemp("shares")
+    score(folder)
+    in_ranks(score, folder)
+    return folder
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("samples", [80, 73, 5])  # even; uneven; one rank without any
-def test_two_ranks_give_one_ranks_scores_and_each_sees_its_share(samples, tmp_path):
-    score(tmp_path, samples)
-    in_ranks(score, tmp_path, samples)
-    alone, first, second = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("1-0", "2-0", "2-1"))
+@pytest.mark.parametrize("samples", SAMPLES)
+def test_two_ranks_give_one_ranks_scores_and_each_sees_its_share(samples, scored):
+    place = scored / str(samples)
+    alone, first, second = (json.loads((place / f"{n}.json").read_text()) for n in ("1-0", "2-0", "2-1"))
     assert first["scores"] == second["scores"] and first["picture"] == alone["picture"]
     for name, value in alone["scores"].items():
         assert first["scores"][name] == pytest.approx(value, rel=1e-3, abs=1e-6), name
     assert first["seen"] + second["seen"] == alone["seen"] == 130 + 2 * samples
-    assert {path.name for path in tmp_path.glob("cache2/features/*/*")} >= {"values.bin", "facts.json"}
+    assert {path.name for path in place.glob("cache2/features/*/*")} >= {"values.bin", "facts.json"}

@@ -104,11 +104,11 @@ class Table:
         Args:
             width: characters in a line, for a terminal; scores that do not fit are only named.
         """
-        arrows = {"lower is better": " ↓", "higher is better": " ↑"}
+        arrows, several = {"lower is better": " ↓", "higher is better": " ↑"}, len(self.protocols) > 1
         columns = {"what was varied" if self.over_seeds else "run": [row.name for row in self.rows]}
         facts = {FACTS[name][0]: [row.fact(name) for row in self.rows] for name in self.facts}
         columns |= {heading: facts.pop(heading) for heading in ("state", "seeds", "kimg") if heading in facts}
-        if len(self.protocols) > 1:
+        if several:
             columns["computed from"] = [row.protocol for row in self.rows]
         least = len(columns) + 1
         for score, way in self.directions.items():
@@ -121,7 +121,8 @@ class Table:
         lines = list(zip(*texts[:shown], strict=True))
         lines.insert(1, tuple("-" * each for each in widths[:shown]))
         rows = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines]
-        said = [f"{letter}: {words}" for letter, words in self.protocols.items()] + self.notes
+        said = [f"{letter}: {words}" if several else f"from {words}" for letter, words in self.protocols.items()]
+        said += self.notes
         if set(self.directions.values()) & arrows.keys():
             said.insert(0, "↓ lower is better, ↑ higher is better" + ", ± deviation over seeds" * self.over_seeds)
         said += (

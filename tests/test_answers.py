@@ -87,12 +87,11 @@ def test_answers_stand_beside_their_targets_and_baselines():
     assert len(Answers(a_gallery(examples=examples), 1000)) == 70
 
 
-def test_statistics_of_a_batch_norm_are_gathered_on_the_examples():
-    examples = {"images": noise_images(70, 255), "inputs": noise_images(70, 100)}
-    gallery = a_gallery(WithNorm(), examples=examples)
-    inputs = gallery.inputs(range(70))
-    expected = (inputs[:64].mean() + inputs[64:].mean()) / 2
-    torch.testing.assert_close(gallery.producer.norm.running_mean[0], expected)
+def test_statistics_of_a_batch_norm_are_those_of_training_and_not_of_what_is_scored():
+    network = WithNorm()
+    gallery = a_gallery(network, examples={"images": noise_images(70, 255), "inputs": noise_images(70, 100)})
+    assert gallery.batch_norm == "running"
+    assert torch.equal(gallery.producer.norm.running_mean, network.norm.running_mean)
 
 
 # ---- a person's own images ----------------------------------------------------------------------------------------
@@ -241,8 +240,10 @@ def test_a_run_is_scored_by_its_held_out_pairs_again_or_by_others(trained, run):
     again = scores_of(trained / "one")[-1]
     assert again["protocol"]["checkpoint"] == "last.ckpt"
     assert (again["scores"], again["baselines"]) == (end["scores"], end["baselines"])
-    run("task=evaluate", "run=one", "data.held_out=all", "data.path=others.npz", cwd=trained)
+    run("task=evaluate", "run=one", "data.path=others.npz", cwd=trained)
     others = scores_of(trained / "one")[-1]
     assert others["protocol"]["samples"] == 60 and others["scores"]["psnr"] != end["scores"]["psnr"]
     # of x and its negative, uniform in 0 ... 255: the mean square is about 255^2 / 3
     assert others["baselines"]["input"]["psnr"] == pytest.approx(10 * np.log10(3), abs=0.1)
+    refused = run("task=evaluate", "run=one", "data.held_out=56", cwd=trained, check=False)
+    assert refused.returncode == 1 and "data.held_out=56: the run was trained on all but 55" in refused.stderr

@@ -83,7 +83,7 @@ def test_jobs_that_run_at_a_time_make_what_they_make_by_themselves(run, tmp_path
 
 @pytest.mark.slow
 def test_a_job_that_a_launcher_starts_starts_its_own_ranks(run, tmp_path):
-    ranks = ["trainer=ddp_cpu", "trainer.devices=2", "hydra/launcher=submitit_local"]
+    ranks = ["trainer=ddp_cpu", "trainer.devices=2", "hydra/launcher=joblib"]
     run("-m", "seed=2", *SMALL, *ranks, cwd=tmp_path)
     ((_, said),) = runs_of(tmp_path).items()
     assert (said["state"], said["ranks"], said["iteration"]) == ("done", 2, 3)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,9 +13,12 @@ from pathlib import Path
 import optuna
 import pytest
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 
 from conftest import ROOT
+from hydra_plugins import sparring_optuna
 from sparring import sweeps
 from sparring.config import plain_name
 from sparring.errors import UserError
@@ -40,7 +44,13 @@ def times(sweep: Path) -> dict[str, int]:
 def test_jobs_are_named_by_what_varies_in_names_that_can_be_typed():
     assert plain_name(["loss=hinge", "+seed=1", "kimg=8", "sweep.name=x", "hydra.x=1"], ["kimg"]) == "loss-hinge_seed-1"
     assert plain_name(["regularizer=[r1,r2]"]) == "regularizer-r1-r2"
-    assert plain_name([]) == "default"
+    assert plain_name([]) == plain_name(["trainer.devices=2", "logger=none"]) == "default", (
+        "where it runs is no part of it"
+    )
+    assert plain_name(["trainer.precision=64-true", "kimg=8"], ["kimg"]) == "trainer.precision-64-true", (
+        "unless it varies"
+    )
+    assert plain_name(["lr=1e+3"]) == "lr-1e3" != plain_name(["lr=1e-3"])
     many = [f"optimizer.generator.weight_of_term_{i}=0.25" for i in range(3)]
     assert plain_name(many) == "_".join(f"generator.weight_of_term_{i}-0.25" for i in range(3)), "short while it can be"
     more = [f"some.very.long_key_of_a_model_that_goes_on_{i}=1" for i in range(5)]
@@ -80,6 +90,12 @@ def test_a_name_that_is_taken_is_refused_before_anything_starts(tmp_path, monkey
         sweeps.named_by_what_varies(["-m", "loss=hinge,wgan", "sweep.name=x"])
     sweeps.named_by_what_varies(["-m", "loss=hinge,wgan", "sweep.name=x", "sweep.skip_done=true"])
     sweeps.named_by_what_varies(["-m", "loss=hinge,wgan", "sweep.name=y"])
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "a/../../b"])
+def test_no_name_leads_out_of_the_folder_of_sweeps(name):
+    with pytest.raises(UserError, match="must be the name of a folder under multirun/"):
+        sweeps.named_by_what_varies(["-m", "loss=hinge,wgan", f"sweep.name={name}"])
 
 
 def test_jobs_that_share_several_gpus_have_one_each(monkeypatch):
@@ -203,6 +219,31 @@ def test_a_job_that_was_cut_off_goes_on_where_it_was(run, tmp_path):
 # ---- a search ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("interval(1,3)", FloatDistribution(1, 3)),
+        ("tag(log,interval(1e-4,1e-2))", FloatDistribution(1e-4, 1e-2, log=True)),
+        ("int(interval(1,3))", IntDistribution(1, 3)),
+        ("range(0,10,3)", IntDistribution(0, 9, step=3)),
+        ("range(1,4)", IntDistribution(1, 3)),
+        ("tag(log,range(1,101))", IntDistribution(1, 100, log=True)),
+        ("choice([0.0,0.99],[0.5,0.999])", CategoricalDistribution(["[0.0,0.99]", "[0.5,0.999]"])),
+        ("hinge,wgan", CategoricalDistribution(["hinge", "wgan"])),
+    ],
+)
+def test_ranges_mean_what_hydra_means_by_them(typed, expected):
+    (override,) = OverridesParser.create().parse_overrides([f"key={typed}"])
+    assert sparring_optuna._distribution(override) == expected
+
+
+@pytest.mark.parametrize("typed", ["interval(0.1,0.01)", "tag(log,interval(0,1))", "range(3,3)"])
+def test_an_empty_range_is_refused_by_name(typed):
+    (override,) = OverridesParser.create().parse_overrides([f"key={typed}"])
+    with pytest.raises(UserError, match="^key="):
+        sparring_optuna._distribution(override)
+
+
 def study(sweep: Path) -> optuna.Study:
     storage = JournalStorage(JournalFileBackend(str(sweep / "study.log")))
     return optuna.load_study(study_name=sweep.name, storage=storage)
@@ -221,10 +262,25 @@ def test_a_search_outlives_a_failing_trial_and_is_gone_on_with(run, tmp_path):
         assert 5e-5 <= trial.params["optimizer.generator.lr"] <= 2e-3
         assert 0.01 <= trial.params["regularizer.r1.weight"] <= 10
     kept = times(sweep)
+    for wrong, message in (
+        ("n_dis=choice(0,1,2)", "n_dis=choice.*this study chose from others"),
+        ("evaluation=none", "no score to search by"),
+        ("regularizer=[r2]", "regularizer.r1.weight.*of sweep.space"),
+    ):
+        dropped = (wrong.partition("=")[0] + "=", *["evaluation."] * (wrong == "evaluation=none"))
+        told = [override for override in command if not override.startswith(dropped)]
+        refused = run(*told, wrong, "sweep.trials=5", "sweep.skip_done=true", cwd=tmp_path, check=False)
+        assert refused.returncode == 1 and re.search(message, refused.stderr.replace("\n", " ")), refused.stderr
     run(*command, "sweep.trials=5", "sweep.skip_done=true", cwd=tmp_path, check=False)
     after = study(sweep).trials
     assert len(after) == 5 and [t.params for t in after[:4]] == [t.params for t in before]
     assert kept.items() <= times(sweep).items()
+    more = [*command, "sweep.trials=6", "sweep.skip_done=true", "n_dis=choice(0,1)", "sweep.score=nosuch"]
+    refused = run(*more, cwd=tmp_path, check=False)
+    assert (
+        "sweep.score=nosuch: the scores are fd_classifier" in refused.stderr
+        or study(sweep).trials[5].state.name == "FAIL"
+    )
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.core.plugins import Plugins
@@ -12,6 +13,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from sparring import checks
 from sparring.errors import UserError
 
 log = logging.getLogger("sparring.sweeps")
@@ -40,7 +42,8 @@ class OptunaSweeper(Sweeper):
 
         settings, folder = self.config.sweep, Path(self.config.hydra.sweep.dir)
         fixed, space = self._split([*settings.space, *arguments])
-        self.validate_batch_is_legal([[*fixed, f"{key}={end}"] for key, o in space.items() for end in _ends(o)])
+        distributions = {key: _distribution(override) for key, override in space.items()}
+        self._check(fixed, space)
         folder.mkdir(parents=True, exist_ok=True)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(
@@ -50,18 +53,27 @@ class OptunaSweeper(Sweeper):
             direction=settings.direction,
             load_if_exists=True,
         )
+        for trial in study.get_trials():
+            for key in trial.distributions.keys() & distributions.keys():
+                try:
+                    optuna.distributions.check_distribution_compatibility(trial.distributions[key], distributions[key])
+                except ValueError as error:
+                    raise UserError(
+                        f"{space[key].input_line}: this study chose from others ({error}); start a new one"
+                    ) from error
         for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
             study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
-        distributions = {key: _distribution(override) for key, override in space.items()}
 
         done = [t for t in study.get_trials() if t.state.is_finished()]
         tried = len(done) - sum("again" in t.user_attrs for t in study.get_trials())
         while tried < settings.trials:
             trials = [study.ask(distributions) for _ in range(min(settings.parallel, settings.trials - tried))]
-            jobs = [[*fixed, *(f"{key}={_typed(value)}" for key, value in trial.params.items())] for trial in trials]
-            for trial, result in zip(trials, self.launcher.launch(jobs, initial_job_idx=tried), strict=True):
-                value = self._value(Path(result.hydra_cfg.hydra.runtime.output_dir))
+            jobs = [(*fixed, *(f"{key}={_typed(value)}" for key, value in trial.params.items())) for trial in trials]
+            apart = list(dict.fromkeys(jobs))  # what is proposed twice at a time is run once
+            results = dict(zip(apart, self.launcher.launch(list(map(list, apart)), initial_job_idx=tried), strict=True))
+            for trial, job in zip(trials, jobs, strict=True):
+                value = self._value(Path(results[job].hydra_cfg.hydra.runtime.output_dir))
                 failed = value is None
                 study.tell(trial, value, state=optuna.trial.TrialState.FAIL if failed else None)
                 log.info("trial %d: %s", trial.number, "failed" if failed else f"{value:.4g}")
@@ -70,6 +82,20 @@ class OptunaSweeper(Sweeper):
             best = " ".join(f"{key}={_typed(value)}" for key, value in study.best_params.items())
             log.info("best of %d trials: %.4g with\n    %s", tried, study.best_value, best)
         return study
+
+    def _check(self, fixed: list[str], space: dict[str, Override]) -> None:
+        """Raise UserError for what no trial could be told or be scored by."""
+        settings = self.config.sweep
+        if not self.config.evaluation:
+            raise UserError("sweep=optuna with evaluation=none: there is no score to search by")
+        if settings.direction not in ("minimize", "maximize"):
+            raise UserError(f"sweep.direction={settings.direction}: minimize or maximize")
+        for key, override in space.items():
+            try:
+                self.validate_batch_is_legal([[*fixed, f"{key}={end}"] for end in _ends(override)])
+            except checks.EXPECTED as error:
+                given = " (of sweep.space; 'sweep.space=[...]' names others)" * (override.input_line in settings.space)
+                raise UserError(f"{override.input_line}{given}: {checks.explain(error)}") from error
 
     def _split(self, arguments: list[str]) -> tuple[list[str], dict[str, Override]]:
         """What is the same in all trials as it was typed, and what Optuna chooses by its key; later ones count."""
@@ -88,23 +114,32 @@ class OptunaSweeper(Sweeper):
         """The score of a trial that came to its end."""
         from sparring.comparison.records import Record
 
-        record = Record(folder.name, folder)
-        value = record.scores.get(self.config.sweep.score or record.leading_score)
+        record, wanted = Record(folder.name, folder), self.config.sweep.score
+        if wanted and record.scores and wanted not in record.scores:
+            raise UserError(f"sweep.score={wanted}: the scores are {', '.join(record.scores)}")
+        value = record.scores.get(wanted or record.leading_score)
         return value if record.state == "done" and value is not None and math.isfinite(value) else None
 
 
 def _distribution(override: Override) -> Any:
-    """``interval(a, b)`` of floats, ``range(a, b, step)`` or ``choice(...)``, with ``tag(log, ...)``, as Optuna has them."""
+    """``interval(a, b)`` of floats, ``int(interval(a, b))``, ``range(a, b, step)`` or ``choice(...)`` as Optuna has them, in
+    equal steps of the logarithm with ``tag(log, ...)``."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     value = override.value()
-    if isinstance(value, IntervalSweep):
-        return FloatDistribution(value.start, value.end, log="log" in value.tags)
-    if isinstance(value, RangeSweep):
-        last = value.stop - value.step
-        whole = all(isinstance(number, int) for number in (value.start, value.stop, value.step))
-        return (IntDistribution if whole else FloatDistribution)(value.start, last, step=value.step)
-    return CategoricalDistribution(list(override.sweep_string_iterator()))
+    try:
+        if isinstance(value, IntervalSweep):
+            whole = isinstance(value.start, int) and isinstance(value.end, int)
+            return (IntDistribution if whole else FloatDistribution)(value.start, value.end, log="log" in value.tags)
+        if isinstance(value, RangeSweep):
+            numbers = [yaml.safe_load(text) for text in override.sweep_string_iterator()]
+            whole = all(isinstance(number, int) for number in (*numbers, value.step))
+            kind = IntDistribution if whole else FloatDistribution
+            options = {"log": True} if "log" in value.tags else {"step": abs(value.step)}
+            return kind(min(numbers), max(numbers), **options)
+        return CategoricalDistribution(list(override.sweep_string_iterator()))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{override.input_line}: {error}") from error
 
 
 def _ends(override: Override) -> list[str]:

@@ -20,14 +20,13 @@ from sparring.checks import check_data
 from sparring.config import build, plain_name, signature
 from sparring.data import cache
 from sparring.data.batches import Batches
-from sparring.data.held_out import choose_subset, hold_out
-from sparring.data.imbalance import long_tailed
 from sparring.data.source import Source
 from sparring.distributed import Replicas
 from sparring.ema import EMA
 from sparring.errors import UserError
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.gallery import Gallery
+from sparring.examples import divide, thinned
 from sparring.games.cyclegan import CycleGAN, swapped
 from sparring.games.game import Game
 from sparring.logging import WandbRun
@@ -108,26 +107,6 @@ def build_module(
         num_classes=cfg.data.num_classes,
         held_out=held_out,
     )
-
-
-def divide(cfg: DictConfig, game: Game, data: cache.Data) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """The columns to train on, and those that a game which answers to images is shown and scored by."""
-    count = cfg.data.get("held_out")  # which earlier runs lack
-    if count is None and not game.translates:
-        count = 0
-    if count == 0 and game.translates:
-        raise UserError("data.held_out=0: this model is scored by examples that it was not trained on; name some")
-    columns, held_out = hold_out(data.columns, count)
-    if game.translates and not data.aligned:  # nobody knows what their answers should be
-        held_out.pop("images")
-    return columns, held_out
-
-
-def thinned(cfg: DictConfig, columns: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What ``data.long_tail`` and ``data.subset`` leave of the columns to train on."""
-    if cfg.data.long_tail is not None:
-        columns = long_tailed(columns, cfg.data.long_tail)
-    return columns if cfg.data.subset is None else choose_subset(columns, cfg.data.subset, cfg.seed)
 
 
 def _optimizer(cfg: DictConfig, player: str) -> PlayerOptimizer:

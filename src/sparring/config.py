@@ -258,10 +258,12 @@ def plain_name(overrides: list[str], besides: Iterable[str] = ()) -> str:
 
     Args:
         overrides: as they were typed.
-        besides: keys that are no part of it.
+        besides: keys that are no part of it; where it is not known which, those that say where and how to run.
     """
-    apart = re.compile(r"^[~+]*(hydra|logger|trainer|task|cache|resume|run|sample|sweep)\b")
+    around = "hydra|sweep" if besides else "hydra|sweep|logger|trainer|task|cache|resume|run|sample"
+    apart = re.compile(rf"^[~+]*({around})\b")
     kept = [o.lstrip("+") for o in overrides if not apart.match(o) and o.partition("=")[0] not in besides]
+    kept = [re.sub(r"(?<=\de)\+(?=\d)", "", override) for override in kept]  # 1e+3, which is not 1e-3
     few = [re.sub(r"^[\w.]*\.(?=\w+\.\w+=)", "", o) for o in kept]  # generator.lr of optimizer.generator.lr
     names = ["_".join(re.sub(r"[^\w.-]+", "-", o).strip("-") for o in told) or "default" for told in (kept, few)]
     short = next((name for name in names if len(name) <= 120), None)

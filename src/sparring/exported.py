@@ -135,11 +135,7 @@ class Translator(Exported):
 
     @torch.inference_mode()
     def answer(self, images: Tensor, lost: Tensor | None = None) -> Tensor:
-        """The same of and as images of uint8.
-
-        One by one they are those of ``task=sample input=...``, but where the network has batch norm: its statistics are here
-        those with which the run's images are shown and scored, there those of training.
-        """
+        """The same of and as images of uint8: one by one those of ``task=sample input=...``."""
         if images.dtype != torch.uint8:
             raise UserError(f"answer: takes images of uint8, and these are {images.dtype}")
         return self._as_data(self._game.scaled(images), lost)

@@ -52,6 +52,9 @@ def start(work: Callable[[Any], None], job: Any, devices: int, nodes: int) -> No
     environment["GROUP_RANK"] = environment["NODE_RANK"]
     first = int(environment["NODE_RANK"]) * devices
     with tempfile.TemporaryDirectory() as letters:  # from the ranks, of how they ended
+        multiprocessing.set_start_method(
+            "spawn", force=True
+        )  # joblib's workers have one that their children don't know
         ranks = mp.spawn(_one_rank, (environment, first, work, job, letters), devices, join=False)
         with _passing_on_signals(ranks.pids) as received:
             try:

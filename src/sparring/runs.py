@@ -95,7 +95,10 @@ def mark(folder: Path, state: State, **facts) -> None:
 def status(folder: Path) -> dict:
     """What ``mark`` wrote; nothing of a run that is older than that."""
     path = folder / "status.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    try:
+        return dict(json.loads(path.read_text())) if path.is_file() else {}
+    except (ValueError, TypeError):
+        return {"error": f"{path} is damaged"}
 
 
 def go_on(folder: Path, iteration: int) -> Run:

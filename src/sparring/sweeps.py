@@ -4,6 +4,7 @@ Nothing here imports torch until a job starts.
 """
 
 import csv
+import itertools
 import json
 import logging
 import os
@@ -26,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sparring import checks, stored
 from sparring.config import plain_name
 from sparring.errors import UserError
+from sparring.files import replacing
 
 if TYPE_CHECKING:
     from sparring.comparison.tables import Table
@@ -48,6 +50,8 @@ def named_by_what_varies(arguments: list[str]) -> list[str]:
         return arguments  # Hydra will tell
     typed = {o.key_or_group: o.value() for o in overrides if not o.is_sweep_override()}
     name, skips = typed.get("sweep.name"), typed.get("sweep.skip_done", False)
+    if name and (Path(str(name)).is_absolute() or ".." in Path(str(name)).parts):
+        raise UserError(f"sweep.name={name}: must be the name of a folder under multirun/")
     if name and not skips and next(Path("multirun", str(name)).glob("*/status.json"), None):
         raise UserError(
             f"sweep.name={name}: multirun/{name} holds runs already. sweep.skip_done=true does what is missing there; "
@@ -59,7 +63,7 @@ def named_by_what_varies(arguments: list[str]) -> list[str]:
 
 
 def job_folder(sweep: str, overrides: list[str], besides: list[str]) -> str:
-    """The name of a job's folder: of one that holds this very experiment already, else by what varies.
+    """The name of a job's folder: of one that holds this very experiment already, else of a new one by what varies.
 
     Args:
         sweep: the sweep's folder.
@@ -72,12 +76,16 @@ def job_folder(sweep: str, overrides: list[str], besides: list[str]) -> str:
     def experiment(told: list[str]) -> set[str]:
         return {o for o in told if not o.startswith("sweep") and o.partition("=")[0].lstrip("+") not in ignored}
 
-    name, taken = plain_name(overrides, besides), set()
     for path in sorted(Path(sweep).glob("*/overrides.yaml")):
         if experiment(json.loads(path.read_text())) == experiment(overrides):
             return path.parent.name
-        taken.add(path.parent.name)
-    return next(n for n in (name, *(f"{name}-{i}" for i in range(2, len(taken) + 3))) if n not in taken)
+    name = plain_name(overrides, besides)
+    for place in itertools.chain([Path(sweep, name)], (Path(sweep, f"{name}-{i}") for i in itertools.count(2))):
+        with suppress(FileExistsError):
+            place.mkdir(parents=True)  # which one of several processes can
+            with replacing(place / "overrides.yaml") as temporary:
+                temporary.write_text(json.dumps(list(overrides)))
+            return place.name
 
 
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
@@ -101,21 +109,28 @@ def job(cfg: DictConfig, work: Callable[[DictConfig], Any]) -> None:
             with suppress(OmegaConfBaseException):
                 runs.begin(folder, cfg, list(HydraConfig.get().overrides.task))
         runs.mark(folder, "failed", error=failure)
-    write_tables(folder.parent)
+    try:
+        write_tables(folder.parent)
+    except Exception as error:  # a neighbour's files: no reason to end the sweep
+        log.warning("no table: %s", error)
 
 
 def _rest_of(cfg: DictConfig, folder: Path, work: Callable[[DictConfig], Any]) -> None:
     from sparring import runs
 
-    if (folder / "checkpoints" / "last.ckpt").exists():
-        cfg.resume = str(folder)
-        wanted = stored.settle(
-            cfg.copy(), list(HydraConfig.get().overrides.task)
-        )  # or it is another experiment's folder
-        if runs.status(folder).get("state") == "done" and _length(wanted) <= _length(runs.Run(folder).config):
-            log.info("done already: %s", folder)
-            return
-    work(cfg)
+    if not (folder / "checkpoints" / "last.ckpt").exists():
+        for left in ("metrics.csv", "scores.json"):  # by an attempt that left no weights to go on with
+            (folder / left).unlink(missing_ok=True)
+        for left in ("samples", "wandb"):
+            shutil.rmtree(folder / left, ignore_errors=True)
+        return work(cfg)
+    cfg.resume = str(folder)
+    wanted, status = stored.settle(cfg.copy(), list(HydraConfig.get().overrides.task)), runs.status(folder)
+    whole = status.get("state") == "done" and _length(wanted) <= _length(runs.Run(folder).config)
+    if whole or status.get("kimg", 0) >= _length(wanted)[0]:
+        log.info("done already: %s", folder)
+    else:
+        work(cfg)
 
 
 def _length(cfg: DictConfig) -> tuple[float, float]:
@@ -152,7 +167,6 @@ def name_of(sweep: Path) -> str:
 def write_tables(sweep: Path) -> "Table":
     """Mean and deviation over seeds of each combination so far, best first: ``table.md`` and ``table.csv``."""
     from sparring.comparison import records, tables
-    from sparring.files import replacing
 
     table = tables.over_seeds(records.find(str(sweep)))
     for name, text in ((TABLE, table.markdown()), ("table.csv", table.csv())):
@@ -167,10 +181,12 @@ class Report(Callback):
     failed: list[str] = []  # of the jobs of this process
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        from sparring import runs
+
         sweep = Path(config.hydra.sweep.dir)
         if (sweep / TABLE).exists():
-            states = {path.parent.name: json.loads(path.read_text())["state"] for path in sweep.glob("*/status.json")}
-            self.failed[:] = [name for name, state in states.items() if state == "failed"]
+            folders = [path.parent for path in sweep.glob("*/status.json")]
+            self.failed += [each.name for each in folders if runs.status(each).get("state") == "failed"]
             width = shutil.get_terminal_size((140, 24)).columns
             print(f"\n{write_tables(sweep).markdown(width)}\nAll of it in {sweep / TABLE} and {sweep / 'table.csv'}")
             if config.logger:

@@ -23,13 +23,11 @@ from sparring.assembly import (
     build_wandb,
     count_iterations,
     device_of,
-    divide,
     look_at_data,
     open_gallery,
     showing,
     silence_lightning,
     start_from,
-    thinned,
 )
 from sparring.callbacks.checkpoints import Checkpoints, GracefulStop
 from sparring.callbacks.health import Health
@@ -45,6 +43,7 @@ from sparring.errors import UserError
 from sparring.evaluation.gallery import Gallery
 from sparring.evaluation.made import Answers, Generated
 from sparring.evaluation.sets import Decoded, ImageSet, Subset, open_images
+from sparring.examples import divide, keep_apart, thinned
 from sparring.files import replacing
 from sparring.logging import MetricsFile
 
@@ -200,6 +199,8 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
         path = runs.find(cfg.run, "run").checkpoint(cfg.evaluation.checkpoint)
         stored = torch.load(path, map_location="cpu", weights_only=True)
         game = build_game(cfg)
+        if data is not None:
+            keep_apart(cfg, runs.find(cfg.run, "run").config, game, data)
         iteration, kimg, labelled = stored["global_step"], stored["kimg"], game.conditional
         asked = None  # of a conditional generator: the reals' classes, or all alike where these are unknown
         if labelled:
@@ -214,12 +215,11 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
             return Answers(gallery, samples)
         return Generated(gallery, samples, (cfg.data.image_size,) * 2, asked)
 
-    if cfg.run and data is not None and "Classifier" in cfg.evaluation.extractor._target_:
-        data = cache.load(
-            look_at_data(runs.find(cfg.run, "run").config), cfg.cache
-        )  # it learns from the training split
+    learnt_from = data
+    if cfg.run and data is not None and "Classifier" in cfg.evaluation.extractor._target_:  # of the training split
+        learnt_from = cache.load(look_at_data(runs.find(cfg.run, "run").config), cfg.cache)
     evaluator.prepare(
-        reals, device_of(cfg), cfg.cache, data, labelled, game is not None and game.translates and data.aligned
+        reals, device_of(cfg), cfg.cache, learnt_from, labelled, game is not None and game.translates and data.aligned
     )
     result, pictures = evaluator(fakes, seeds)
     entry = scored(result, iteration, kimg, **facts)

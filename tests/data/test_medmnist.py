@@ -152,6 +152,11 @@ MISTAKES = {
     ),
     "floats": ({"train_images": np.zeros((18, 28, 28))}, r"train_images is float64 .*uint8 images"),
     "fewer labels": ({"train_labels": np.zeros((17, 1), np.uint8)}, r"train_labels \(17, 1\); .*labels \(N, 1\)"),
+    "labels below 0": ({"train_labels": np.full((18, 1), -1)}, "its labels are not those of data.of=pathmnist, 0 to 8"),
+    "labels that are no numbers of classes": (
+        {"train_labels": np.full((18, 1), 0.5)},
+        "its labels are not those of data.of=pathmnist, 0 to 8",
+    ),
     "other labels": (
         {"train_labels": np.full((18, 1), 9, np.uint8)},
         "its labels are not those of data.of=pathmnist, 0 to 8",

@@ -166,7 +166,8 @@ class MedMNIST(Arrays):
             )
         if not self.class_names:
             return images, None
-        if labels.shape[1:] != (1,) or labels.max() >= self.num_classes:
+        known = labels.shape[1:] == (1,) and np.issubdtype(labels.dtype, np.integer)
+        if not known or labels.min() < 0 or labels.max() >= self.num_classes:
             raise UserError(f"{self.file}: its labels are not those of data.of={self.of}, 0 to {self.num_classes - 1}")
         return images, labels[:, 0].astype(np.int64)
 

@@ -171,9 +171,10 @@ class Evaluator:
 
     def _refuse(self, labelled: bool, targeted: bool, image_size: tuple[int, int]) -> dict[str, str]:
         """What can't be computed, by the names of its scores, and why; the rest is."""
-        self._able, refused = {}, {}
+        self._able, refused, unsaid = {}, {}, []
         for name, metric in self.metrics.items():
             if metric.needs_targets and not targeted:
+                unsaid += metric.names(self.extractor.name)
                 continue  # it has nothing to say of samples
             reason = metric.unavailable(image_size)
             if metric.needs_features and not self.extractor.dims:
@@ -186,4 +187,8 @@ class Evaluator:
                 self._able[name] = metric
             else:
                 refused |= dict.fromkeys(metric.names(self.extractor.name), reason)
+        if not self._able and unsaid:
+            refused |= dict.fromkeys(
+                unsaid, "it wants answers whose targets are known (unpaired data: data.aligned=true)"
+            )
         return refused

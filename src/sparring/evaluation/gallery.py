@@ -25,8 +25,9 @@ class Gallery:
         game: knows how to make latents and images.
         producer: the weights to show, the average or the raw ones.
         batch_norm: ``running`` uses the statistics gathered in training; ``standing`` gathers them anew over 25 batches,
-            for these very weights (Brock et al. 2019, BigGAN, appendix); ``batch`` uses each batch's own, so that an image depends
-            on its neighbours. Networks without batch norm are not affected.
+            for these very weights (Brock et al. 2019, BigGAN, appendix), and is ``running`` for a game that translates;
+            ``batch`` uses each batch's own, so that an image depends on its neighbours. Networks without batch norm are not
+            affected.
         seed: of the latents.
         batch_size: images a pass.
         num_classes: labels to cycle through while standing statistics are gathered, 0 for none.
@@ -52,8 +53,8 @@ class Gallery:
         self.producer = copy.deepcopy(producer).requires_grad_(False).eval()
         norms = [m for m in self.producer.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         self.dtype = next(self.producer.parameters()).dtype
-        if game.translates and examples is None and batch_norm == "standing":
-            batch_norm = "running"  # nothing is there to gather statistics from
+        if game.translates and batch_norm == "standing":
+            batch_norm = "running"  # there are no inputs to gather statistics from but those that are to be scored
         self.batch_norm = batch_norm if norms else "not in the network"
         if norms and batch_norm != "running":
             for norm in norms:
@@ -126,12 +127,8 @@ class Gallery:
 
     def _pass_statistics(self, num_classes: int) -> None:
         count = STANDING_BATCHES * BLOCK
-        if self.game.translates:
-            rows = range(min(count, self.example_count))
-            self.show(None, self.inputs(rows), BLOCK)
-        else:
-            labels = torch.arange(count) % num_classes if num_classes else None
-            self.show(self.latents("standing statistics", count), labels, BLOCK)
+        labels = torch.arange(count) % num_classes if num_classes else None
+        self.show(self.latents("standing statistics", count), labels, BLOCK)
 
     def _draws(self, purpose: str, block: int) -> Draws:
         return Draws((self.seed, purpose, block), BLOCK, slice(0, BLOCK), self.device)

@@ -49,7 +49,10 @@ def deviations(facts: dict) -> list[str]:
 
 def differences(one: dict, other: dict) -> list[str]:
     """What keeps two scores from being compared, as ``key: this and that``; empty if nothing does."""
-    return [f"{key}: {one.get(key)} and {other.get(key)}" for key in DECISIVE if one.get(key) != other.get(key)]
+    keys = [key for key in DECISIVE if one.get(key) != other.get(key)]
+    if "not in the network" in (one.get("batch_norm"), other.get("batch_norm")):  # to which all policies are alike
+        keys = [key for key in keys if key != "batch_norm"]
+    return [f"{key}: {one.get(key)} and {other.get(key)}" for key in keys]
 
 
 def _size(size: list[int]) -> str:

@@ -1,0 +1,54 @@
+"""Which examples a run is trained on, and which it is shown and scored by."""
+
+import torch
+from omegaconf import DictConfig
+
+from sparring.data import cache
+from sparring.data.held_out import choose_subset, hold_out
+from sparring.data.imbalance import long_tailed
+from sparring.errors import UserError
+from sparring.games.game import Game
+
+
+def divide(cfg: DictConfig, game: Game, data: cache.Data) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """The columns to train on, and those that a game which answers to images is shown and scored by."""
+    count = cfg.data.get("held_out")  # which earlier runs lack
+    if count is None and not game.translates:
+        count = 0
+    if count == 0 and game.translates:
+        raise UserError("data.held_out=0: this model is scored by examples that it was not trained on; name some")
+    columns, held_out = hold_out(data.columns, count)
+    if game.translates and not data.aligned:  # nobody knows what their answers should be
+        held_out.pop("images")
+    return columns, held_out
+
+
+def thinned(cfg: DictConfig, columns: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What ``data.long_tail`` and ``data.subset`` leave of the columns to train on."""
+    if cfg.data.long_tail is not None:
+        columns = long_tailed(columns, cfg.data.long_tail)
+    return columns if cfg.data.subset is None else choose_subset(columns, cfg.data.subset, cfg.seed)
+
+
+def keep_apart(cfg: DictConfig, own: DictConfig, game: Game, data: cache.Data) -> None:
+    """Settle ``data.held_out`` for scoring a stored run: of other data than its own a translating game answers to all.
+
+    Args:
+        cfg: this command's configuration, in which it is set.
+        own: the run's.
+        game: the run's.
+        data: those to score by.
+
+    Raises:
+        UserError: of the run's own data more are asked for than were kept from training.
+    """
+    if any(cfg.data.get(key) != own.data.get(key) for key in ("_target_", "path", "split", "of")):
+        if game.translates and cfg.data.held_out == own.data.get("held_out"):
+            cfg.data.held_out = "all"
+        return
+    asked, kept = (len(next(iter(divide(each, game, data)[1].values()))) for each in (cfg, own))
+    if asked > kept:
+        raise UserError(
+            f"data.held_out={cfg.data.held_out}: the run was trained on all but {kept:,} of these examples, which alone can be "
+            "called held out; or name other data (data.path, data.split)"
+        )

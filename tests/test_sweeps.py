@@ -77,6 +77,8 @@ def test_a_job_finds_its_folder_again_whatever_else_the_sweep_holds(tmp_path):
     assert begun("loss=hinge", "seed=1", "kimg=8", besides=["kimg"]) == "loss-hinge_seed-1"
     assert begun("kimg=8", "seed=1", "loss=hinge", besides=["kimg", "loss"]) == "loss-hinge_seed-1", "fewer vary"
     assert begun("loss=hinge", "seed=1", "kimg=16", besides=["kimg"]) == "loss-hinge_seed-1", "which goes on"
+    told = ["loss=hinge", "seed=1", "trainer=cpu", "logger=none"]
+    assert begun(*told, besides=["trainer", "logger"]) == "loss-hinge_seed-1", "on another machine"
     assert begun("loss=hinge", "seed=1", "kimg=32") == "loss-hinge_seed-1_kimg-32", "lengths are compared"
     assert begun("loss=hinge", "seed=1", "kimg=8", "n_dis=2", besides=["kimg", "n_dis"]) == "loss-hinge_seed-1-2"
     assert begun("loss=hinge", "seed=2", "kimg=8", "sweep.skip_done=true", besides=["kimg"]) == "loss-hinge_seed-2"

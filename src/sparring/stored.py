@@ -48,7 +48,8 @@ JUDGED = (  # and what may differ when a run is scored again
 MACHINE = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")  # what trainer= chooses
 
 
-def _key(override: str) -> str:
+def key_of(override: str) -> str:
+    """What an override sets."""
     return override.partition("=")[0].lstrip("+~")
 
 
@@ -58,7 +59,7 @@ def completed(arguments: list[str], conf: Path) -> list[str]:
     One that goes on with a run or scores it has the stored overrides in front, which it may override in turn. ``real=cifar10``
     means ``data=cifar10``, and images from anywhere are scored with Inception's features unless others are named.
     """
-    typed = {_key(a): a.partition("=")[2].strip("'\"") for a in arguments}
+    typed = {key_of(a): a.partition("=")[2].strip("'\"") for a in arguments}
     evaluates = typed.get("task") == "evaluate"
     stored = typed.get("resume") or evaluates and typed.get("run")
     path = Path(stored).expanduser() / "overrides.yaml" if stored else None
@@ -68,10 +69,10 @@ def completed(arguments: list[str], conf: Path) -> list[str]:
         again += MACHINE if evaluates or "trainer" in typed else ()
         told = [*typed, "trainer"] if evaluates else typed
         arguments = [
-            o for o in OmegaConf.load(path) if _key(o) not in told and not _key(o).startswith(again)
+            o for o in OmegaConf.load(path) if key_of(o) not in told and not key_of(o).startswith(again)
         ] + arguments
     if evaluates and (conf / "data" / f"{typed.get('real')}.yaml").is_file():
-        arguments = [f"data={typed['real']}" if _key(a) == "real" else a for a in arguments]
+        arguments = [f"data={typed['real']}" if key_of(a) == "real" else a for a in arguments]
     if evaluates and "fake" in typed and "evaluation" not in typed:
         arguments = [*arguments, "evaluation=inception"]
     return arguments
@@ -126,7 +127,7 @@ def recompose(stored_in: str, today: DictConfig, named: str, free: tuple[str, ..
     before, after, known = _flat(forget_unchosen(compose("config", overrides=old), old)), _flat(today), _flat(stored)
     changed = {key for key in before.keys() | after.keys() if before.get(key, ...) != after.get(key, ...)}
     decisive = sorted(key for key in changed if not key.startswith(free))
-    if decisive and not all(_key(override).startswith(free) for override in typed):
+    if decisive and not all(key_of(override).startswith(free) for override in typed):
         lines = [f"  {key}: {known.get(key)} in the run, {after.get(key)} now" for key in decisive]
         raise UserError(
             f"{named}={stored_in}: these keys would change what is trained:\n" + "\n".join(lines) + "\n"

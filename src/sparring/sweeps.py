@@ -68,18 +68,25 @@ def job_folder(sweep: str, overrides: list[str], besides: list[str]) -> str:
     Args:
         sweep: the sweep's folder.
         overrides: what the job was told.
-        besides: keys that are the same in all jobs. Where a run may go on with another value, such as a larger ``kimg``, they
-            don't tell experiments apart.
+        besides: keys that are the same in all jobs. Those of all with which a run may go on otherwise, such as a larger
+            ``kimg``, don't tell experiments apart.
     """
-    ignored = tuple(key for key in besides if key.startswith(stored.FREE))
+    varying = {stored.key_of(override) for override in overrides} - set(besides)
 
     def experiment(told: list[str]) -> set[str]:
-        return {o for o in told if not o.startswith("sweep") and o.partition("=")[0].lstrip("+") not in ignored}
+        keys = {override: stored.key_of(override) for override in told}
+        return {
+            o
+            for o, key in keys.items()
+            if key in varying or not key.startswith(("sweep", *stored.FREE)) and key != "trainer"
+        }
 
     for path in sorted(Path(sweep).glob("*/overrides.yaml")):
         if experiment(json.loads(path.read_text())) == experiment(overrides):
             return path.parent.name
     name = plain_name(overrides, besides)
+    if not Path(sweep).is_dir():
+        return name  # nothing was started: the configuration is looked at
     for place in itertools.chain([Path(sweep, name)], (Path(sweep, f"{name}-{i}") for i in itertools.count(2))):
         with suppress(FileExistsError):
             place.mkdir(parents=True)  # which one of several processes can

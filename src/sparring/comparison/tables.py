@@ -254,10 +254,10 @@ def _table(rows: list[Row], facts: list[str], protocols: dict[str, dict]) -> Tab
         for score in row.cells:
             known = [r.newest.get("lower_is_better") for r in row.records if score in r.scores]
             lower = [name for names in known if names is not None for name in names]
-            way = (
-                direction(score, lower) if any(names is not None for names in known) else ""
-            )  # an old run says nothing
-            directions[score] = directions.get(score) or way
+            told = any(names is not None for names in known)  # an old run says nothing
+            directions[score] = directions.get(score) or (direction(score, lower) if told else "")
+    having = Counter(score for row in rows for score in row.cells)
+    directions = {score: directions[score] for score in sorted(directions, key=lambda score: -having[score])}
     notes = {}
     for score, way in directions.items():
         beside = [row for row in rows if score in row.cells]
@@ -285,4 +285,5 @@ def _table(rows: list[Row], facts: list[str], protocols: dict[str, dict]) -> Tab
 
     failed = {record.folder: record for row in rows for record in row.records if record.status.get("error")}
     errors = [f"{record.name}: {str(record.status['error']).splitlines()[0]}" for record in failed.values()]
+    protocols = {letter: protocol for letter, protocol in protocols.items() if letter in {row.protocol for row in rows}}
     return Table(sorted(rows, key=place), directions, facts, described(protocols), [*notes.values(), *errors])

@@ -73,20 +73,17 @@ def alone(run, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["submitit_local", "joblib"])
-def test_jobs_that_run_at_a_time_make_what_they_make_by_themselves(run, tmp_path, launcher, alone):
-    run(*SWEEP, "trainer=cpu", f"hydra/launcher={launcher}", cwd=tmp_path)
+def test_jobs_that_run_at_a_time_make_what_they_make_by_themselves(run, tmp_path, alone):
+    run(*SWEEP, "trainer=cpu", "hydra/launcher=submitit_local", cwd=tmp_path)
     assert_done(tmp_path, ranks=1)
     made = weights(tmp_path, "seed-2")
     assert all(torch.equal(value, made[name]) for name, value in alone.items())
 
 
 @pytest.mark.slow
-def test_a_job_that_a_launcher_starts_starts_its_own_ranks(run, tmp_path):
-    ranks = ["trainer=ddp_cpu", "trainer.devices=2", "hydra/launcher=joblib"]
-    run("-m", "seed=2", *SMALL, *ranks, cwd=tmp_path)
-    ((_, said),) = runs_of(tmp_path).items()
-    assert (said["state"], said["ranks"], said["iteration"]) == ("done", 2, 3)
+def test_jobs_that_run_at_a_time_start_their_own_ranks(run, tmp_path):
+    run(*SWEEP, "trainer=ddp_cpu", "trainer.devices=2", "hydra/launcher=joblib", cwd=tmp_path)
+    assert_done(tmp_path, ranks=2)
 
 
 @pytest.mark.slow

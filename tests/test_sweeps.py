@@ -14,13 +14,14 @@ import optuna
 import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 
 from conftest import ROOT
 from hydra_plugins import sparring_optuna
 from sparring import sweeps
-from sparring.config import plain_name
+from sparring.config import Sweep, plain_name
 from sparring.errors import UserError
 from test_logging import inspect
 
@@ -242,6 +243,29 @@ def test_an_empty_range_is_refused_by_name(typed):
     (override,) = OverridesParser.create().parse_overrides([f"key={typed}"])
     with pytest.raises(UserError, match="^key="):
         sparring_optuna._distribution(override)
+
+
+def a_search(**settings) -> sparring_optuna.OptunaSweeper:
+    search = sparring_optuna.OptunaSweeper()
+    search.config = OmegaConf.create({"evaluation": {"samples": 1}, "sweep": Sweep(**settings)})
+    return search
+
+
+@pytest.mark.parametrize("key", ["trials", "parallel"])
+def test_a_search_of_no_trials_is_refused_and_does_not_hang(key):
+    with pytest.raises(UserError, match=f"sweep.{key}=0: must be at least 1"):
+        a_search(**{key: 0})._check([], {})
+
+
+def test_a_score_that_there_is_not_is_told_with_those_that_there_are(tmp_path):
+    (tmp_path / "status.json").write_text('{"state": "done"}')
+    entry = {"scores": {"fid": 3.0, "recall": 0.5}, "protocol": {"extractor": "x"}, "lower_is_better": ["fid"]}
+    (tmp_path / "scores.json").write_text(json.dumps([entry]))
+    assert a_search()._value(tmp_path) == 3.0 and a_search(score="recall")._value(tmp_path) == 0.5
+    with pytest.raises(UserError, match="sweep.score=nosuch: the scores are fid, recall"):
+        a_search(score="nosuch")._value(tmp_path)
+    (tmp_path / "status.json").write_text('{"state": "failed"}')
+    assert a_search()._value(tmp_path) is None
 
 
 def study(sweep: Path) -> optuna.Study:

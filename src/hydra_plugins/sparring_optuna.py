@@ -90,6 +90,9 @@ class OptunaSweeper(Sweeper):
             raise UserError("sweep=optuna with evaluation=none: there is no score to search by")
         if settings.direction not in ("minimize", "maximize"):
             raise UserError(f"sweep.direction={settings.direction}: minimize or maximize")
+        for key in ("trials", "parallel"):
+            if settings[key] < 1:
+                raise UserError(f"sweep.{key}={settings[key]}: must be at least 1")
         for key, override in space.items():
             try:
                 self.validate_batch_is_legal([[*fixed, f"{key}={end}"] for end in _ends(override)])

@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from sparring import distributed
-from sparring.adversarial import AdversarialModule, PlayerOptimizer
+from sparring.adversarial import AdversarialModule
 from sparring.data.batches import Batches
 from sparring.ema import EMA
 from sparring.evaluation.features import Extractor, hash_of
@@ -26,6 +26,7 @@ from sparring.games.game import Game
 from sparring.games.generation import Generation
 from sparring.losses import NonSaturating
 from sparring.networks import dcgan, mlp
+from sparring.optimizers import PlayerOptimizer
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
@@ -110,7 +111,15 @@ def engine(game: Game, columns=None, batch_size: int = 8, lr: float = 1e-3, **op
     return AdversarialModule(game, batches, optimizers, ema, **options)
 
 
-def fit(module: AdversarialModule, iterations: int, callbacks=(), loggers=(), precision="32-true", resume=None):
+def fit(
+    module: AdversarialModule,
+    iterations: int,
+    callbacks=(),
+    loggers=(),
+    precision="32-true",
+    resume=None,
+    accelerator="cpu",
+):
     """Train for some iterations with Lightning's own trainer."""
     import pytorch_lightning as pl
     from pytorch_lightning.plugins.environments import TorchElasticEnvironment
@@ -120,7 +129,7 @@ def fit(module: AdversarialModule, iterations: int, callbacks=(), loggers=(), pr
         ranks = {"strategy": distributed.Replicas(), "devices": 2, "plugins": [TorchElasticEnvironment()]}
     trainer = pl.Trainer(
         **ranks,
-        accelerator="cpu",
+        accelerator=accelerator,
         max_steps=iterations,
         max_epochs=-1,
         precision=precision,

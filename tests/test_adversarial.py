@@ -8,10 +8,10 @@ import torch
 from pytorch_lightning.loggers.logger import Logger
 
 from conftest import blobs, dcgan, engine, fit, small_game
-from sparring.adversarial import PlayerOptimizer
 from sparring.ema import EMA
 from sparring.errors import TrainingDiverged
 from sparring.losses import Loss, NonSaturating
+from sparring.optimizers import PlayerOptimizer
 from sparring.regularizers import R1, GradientPenalty
 from sparring.schedule import Linear
 

@@ -1,10 +1,11 @@
-"""The table of finished runs: who shares a row, and what stands in it."""
+"""The table of finished runs: who shares a row, and what stands in it. What the benchmarks' figures are of."""
 
 import json
+import sys
 
 import pytest
 
-from sparring.benchmarks import testbed
+from sparring.benchmarks import building, data, pairs, photographs, startup, testbed
 from sparring.errors import UserError
 
 
@@ -34,3 +35,67 @@ def test_runs_that_differ_in_the_seed_alone_share_a_row_of_means_and_deviations(
 def test_a_folder_without_scores_is_refused(tmp_path):
     with pytest.raises(UserError, match="benchmark.of=.*no scored run"):
         testbed.run(None, tmp_path, of=[str(tmp_path)])
+
+
+def test_ways_take_turns_and_neither_what_they_get_ready_nor_the_first_round_counts(monkeypatch):
+    told, clock = [], [0.0]
+    monkeypatch.setattr(pairs, "now", lambda device: clock[0])
+
+    def way(name, pieces):
+        def do():
+            told.append(name)
+            clock[0] += len(told)
+            return pieces
+
+        def ready():
+            clock[0] += 100
+            return do
+
+        return ready
+
+    assert pairs.in_turns({"a": way("a", 1), "b": way("b", 10)}, rounds=2) == {"a": [3, 5], "b": [0.4, 0.6]}
+    assert told == ["a", "b"] * 3
+
+
+def test_reading_is_timed_in_every_state_and_size(composed, tmp_path, capsys):
+    data.run(composed(), tmp_path, [8, 16], batch_size=4, workers=1, files=9, seconds=0.02, rounds=2, cache_images=0)
+    found = json.loads((tmp_path / "benchmark.json").read_text())
+    assert found["machine"]["cores"] and found["reading"].keys() == {"8", "16"}
+    for states in found["reading"].values():
+        assert states.keys() == {"first", "cold", "warm"}
+        for entry in states.values():
+            bytes_, floats, loader = entry["images_per_second"].values()
+            assert len(bytes_) == len(floats) == len(loader) == 2
+            assert entry["ratios"] == {
+                data.BYTES: pytest.approx([a / b for a, b in zip(bytes_, loader, strict=True)]),
+                data.FLOATS: pytest.approx([a / b for a, b in zip(floats, loader, strict=True)]),
+            }
+    assert "16 pixels, batch 4, the first epoch, for which the cache is built" in capsys.readouterr().out
+
+
+def test_fewer_photographs_than_a_batch_takes_are_refused(composed, tmp_path):
+    with pytest.raises(UserError, match=r"benchmark\.files=3: must be at least benchmark\.batch_size=4"):
+        data.run(composed(), tmp_path, [8], batch_size=4, files=3)
+
+
+def test_a_cache_of_links_is_built_in_a_process_whose_memory_is_told(composed, tmp_path, capsys):
+    pictures = photographs.write(composed(), tmp_path / "pictures", 3)
+    entry = json.loads(building.in_a_process(pictures, tmp_path, 7, cores=1))
+    assert entry["images"] == 7 and entry["cores"] == 1 and entry["seconds"] > 0
+    assert 2**25 < entry["before"] <= entry["peak"] < 2**33
+
+
+def test_a_command_is_timed_until_its_file_is_there_and_the_next_waits_for_its_end(tmp_path):
+    commands = startup._Commands(tmp_path)
+    write = f"import pathlib, time; p = pathlib.Path({str(tmp_path)!r}); (p / 'mark').touch(); time.sleep(0.3); (p / 'end').touch()"
+    commands.ready("-c", write, until=tmp_path / "mark")()
+    assert not (tmp_path / "end").exists()
+    commands.ready("-c", "pass")
+    assert (tmp_path / "end").exists()
+
+
+def test_a_command_that_fails_is_told_with_what_it_said(tmp_path):
+    commands = startup._Commands(tmp_path)
+    commands.ready("-c", "raise SystemExit('no such model')", until=tmp_path / "never")()
+    with pytest.raises(UserError, match=f"{sys.executable} -c .* failed:\\nno such model"):
+        commands.end()

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from conftest import engine, fit
-from sparring.adversarial import PlayerOptimizer
 from sparring.data.mixture import Dirac
 from sparring.games.generation import Generation
 from sparring.losses import Minimax, NonSaturating, Wasserstein
 from sparring.networks import dirac
+from sparring.optimizers import PlayerOptimizer
 from sparring.play import Play
 from sparring.randomness import Draws
 from sparring.regularizers import R1, R2

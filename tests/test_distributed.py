@@ -12,7 +12,7 @@ from torch import nn
 from conftest import Projection, TensorSet, blobs, dcgan, engine, fit, in_ranks, noise_images, small_game
 from plays import remembering
 from sparring import distributed, losses, regularizers
-from sparring.adversarial import AdversarialModule, PlayerOptimizer
+from sparring.adversarial import AdversarialModule
 from sparring.callbacks.checkpoints import Checkpoints, GracefulStop
 from sparring.callbacks.scores import Scores
 from sparring.degradations import Mask, Mixed, Noise
@@ -26,6 +26,7 @@ from sparring.games.translation import Translation
 from sparring.games.vae import VAE
 from sparring.games.vae_gan import VAEGAN
 from sparring.networks import patch, unet
+from sparring.optimizers import PlayerOptimizer
 from sparring.schedule import Cosine
 
 ITERATIONS, GLOBAL_BATCH = 20, 16

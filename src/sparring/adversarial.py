@@ -2,14 +2,14 @@
 
 import copy
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from sparring.capture import Captured, CudaGraphs, Moment
 from sparring.data.batches import Batches
 from sparring.distributed import average_gradients, share
 from sparring.ema import EMA
@@ -17,26 +17,9 @@ from sparring.errors import TrainingDiverged
 from sparring.evaluation.gallery import BatchNormPolicy, Gallery
 from sparring.games.game import Game
 from sparring.meter import Meter
+from sparring.optimizers import PlayerOptimizer
 from sparring.play import Play
 from sparring.randomness import seed_of
-from sparring.schedule import Constant
-
-
-@dataclass
-class PlayerOptimizer:
-    """How one player learns.
-
-    Args:
-        build: makes the optimizer from its parameters.
-        schedule: factor of the learning rate as a function of kimg.
-        clip_norm: largest norm of the player's whole gradient; None for no clipping.
-        beta2_schedule: factor of Adam's second beta as a function of kimg; None for a constant one.
-    """
-
-    build: Callable[[list[nn.Parameter]], torch.optim.Optimizer]
-    schedule: Callable[[float], float] = Constant()
-    clip_norm: float | None = None
-    beta2_schedule: Callable[[float], float] | None = None
 
 
 class AdversarialModule(pl.LightningModule):
@@ -54,6 +37,7 @@ class AdversarialModule(pl.LightningModule):
         log_every: iterations between two rows of the log.
         num_classes: labels of the data, 0 without.
         held_out: columns that nobody is trained on, for what is shown and scored of a game that translates.
+        cuda_graph: record iterations as CUDA graphs and replay them (one process; optimizers that are ``capturable``).
     """
 
     def __init__(
@@ -69,6 +53,7 @@ class AdversarialModule(pl.LightningModule):
         log_every: int = 50,
         num_classes: int = 0,
         held_out: dict[str, Tensor] | None = None,
+        cuda_graph: bool = False,
     ):
         super().__init__()
         self.automatic_optimization = False
@@ -83,6 +68,8 @@ class AdversarialModule(pl.LightningModule):
         self.log_every = log_every
         self.num_classes = num_classes
         self.held_out = held_out
+        self.cuda_graph = cuda_graph
+        self.captured: Captured | None = None
         self.images_per_iteration = n_dis * batches.global_size
         self.meter = Meter()
         self.latest: dict[str, float] = {}  # the last row of the log
@@ -146,6 +133,12 @@ class AdversarialModule(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         self.game.train()
+        if self.cuda_graph:
+            self.captured = Captured(self._iterate, self.kimg_at, self.device, CudaGraphs())
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                if "capturable" in group:  # of a run that is gone on with it is as it was there
+                    group["capturable"] = self.cuda_graph
 
     def on_fit_end(self) -> None:
         for owned in self._owned.values():  # as they were before the first turn
@@ -156,15 +149,15 @@ class AdversarialModule(pl.LightningModule):
         """One iteration: every player's turns in order, then the average follows the producer."""
         started, iteration = time.perf_counter(), self.iteration
         torch.manual_seed(seed_of(self.seed, iteration, "layers", self.global_rank))  # dropout, noise layers
-        optimizers = self.optimizers()
-        optimizers = dict(zip(self.turns, optimizers if isinstance(optimizers, list) else [optimizers], strict=True))
-        shared = self._fakes_for_both(batch, iteration) if self.reuse_fakes else None
+        if self.captured is None:
+            self._iterate(batch, iteration, Moment(self.kimg_at))
+        else:
+            phase = self._is_logged(iteration), self.game.phase(iteration, self.kimg_at(iteration))
+            self.captured(batch, iteration, phase)
+        self._count()
 
-        for player, turns in self.turns.items():
-            for turn in range(turns):
-                self._take_turn(player, turn, batch[player][turn], optimizers[player], iteration, shared)
-        self.ema.update(self.game.producer, self.kimg_at(iteration + 1), self.images_per_iteration / 1000)
-
+        if self._is_logged(iteration) and self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # the log is about to wait anyway, and this belongs to the time
         self._seconds, self._timed = self._seconds + time.perf_counter() - started, self._timed + 1
         if self._is_logged(iteration):
             self._log()
@@ -186,34 +179,48 @@ class AdversarialModule(pl.LightningModule):
 
     # ---- a turn -------------------------------------------------------------------------------------------------
 
-    def _take_turn(self, player, turn, batch, optimizer, iteration, shared: Play | None) -> None:
+    def _iterate(self, batch: dict[str, list[dict[str, Tensor]]], iteration: int, moment: Moment) -> None:
+        """All that an iteration does on the device."""
+        shared = self._fakes_for_both(batch, iteration, moment) if self.reuse_fakes else None
+        for player, turns in self.turns.items():
+            for turn in range(turns):
+                self._take_turn(player, turn, batch[player][turn], iteration, moment, shared)
+        self.ema.update(self.game.producer, moment.kimg(iteration + 1), self.images_per_iteration / 1000)
+
+    def _count(self) -> None:
+        """Tell Lightning, which counts the steps of the optimizers it wraps, that an iteration is over."""
+        optimizers = self.optimizers()
+        last = optimizers[-1] if isinstance(optimizers, list) else optimizers
+        last._on_before_step()
+        last._on_after_step()
+
+    def _take_turn(self, player, turn, batch, iteration, moment: Moment, shared: Play | None) -> None:
         """Gradients of the player's loss over its micro-batches, one update, and what the game does after it."""
         self._let_learn(player)
-        settings = self.player_optimizers[player]
-        for play in self._plays(player, turn, batch, iteration):
+        settings, number = self.player_optimizers[player], moment.number(iteration + 1)
+        for play in self._plays(player, turn, batch, iteration, moment):
             if shared is not None and player == shared.player:
                 play = shared
             elif shared is not None:
                 play.reuse_fakes(shared)
             terms = self.game.terms(player, play)
             self.manual_backward(sum(terms.values()) / self.accumulate)
-            self.meter.record({f"{player}/{name}": term for name, term in terms.items()} | play.notes, iteration + 1)
+            self.meter.record({f"{player}/{name}": term for name, term in terms.items()} | play.notes, number)
 
         parameters = self._owned[player]
         self.average_gradients(parameters)
         if settings.clip_norm is not None:
             norm = nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
-            self.meter.record({f"{player}/gradient_norm": norm}, iteration + 1)
+            self.meter.record({f"{player}/gradient_norm": norm}, number)
         elif self._is_logged(iteration):
             norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-            self.meter.record({f"{player}/gradient_norm": norm}, iteration + 1)
+            self.meter.record({f"{player}/gradient_norm": norm}, number)
 
-        self._follow_schedules(player, optimizer, self.kimg_at(iteration))
-        if player == list(self.turns)[-1]:
-            optimizer.step()  # the one step that Lightning counts: global_step is in iterations
-        else:
-            self.trainer.strategy.optimizer_step(optimizer.optimizer, lambda: None)
+        optimizer = self.trainer.optimizers[list(self.turns).index(player)]
+        settings.follow(optimizer, self._base[player], moment.kimg(iteration))
+        self.trainer.strategy.optimizer_step(optimizer, lambda: None)  # not counted: global_step is in iterations
         optimizer.zero_grad()
+        torch.clear_autocast_cache()  # of the weights as they were
         with torch.no_grad():
             self.game.after(player, play)
 
@@ -221,9 +228,9 @@ class AdversarialModule(pl.LightningModule):
         """Over the ranks, once a turn: the only thing they say to each other in a step."""
         average_gradients(parameters)
 
-    def _plays(self, player, turn, batch, iteration):
+    def _plays(self, player, turn, batch, iteration, moment: Moment):
         """The micro-batches of a turn, each with its own part of the turn's random numbers."""
-        draws = self.batches.draws(player, iteration, turn)
+        draws = self.batches.draws(player, iteration, turn, moment.generator)
         size = len(draws) // self.accumulate
         for start in range(0, len(draws), size):
             part = slice(start, start + size)
@@ -235,14 +242,14 @@ class AdversarialModule(pl.LightningModule):
                 draws.only(part),
                 iteration,
                 self._is_logged(iteration),
-                self.kimg_at(iteration),
+                moment.kimg(iteration),
             )
 
-    def _fakes_for_both(self, batch, iteration) -> Play:
+    def _fakes_for_both(self, batch, iteration, moment: Moment) -> Play:
         """The generator's play with its fakes made (with their graph) before the discriminator's turn."""
         first, last = self.turns
         self._let_learn(last)
-        (shared,) = self._plays(last, 0, batch[first][0], iteration)
+        (shared,) = self._plays(last, 0, batch[first][0], iteration, moment)
         _ = shared.fakes
         return shared
 
@@ -257,13 +264,6 @@ class AdversarialModule(pl.LightningModule):
                 parameter.requires_grad_(True)
             self._learning = player
 
-    def _follow_schedules(self, player: str, optimizer, kimg: float) -> None:
-        settings, base = self.player_optimizers[player], self._base[player]
-        for group in optimizer.param_groups:
-            group["lr"] = float(base["lr"]) * settings.schedule(kimg)
-            if settings.beta2_schedule is not None:
-                group["betas"] = (base["betas"][0], base["betas"][1] * settings.beta2_schedule(kimg))
-
     def _is_logged(self, iteration: int) -> bool:
         return (iteration + 1) % self.log_every == 0
 
@@ -273,8 +273,10 @@ class AdversarialModule(pl.LightningModule):
         row = self.meter.read()
         row["images_per_second"] = self._timed * self.images_per_iteration / self._seconds
         self._seconds, self._timed = 0.0, 0
-        for player, optimizer in zip(self.turns, self.trainer.optimizers, strict=True):
-            row[f"{player}/lr"] = float(optimizer.param_groups[0]["lr"])
+        for player in self.turns:
+            row[f"{player}/lr"] = self.player_optimizers[player].lr(
+                self._base[player], self.kimg_at(self.iteration - 1)
+            )
         self.latest = row
         self.log_row(row)
 

@@ -14,7 +14,7 @@ from pytorch_lightning.plugins.environments import TorchElasticEnvironment
 from torch import nn
 
 from sparring import distributed
-from sparring.adversarial import AdversarialModule, PlayerOptimizer
+from sparring.adversarial import AdversarialModule
 from sparring.callbacks.checkpoints import AtomicCheckpointIO
 from sparring.checks import check_data
 from sparring.config import build, plain_name, signature
@@ -30,6 +30,7 @@ from sparring.examples import divide, thinned
 from sparring.games.cyclegan import CycleGAN, swapped
 from sparring.games.game import Game
 from sparring.logging import WandbRun
+from sparring.optimizers import PlayerOptimizer
 from sparring.randomness import seed_of
 
 log = logging.getLogger(__name__)

@@ -4,9 +4,9 @@ import copy
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from sparring.schedule import Constant
+from sparring.schedule import Constant, at
 
 
 class EMA(nn.Module):
@@ -46,8 +46,11 @@ class EMA(nn.Module):
     @torch.no_grad()
     def update(self, network: nn.Module, kimg: float, step_kimg: float) -> None:
         """Move the average towards ``network``: one fused call for all parameters, one for all buffers."""
-        torch._foreach_lerp_(
-            list(self.network.parameters()), list(network.parameters()), 1 - self.decay(kimg, step_kimg)
-        )
+        average, new = list(self.network.parameters()), list(network.parameters())
+        share = at(lambda kimg: 1 - self.decay(kimg, step_kimg), kimg)
+        if isinstance(share, Tensor):  # which lerp would wait for
+            torch._foreach_add_(average, torch._foreach_mul(torch._foreach_sub(new, average), share))
+        else:
+            torch._foreach_lerp_(average, new, share)
         if buffers := list(network.buffers()):
             torch._foreach_copy_(list(self.network.buffers()), buffers)

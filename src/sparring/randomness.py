@@ -5,6 +5,7 @@ batch and keeps its own slice makes, together with the others, exactly the draws
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -31,12 +32,14 @@ class Draws:
         total: examples in the global batch, over all ranks and micro-batches.
         part: which of them are wanted here.
         device: where the numbers are drawn and stay.
+        make: what gives the generator of a key.
     """
 
     key: tuple[int | str, ...]
     total: int
     part: slice
     device: torch.device | str = "cpu"
+    make: Callable[..., torch.Generator] = generator
 
     def __len__(self) -> int:
         return len(range(*self.part.indices(self.total)))
@@ -61,8 +64,8 @@ class Draws:
 
     def shuffled(self, purpose: str, count: int) -> Tensor:
         """The numbers 0 ... count - 1 in an order of this part of the batch."""
-        draws = generator(*self.key, purpose, self.part.start or 0, device=self.device)
+        draws = self.make(*self.key, purpose, self.part.start or 0, device=self.device)
         return torch.randperm(count, generator=draws, device=self.device)
 
     def _generator(self, purpose: str) -> torch.Generator:
-        return generator(*self.key, purpose, device=self.device)
+        return self.make(*self.key, purpose, device=self.device)

@@ -4,7 +4,33 @@ A schedule is a factor, usually in [0, 1], that multiplies a base value: a learn
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from torch import Tensor
+
+Schedule = Callable[[float], float]
+
+
+class Replayed(float):
+    """kimg of an iteration that is recorded to be replayed at others, when a schedule has other values.
+
+    Args:
+        kimg: of this iteration.
+        follow: gives the tensor () that holds the schedule's value, set anew before each replay.
+    """
+
+    follow: Callable[[Schedule], Tensor]
+
+    def __new__(cls, kimg: float, follow: Callable[[Schedule], Tensor]):
+        moment = super().__new__(cls, kimg)
+        moment.follow = follow
+        return moment
+
+
+def at(schedule: Schedule, kimg: float) -> float | Tensor:
+    """The schedule's value: a number, or in an iteration that is ``Replayed`` a tensor () that is set anew each time."""
+    return kimg.follow(schedule) if isinstance(kimg, Replayed) else schedule(kimg)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """Data are decoded once; what is half-written or outdated is never read."""
 
+import hashlib
 import json
 import os
 import shutil
 import time
+import tracemalloc
 from collections import namedtuple
 
 import numpy as np
@@ -15,6 +17,7 @@ from conftest import in_ranks
 from sparring.data.arrays import ArrayFile
 from sparring.data.cache import _load, load
 from sparring.data.folder import ImageFolder
+from sparring.data.source import Files
 from sparring.errors import UserError
 from sparring.files import one_at_a_time
 
@@ -235,3 +238,63 @@ def test_where_no_lock_can_be_written_nobody_is_kept_from_reading(tmp_path):
     with one_at_a_time(tmp_path / "file" / "datasets" / "digits"):
         done = True
     assert done
+
+
+class Blank(Files):
+    """So many files that are not there, of which each is decoded to its number in grey; ``decoded`` are those that were."""
+
+    def __init__(self, count, slow=(), bad=()):
+        super().__init__(image_size=1, channels=1)
+        self.count, self.slow, self.bad, self.decoded = count, slow, bad, set()
+
+    def files(self):
+        return [(i, -1) for i in range(self.count)]
+
+    def picture(self, path):
+        time.sleep(0.05 * (path in self.slow))
+        self.decoded.add(path)
+        if path in self.bad:
+            raise ValueError("damaged")
+        return Image.new("L", (1, 1), path % 256)
+
+
+def test_images_come_in_order_though_some_take_longer():
+    found = [int(pixels.item()) for pixels, _ in Blank(1000, slow=(0, 9, 500, 999))]
+    assert found == [i % 256 for i in range(1000)]
+
+
+def test_the_first_file_that_cannot_be_read_is_named_though_others_fail_sooner():
+    with pytest.raises(UserError, match="^20 can't be read"):
+        list(Blank(1000, slow=(20,), bad=(20, 21, 40, 60)))
+
+
+def test_few_images_are_decoded_ahead_of_what_is_written():
+    source = Blank(100_000)
+    examples = iter(source)
+    next(examples)
+    time.sleep(0.2)  # for what would run ahead
+    assert 1 < len(source.decoded) <= 2048
+    examples.close()
+
+
+def test_an_entry_of_an_earlier_version_is_found_again(tmp_path, folder):
+    pictures = tmp_path / "pictures"
+    for name in ("a/b.png", "a.png", "a b.png", "A.PNG", "a/é/\udcff.png", "b/a.png"):
+        (pictures / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(images()[0]).save(pictures / name, "png")
+    digest = hashlib.sha256()
+    for path in sorted(path for path in pictures.rglob("*") if path.is_file()):
+        status = path.stat()
+        digest.update(os.fsencode(path) + f"\0-1\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    assert ImageFolder(str(pictures)).identity()["files"] == digest.hexdigest()
+
+
+def test_of_a_folder_little_is_remembered_an_image(tmp_path):
+    (tmp_path / "all").mkdir()
+    for i in range(1000):
+        (tmp_path / "all" / f"{i:06}.jpg").touch()
+    tracemalloc.start()
+    source = ImageFolder(str(tmp_path), labels=True)
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(source) == 1000 and held < 120 * 1000  # bytes: a name, and a label

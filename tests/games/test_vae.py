@@ -12,7 +12,6 @@ from torchvision.transforms.functional import pil_to_tensor
 from conftest import blobs, dcgan, engine, fit, mlp
 from plays import check_gradients
 from plays import float64 as float64
-from sparring.adversarial import PlayerOptimizer
 from sparring.callbacks.samples import SampleGrids
 from sparring.errors import UserError
 from sparring.evaluation.gallery import Gallery
@@ -21,6 +20,7 @@ from sparring.games.vae import VAE, Posterior
 from sparring.games.vae_gan import VAEGAN
 from sparring.losses import Relativistic, Wasserstein
 from sparring.networks.layers import BaseDiscriminator
+from sparring.optimizers import PlayerOptimizer
 from sparring.play import Play
 from sparring.randomness import Draws
 from sparring.regularizers import R1, FeatureMatching, LatentDiversity, TopK

@@ -10,6 +10,7 @@ from sparring import distributed
 from sparring.augment.base import Augment, check_images
 from sparring.augment.transforms import colors, cut, places, warped
 from sparring.randomness import Draws
+from sparring.schedule import at
 
 if TYPE_CHECKING:
     from sparring.play import Play
@@ -71,7 +72,7 @@ class ADA(Augment):
 
     def strength(self, kimg: float) -> Tensor:
         """p at the clock's ``kimg``, ()."""
-        return self.p.clone() if self.schedule is None else self.p * self.schedule(kimg)
+        return self.p.clone() if self.schedule is None else self.p * at(self.schedule, kimg)
 
     def notes(self, kimg: float) -> dict[str, Tensor]:
         return {"augment/p": self.strength(kimg)}

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+from array import array
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,7 @@ def _build(source: Source, identity: dict, place: Path) -> None:
             labels, skipped = decoded["images.bin"][0], sum(left_out for _, left_out in decoded.values())
             counts = {name: len(kept) for name, (kept, _) in decoded.items()}
         if source.num_classes:
-            np.asarray(labels, dtype=np.int64).tofile(partial / "labels.bin")
+            np.asarray(labels).tofile(partial / "labels.bin")
         shapes = {n: [counts[n], side.channels, side.image_size, side.image_size] for n, side in sides.items()}
         facts = {"shape": shapes["images.bin"], "class_names": source.class_names, "skipped": skipped}
         if "inputs.bin" in shapes:
@@ -118,14 +119,14 @@ def _build(source: Source, identity: dict, place: Path) -> None:
         (partial / "facts.json").write_text(json.dumps(facts | {"identity": identity}, indent=2))
 
 
-def _decode(sides: dict[Path, Source]) -> tuple[list[int], int]:
+def _decode(sides: dict[Path, Source]) -> tuple[array, int]:
     """Write each source's pixels to its file, row beside row; one that can't be read in one of them is left out of all.
 
     Returns:
         the labels of the rows that were written, and how many were left out.
     """
     first = next(iter(sides.values()))
-    labels, skipped = [], 0
+    labels, skipped = array("q"), 0
     with ExitStack() as opened:
         files = [opened.enter_context(open(path, "wb")) for path in sides]
         rows = zip(*sides.values(), strict=True)

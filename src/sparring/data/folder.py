@@ -1,11 +1,12 @@
 """A person's own folder of images."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from sparring.data.images import SUFFIXES
-from sparring.data.source import Files
+from sparring.data.source import Files, Listing
 from sparring.errors import UserError
 
 
@@ -33,31 +34,42 @@ class ImageFolder(Files):
         self.path = Path(path).expanduser()
         if not self.path.is_dir():
             raise UserError(f"data.path={path}: no such folder")
-        paths = sorted(
-            Path(folder, name)
-            for folder, names in walk(self.path)
+        found = [
+            os.path.join(below, name)
+            for below, names in self._walked()
             for name in names
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-        )
-        if not paths:
+            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
+        ]
+        if not found:
             raise UserError(f"data.path={path}: no image ({', '.join(sorted(SUFFIXES))}) in it or below it")
-        names = []
+        found.sort(key=lambda name: name.replace(os.sep, "\0"))  # as paths are sorted: a/b.png before a.png
+        names, index = [], {}
         if labels:
-            if loose := [found for found in paths if found.parent == self.path]:
+            if loose := next((name for name in found if os.sep not in name), None):
                 raise UserError(
-                    f"data.labels=true: the sub-folders of data.path={path} name the classes, but {loose[0].name} lies in none"
+                    f"data.labels=true: the sub-folders of data.path={path} name the classes, but {loose} lies in none"
                 )
-            names = sorted({found.relative_to(self.path).parts[0] for found in paths})
+            names = sorted({_top(name) for name in found})
+            index = {name: i for i, name in enumerate(names)}
         super().__init__(image_size, channels, names, crop, on_bad_image)
-        index = {name: i for i, name in enumerate(names)}
-        self._files = [(found, index.get(found.relative_to(self.path).parts[0], -1)) for found in paths]
+        self._files = Listing(self.path, found, (index.get(_top(name), -1) for name in found))
+
+    def _walked(self) -> Iterator[tuple[str, list[str]]]:
+        """Folders, relative to the whole (itself ""), and the names of their files."""
+        for folder, names in walk(self.path):
+            inside = Path(folder).relative_to(self.path)
+            yield "" if inside == Path() else str(inside), names
 
     @property
     def name(self) -> str:
         return self.path.absolute().name
 
-    def files(self) -> list[tuple[Path, int]]:
+    def files(self) -> Listing:
         return self._files
+
+
+def _top(name: str) -> str:
+    return name.partition(os.sep)[0]
 
 
 def walk(path):

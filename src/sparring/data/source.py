@@ -3,12 +3,14 @@
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -80,6 +82,30 @@ class Source(ABC):
         """The examples in order. Called after ``prepare``."""
 
 
+class Listing(Sequence):
+    """Files below a folder and their labels. A path is made when it is asked for: millions of them would fill the memory.
+
+    Args:
+        folder: where they lie.
+        names: paths relative to it.
+        labels: of each; -1 by default.
+    """
+
+    def __init__(self, folder: Path, names: list[str], labels: Iterable[int] | None = None):
+        self.folder, self.names = folder, names
+        self.labels = array("q", [-1]) * len(names) if labels is None else array("q", labels)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, i: int) -> tuple[Path, int]:
+        return Path(self.folder, self.names[i]), self.labels[i]
+
+    def sort(self, key: Callable[[tuple[Path, int]], Any]) -> None:
+        order = sorted(range(len(self)), key=lambda i: key(self[i]))
+        self.names, self.labels = [self.names[i] for i in order], array("q", (self.labels[i] for i in order))
+
+
 class Files(Source):
     """Images in files, decoded on all cores.
 
@@ -103,7 +129,7 @@ class Files(Source):
         self.on_bad_image = on_bad_image
 
     @abstractmethod
-    def files(self) -> list[tuple[Path, int]]:
+    def files(self) -> Sequence[tuple[Path, int]]:
         """The image files and their labels (-1 without)."""
 
     def picture(self, path: Path) -> Image.Image:
@@ -165,12 +191,20 @@ def _fit_array(array: np.ndarray, image_size: int, channels: int) -> np.ndarray:
     return fit(Image.fromarray(np.ascontiguousarray(array)), image_size, channels)
 
 
-def _in_threads(function, items: Sequence) -> Iterator:
-    """Results in order; a bounded number of them is in memory at a time."""
-    with ThreadPoolExecutor() as threads:
-        remaining = iter(items)
-        while chunk := list(islice(remaining, 1024)):
-            yield from threads.map(function, chunk)
+def _in_threads(function: Callable, items: Iterable) -> Iterator:
+    """Results in order. Each thread has a few groups of items before it, so that none waits and few results are in memory."""
+    workers = min((os.cpu_count() or 1) + 4, 32)
+    with ThreadPoolExecutor(workers) as threads:
+        remaining, ahead = iter(items), deque()
+        try:
+            while (group := list(islice(remaining, 8))) or ahead:
+                if group:  # many at a time: handing over costs about as much as opening a file
+                    ahead.append(threads.submit(lambda items: [function(item) for item in items], group))
+                if not group or len(ahead) == 4 * workers:
+                    yield from ahead.popleft().result()
+        finally:  # after an error, or when no more is asked for
+            for future in ahead:
+                future.cancel()
 
 
 def stamp(*paths: Path) -> list:

@@ -1,7 +1,7 @@
 """The interface between the engine and what is being trained."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -93,6 +93,11 @@ class Game(nn.Module, ABC):
             if joins and (value := regularizer(play)) is not None:
                 terms[name] = regularizer.weight_at(play) * regularizer.every * value.mean()
         return terms
+
+    def phase(self, iteration: int, kimg: float) -> Hashable:
+        """What of the clock decides which operations an iteration consists of: one that is captured stands for the others
+        of its phase."""
+        return tuple((iteration % r.every == 0, r.phase(iteration, kimg)) for r in self.regularizers.values())
 
     def reals(self, batch: dict[str, Tensor]) -> Tensor:
         """Reals as the networks see them."""

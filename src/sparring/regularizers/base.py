@@ -1,16 +1,15 @@
 """What every regularizer is."""
 
-from collections.abc import Callable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from sparring.play import Play
+from sparring.schedule import Schedule, at
 
 if TYPE_CHECKING:
     from sparring.games.game import Game
-
-Schedule = Callable[[float], float]
 
 
 class Regularizer(nn.Module):
@@ -43,9 +42,14 @@ class Regularizer(nn.Module):
         self.every = every
         self.schedule = schedule
 
-    def weight_at(self, play: Play) -> float:
+    def weight_at(self, play: Play) -> float | Tensor:
         """The factor of its term in this turn."""
-        return self.weight if self.schedule is None else self.weight * self.schedule(play.kimg)
+        return self.weight if self.schedule is None else self.weight * at(self.schedule, play.kimg)
+
+    def phase(self, iteration: int, kimg: float) -> Hashable:
+        """What of the clock decides which operations it consists of, besides ``every``: a captured iteration is replayed in
+        those of the same phase."""
+        return None
 
     def forward(self, play: Play) -> Tensor | None:
         """Its value, unreduced (batch,) or a scalar; None if it adds no term."""

@@ -77,9 +77,12 @@ class TopK(Regularizer):
         self.nu = nu
         self.epoch_kimg = epoch_kimg
 
+    def phase(self, iteration: int, kimg: float) -> float:
+        epochs = int(kimg / self.epoch_kimg + 1e-9)  # a sum of steps may fall short of the whole
+        return max(self.gamma**epochs, self.nu)
+
     def choose(self, losses: Tensor, play: Play) -> Tensor:
-        epochs = int(play.kimg / self.epoch_kimg + 1e-9)  # a sum of steps may fall short of the whole
-        k = max(1, int(len(losses) * max(self.gamma**epochs, self.nu)))
+        k = max(1, int(len(losses) * self.phase(play.iteration, play.kimg)))
         play.notes["top_k"] = torch.full((), k / len(losses), device=losses.device)
         return losses.gather(0, play.fake_logits.detach().topk(k, dim=0).indices)
 

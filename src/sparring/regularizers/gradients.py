@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.linalg import vector_norm
 
 from sparring.play import Play
-from sparring.regularizers.base import Regularizer, Schedule
+from sparring.regularizers.base import Regularizer
+from sparring.schedule import Schedule, at
 
 if TYPE_CHECKING:
     from sparring.games.game import Game
@@ -72,12 +73,12 @@ class R1(Regularizer):
             raise ValueError(f"weight={weight}: a number, or auto")
         super().__init__(weight, every, schedule)
 
-    def weight_at(self, play: Play) -> float:
+    def weight_at(self, play: Play) -> float | Tensor:
         if self.weight != "auto":
             return super().weight_at(play)
         height, width = play.reals.shape[-2:]
         gamma = 0.0002 * height * width / play.draws.total
-        return gamma if self.schedule is None else gamma * self.schedule(play.kimg)
+        return gamma if self.schedule is None else gamma * at(self.schedule, play.kimg)
 
     def check_fits(self, game: "Game", data: Tensor) -> None:
         if self.weight == "auto" and data.ndim != 4:

@@ -49,6 +49,9 @@ class LeCam(Regularizer):
             return None
         return relu(real - self.means[1]).square() + relu(self.means[0] - fake).square()
 
+    def phase(self, iteration: int, kimg: float) -> bool:
+        return iteration < self.start
+
     def _mean(self, logits: Tensor) -> Tensor:
         """Of each discriminator, (discriminators,)."""
         return logits.reshape(len(logits), len(self.means[0]), -1).mean((0, 2))

@@ -19,7 +19,7 @@ from sparring.games.game import Game
 from sparring.meter import Meter
 from sparring.optimizers import PlayerOptimizer
 from sparring.play import Play
-from sparring.randomness import seed_of
+from sparring.randomness import seed_layers
 
 
 class AdversarialModule(pl.LightningModule):
@@ -133,12 +133,10 @@ class AdversarialModule(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         self.game.train()
-        if self.cuda_graph:
-            self.captured = Captured(self._iterate, self.kimg_at, self.device, CudaGraphs())
-        for optimizer in self.trainer.optimizers:
-            for group in optimizer.param_groups:
-                if "capturable" in group:  # of a run that is gone on with it is as it was there
-                    group["capturable"] = self.cuda_graph
+        self.captured = Captured(self._iterate, self.kimg_at, self.device, CudaGraphs()) if self.cuda_graph else None
+        for group in (group for optimizer in self.trainer.optimizers for group in optimizer.param_groups):
+            if "capturable" in group:  # of a run that is gone on with it is as it was there
+                group["capturable"] = self.cuda_graph
 
     def on_fit_end(self) -> None:
         for owned in self._owned.values():  # as they were before the first turn
@@ -148,7 +146,7 @@ class AdversarialModule(pl.LightningModule):
     def training_step(self, batch: dict[str, list[dict[str, Tensor]]], _: int) -> None:
         """One iteration: every player's turns in order, then the average follows the producer."""
         started, iteration = time.perf_counter(), self.iteration
-        torch.manual_seed(seed_of(self.seed, iteration, "layers", self.global_rank))  # dropout, noise layers
+        seed_layers(self.seed, iteration, "layers", self.global_rank, device=self.device)
         if self.captured is None:
             self._iterate(batch, iteration, Moment(self.kimg_at))
         else:

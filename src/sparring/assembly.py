@@ -72,6 +72,8 @@ def build_module(
     cfg: DictConfig, game: Game, data: cache.Data, kind: type[AdversarialModule] = AdversarialModule
 ) -> AdversarialModule:
     """The engine, or a ``kind`` of it, with everything it needs to train."""
+    if cfg.trainer.cuda_graph and device_of(cfg).type != "cuda":
+        raise UserError("trainer.cuda_graph=true: needs a GPU (NVIDIA), and there is none that trainer= may use")
     columns, held_out = divide(cfg, game, data)
     columns = thinned(cfg, columns)
     optimizers = {player: _optimizer(cfg, player) for player in game.players}
@@ -83,6 +85,8 @@ def build_module(
     game.check_fits(ema.network, columns)
     if cfg.trainer.sync_batchnorm:  # the average's are never trained
         game = nn.SyncBatchNorm.convert_sync_batchnorm(game)
+    if cfg.trainer.compile:
+        game.compile_networks()
     return kind(
         game,
         Batches(
@@ -107,6 +111,7 @@ def build_module(
         log_every=cfg.trainer.log_every_n_steps,
         num_classes=cfg.data.num_classes,
         held_out=held_out,
+        cuda_graph=cfg.trainer.cuda_graph,
     )
 
 
@@ -114,6 +119,10 @@ def _optimizer(cfg: DictConfig, player: str) -> PlayerOptimizer:
     """How a player learns: as ``optimizer`` says of it, or as the generator."""
     player = player if player in cfg.optimizer else "generator"
     node, path = cfg.optimizer[player], f"optimizer.{player}"
+    if cfg.trainer.cuda_graph and (node._target_.endswith(".SGD") or node.get("beta2_schedule") is not None):
+        raise UserError(
+            f"trainer.cuda_graph=true: {path} can't be recorded; choose adam or rmsprop, without beta2_schedule"
+        )
     return PlayerOptimizer(
         build=build(node, path, partial=True),
         schedule=build(node.schedule, f"{path}.schedule"),

@@ -227,6 +227,10 @@ def _check_combinations(cfg: DictConfig) -> None:
             f"reuse_fakes=true with n_dis={cfg.n_dis} and accumulate={cfg.accumulate}: fakes can be shared between the "
             "two turns of an iteration only if there are two, in one piece each (n_dis=1 accumulate=1)"
         )
+    if cfg.trainer.cuda_graph and (cfg.trainer.strategy != "auto" or cfg.trainer.devices != 1):
+        raise UserError(
+            "trainer.cuda_graph=true: iterations are recorded on one GPU; leave out trainer=ddp, trainer.devices"
+        )
     if cfg.resume is not None and cfg.init is not None:
         raise UserError("resume= goes on with a run, init= starts a new one from its weights: choose one of them")
     task = cfg.task._target_.rpartition(".")[2]

@@ -53,6 +53,8 @@ class Training:
     precision: str = "32-true"
     max_steps: int | None = None
     log_every_n_steps: int = 50
+    compile: bool = False
+    cuda_graph: bool = False
     profiler: str | None = None
 
 

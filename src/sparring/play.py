@@ -114,7 +114,7 @@ class Play:
         StyleGAN2-ADA). In float32 whatever the training precision: the square of a bfloat16 gradient keeps two digits.
         """
         images = images.detach().to(torch.get_default_dtype()).requires_grad_()
-        with torch.autocast(images.device.type, enabled=False):
+        with torch.autocast(images.device.type, enabled=False), self.game.uncompiled():
             logits = self.judge(images, purpose)
             judged = min(len(images), len(logits))  # packs of images, or images of which every patch is judged
             means = logits.view(judged, -1, *logits.shape[1:]).mean(1)

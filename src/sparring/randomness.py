@@ -23,6 +23,16 @@ def generator(*key: int | str, device: torch.device | str = "cpu") -> torch.Gene
     return torch.Generator(device).manual_seed(seed_of(*key))
 
 
+def seed_layers(*key: int | str, device: torch.device) -> None:
+    """Seed what layers draw from by themselves (dropout, noise) on the CPU and on ``device``.
+
+    ``torch.manual_seed`` keeps a stack trace for every kind of device that is not there, each time it is called.
+    """
+    torch.default_generator.manual_seed(seed_of(*key))
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed_of(*key))
+
+
 @dataclass(frozen=True)
 class Draws:
     """The random numbers of one turn.

@@ -20,6 +20,8 @@ FREE = (  # what may differ when a run is resumed: it changes neither the weight
     "trainer.devices",
     "trainer.num_nodes",
     "trainer.strategy",
+    "trainer.compile",
+    "trainer.cuda_graph",
     "trainer.profiler",
     "accumulate",
     "data.batch_size",  # of a rank; the global batch stays (check_global_batch)

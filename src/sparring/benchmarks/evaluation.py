@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sparring.assembly import device_of, look_at_data
+from sparring.benchmarks.pairs import record
 from sparring.data import cache
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.extractors import Inception
 from sparring.evaluation.metrics import PRDC, FrechetDistance, KernelDistance
 from sparring.evaluation.sets import Decoded, Subset
-from sparring.files import write_json
 
 
 def run(cfg: DictConfig, folder: Path, images: int = 256, rounds: int = 3, weights: str | None = None) -> None:
@@ -60,8 +60,7 @@ def run(cfg: DictConfig, folder: Path, images: int = 256, rounds: int = 3, weigh
         print(
             f"  {statistics.median(values):.2f}x ({min(values):.2f} to {max(values):.2f}) the speed of {name.partition(':')[0]}"
         )
-    write_json(folder / "benchmark.json", {"images_per_second": speeds, "ratios": ratios, "device": str(device)})
-    print(f"\nRecorded in {folder / 'benchmark.json'}")
+    record(folder, {"images_per_second": speeds, "ratios": ratios}, device)
 
 
 def _brief(scores: dict[str, float]) -> str:

@@ -12,9 +12,9 @@ from torch import nn
 
 from sparring.adversarial import AdversarialModule
 from sparring.assembly import build_game, build_module, build_trainer, look_at_data
+from sparring.benchmarks.pairs import record
 from sparring.data import cache
 from sparring.distributed import rank, wait_for_all, world_size
-from sparring.files import write_json
 
 KINDS = ("together", "apart", "timed")
 
@@ -124,8 +124,7 @@ def run(
         "projection": projection,
     }
     _print(found, module, cfg.data.batch_size, latency_us)
-    write_json(folder / "benchmark.json", found)
-    print(f"\nRecorded in {folder / 'benchmark.json'}")
+    record(folder, found, module.device)
 
 
 def _project(n: int, gb: float, compute: float, latency_us: float, module: Measured, batch_size: int) -> dict:

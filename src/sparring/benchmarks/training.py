@@ -5,11 +5,13 @@ import math
 import statistics
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from hydra import compose
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -26,6 +28,7 @@ from sparring.data import cache
 from sparring.data.batches import Batches
 from sparring.logging import MetricsFile
 
+OWN = ("task=", "benchmark", "data", "cache", "evaluation", "logger")  # not passed on to the workloads
 FOLDER, MEMORY = "loop, ImageFolder", "loop, batches in memory"
 
 
@@ -46,12 +49,13 @@ class InTurns(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
         if module.iteration == 0:
-            self._counter = FlopCounterMode(display=False)
-            self._counter.__enter__()
+            self._first = ExitStack()
+            self._first.enter_context(module.game.uncompiled())
+            self._counter = self._first.enter_context(FlopCounterMode(display=False))
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
         if module.iteration == 1:
-            self._counter.__exit__(None, None, None)
+            self._first.close()
             self.flops = self._counter.get_total_flops()
         if module.iteration % self.iterations:
             return
@@ -90,7 +94,8 @@ def run(
     """Time every workload; print and keep (``benchmark.json``) images per second and the ratios of each round.
 
     Args:
-        cfg: of its data a folder of photographs is made, which all workloads are trained on.
+        cfg: of its data a folder of photographs is made, which all workloads are trained on; what else was typed is set in
+            each of them.
         folder: where the figures are written.
         workloads: each its ``name`` and what is ``set`` beside the defaults.
         on_gpu: likewise, ways to train each of them there.
@@ -107,10 +112,10 @@ def run(
     with tempfile.TemporaryDirectory(prefix="sparring-") as place:
         pictures = photographs.write(cfg, Path(place) / "photographs", files)
         common = ["data=image_folder", f"data.path='{pictures}'", f"cache='{place}'", "evaluation=none", "logger=none"]
-        common += [f"trainer.accelerator={cfg.trainer.accelerator}", f"seed={cfg.seed}"]
+        typed = [o for o in HydraConfig.get().overrides.task if not o.startswith(OWN)]
         for workload in chosen:
             for way in ways:
-                each = compose("config", overrides=[*common, *workload["set"], *way["set"]])
+                each = compose("config", overrides=[*common, *workload["set"], *way["set"], *typed])
                 check(each)
                 precision = each.trainer.precision
                 peak = peaks.setdefault(precision, _matrix_product(device, precision))

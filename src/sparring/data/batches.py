@@ -143,11 +143,11 @@ class Batches:
         return torch.randperm(length, generator=generator(self.seed, "order", *walk, epoch))
 
     def _gather(self, column: Tensor, rows: Tensor) -> Tensor:
-        if self.device.type != "cpu" and self._on_device:
-            return column[rows.pin_memory().to(self.device, non_blocking=True)]
-        # on a CPU index_select is 25 times as quick as [rows]
-        gathered = column.index_select(0, rows) if isinstance(column, Tensor) else column[rows]
-        return gathered if self.device.type == "cpu" else gathered.pin_memory().to(self.device, non_blocking=True)
+        if self.device.type == "cpu":
+            return column.index_select(0, rows)  # 25 times as quick as [rows]
+        if self._on_device:
+            return column.index_select(0, rows.pin_memory().to(self.device, non_blocking=True))
+        return column.index_select(0, rows).pin_memory().to(self.device, non_blocking=True)
 
 
 class Stream:

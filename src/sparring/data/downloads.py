@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from sparring.data.source import Arrays, Files, stamp
+from sparring.data.source import Arrays, Files, Listing, stamp
 from sparring.errors import UserError
 
 Split = Literal["train", "test"]
@@ -161,10 +161,10 @@ class CelebA(Files):
             )
         self._files = self._listed()
 
-    def files(self) -> list[tuple[Path, int]]:
+    def files(self) -> Listing:
         return self._files
 
-    def _listed(self) -> list[tuple[Path, int]]:
+    def _listed(self) -> Listing:
         """The images of the split. Raises UserError if one, its attribute's value, or the attribute is missing."""
         images = self.folder / "img_align_celeba"
         images = images / images.name if (images / images.name).is_dir() else images  # Kaggle's archive nests it
@@ -178,11 +178,11 @@ class CelebA(Files):
                 f"the first of them {missing[0]}. Unpack img_align_celeba.zip again."
             )
         if not self.attribute:
-            return [(images / name, -1) for name in names]
+            return Listing(images, names)
         labels = self._labels()
         if unknown := [name for name in names if name not in labels]:
             raise UserError(f"{self._list('list_attr_celeba')} lacks {unknown[0]}, which data.split={self.split} holds")
-        return [(images / name, labels[name]) for name in names]
+        return Listing(images, names, (labels[name] for name in names))
 
     def _is_placed(self) -> bool:
         archive = self.folder / "img_align_celeba.zip"

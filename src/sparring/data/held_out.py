@@ -26,7 +26,10 @@ class Rows:
         return len(self.rows)
 
     def __getitem__(self, index: slice | Tensor) -> Tensor:
-        return self.column[self.rows[index]]
+        return self.index_select(0, index)
+
+    def index_select(self, dim: int, index: slice | Tensor) -> Tensor:
+        return self.column.index_select(dim, self.rows[index])
 
     def cpu(self) -> Tensor:
         return self[:].cpu()

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,17 @@ class Game(nn.Module, ABC):
         super().__init__()
         self.regularizers = nn.ModuleDict(regularizers)
         self.augment = augment
+        self.compiled = False
+
+    def compile_networks(self) -> None:
+        """Compile the players' networks in place. What is differentiated twice runs ``uncompiled``."""
+        for network in dict.fromkeys(network for networks in self.players.values() for network in networks):
+            network.compile(dynamic=False)
+        self.compiled = True
+
+    def uncompiled(self) -> AbstractContextManager:
+        """Within it networks run as they are written: compiled ones have no second derivative (pytorch#91469)."""
+        return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
 
     @property
     @abstractmethod
@@ -107,9 +119,8 @@ class Game(nn.Module, ABC):
         """Stored images as float in [-1, 1], in the order that convolutions like; data of other kinds as they are."""
         if images.dtype != torch.uint8:
             return images.to(torch.get_default_dtype())
-        if images.ndim == 4:
-            images = images.contiguous(memory_format=torch.channels_last)
-        return images.to(torch.get_default_dtype()).div_(127.5).sub_(1)
+        scaled = images.to(torch.get_default_dtype()).div_(127.5).sub_(1)
+        return scaled.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else scaled
 
     def as_data(self, produced: Tensor) -> Tensor:
         """What a producer made, as data of its kind are stored: images as uint8."""

@@ -28,6 +28,14 @@ def initialize(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
+class FromPoint(nn.ConvTranspose2d):
+    """The transposed convolution of one pixel (batch, channels, 1, 1): a matrix product, as which it is much quicker."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight.permute(0, 2, 3, 1)  # no copy of what lies in channels-last order, in which the result is
+        return (x.flatten(1) @ weight.flatten(1)).unflatten(1, weight.shape[1:]).permute(0, 3, 1, 2)
+
+
 class Generator(nn.Module):
     """Latents (batch, latent_dim), labels (batch,) -> images (batch, channels, image_size, image_size) in [-1, 1].
 
@@ -55,7 +63,7 @@ class Generator(nn.Module):
         base, n = halvings(image_size)
         widths = stage_widths(width, n)
         self.latents = LabelledLatents(latent_dim, num_classes)
-        layers: list[nn.Module] = [nn.ConvTranspose2d(self.latents.dim, widths[0], base, bias=False)]
+        layers: list[nn.Module] = [FromPoint(self.latents.dim, widths[0], base, bias=False)]
         for coarse, fine in zip(widths, widths[1:] + [channels], strict=True):
             layers += [normalization(norm, coarse), nn.ReLU(inplace=True)]
             layers += [nn.ConvTranspose2d(coarse, fine, 4, stride=2, padding=1, bias=False)]

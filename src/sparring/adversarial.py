@@ -218,7 +218,6 @@ class AdversarialModule(pl.LightningModule):
         settings.follow(optimizer, self._base[player], moment.kimg(iteration))
         self.trainer.strategy.optimizer_step(optimizer, lambda: None)  # not counted: global_step is in iterations
         optimizer.zero_grad()
-        torch.clear_autocast_cache()  # of the weights as they were
         with torch.no_grad():
             self.game.after(player, play)
 

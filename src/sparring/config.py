@@ -153,12 +153,14 @@ class DataKeys:
     mode_samples: int
     suggested_kimg: float
     suggested_lr: float
+    suggested_lr_discriminator: float
     suggested_width: int
     suggested_conditional: bool
 
 
 @dataclass
 class ModelKeys:
+    suggested_lr: float
     width: int
     num_classes: int
     discriminators: int

@@ -168,3 +168,10 @@ def test_cuda_graphs_make_the_same_weights(case):
     plain, module = (m.state_dict() for m in modules)
     for name, value in plain.items():
         assert torch.allclose(module[name], value, rtol=1e-3, atol=1e-4), name
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_graphs_are_refused_where_there_is_no_gpu_before_data_are_loaded(run, tmp_path):
+    done = run("trainer.cuda_graph=true", f"cache={tmp_path}/cache", cwd=tmp_path, check=False)
+    assert done.returncode == 1 and "needs an NVIDIA GPU" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "cache" / "datasets").exists()

@@ -71,8 +71,8 @@ def overrides_for(file, places) -> list[str]:
         return [*chosen, *([f"data={kind}", f"data.path={places[kind]}"] if kind else []), *vgg]
     if group == "model/game":
         return [f"{group}@model={name}"]
-    if group == "experiment/testbed":
-        return [f"experiment=testbed/{name}"]
+    if group in ("experiment/testbed", "experiment/speedrun"):
+        return [f"experiment={group.partition('/')[2]}/{name}"]
     if name in PYRAMIDS and group != "experiment":
         extra += ["data.image_size=32", "data.batch_size=4", *(["model=stylegan2"] if name == "path_length" else [])]
     if file.as_posix() in ("task/sample", "task/compare", "task/export"):

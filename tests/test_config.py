@@ -86,6 +86,7 @@ def refusal(composed):
         # combinations
         ("kimg=null", ["kimg=null", "trainer.max_steps=null"]),
         ("reuse_fakes=true n_dis=2", ["reuse_fakes=true", "n_dis=2"]),
+        ("trainer.cuda_graph=true trainer=ddp", ["trainer.cuda_graph=true", "one GPU"]),
         ("accumulate=3", ["accumulate=3", "data.batch_size=32"]),
         ("resume=a init=b", ["resume=", "init="]),
         ("task=sample", ["run=outputs/"]),

@@ -17,6 +17,7 @@ SAYS = {
     "model/degradation": "how clean images are damaged, for `model=inpainting` and `superresolution`",
     "model/perceptual": "a distance in features beside the others of a model that answers to images",
     "experiment/testbed": "whose modes can be counted: `experiment=testbed/...`, see [the table](conf/experiment/testbed/README.md)",
+    "experiment/speedrun": "as quickly as the machine can to a stated score: `experiment=speedrun/...`",
     "data": "real examples",
     "optimizer": "how the players learn",
     "optimizer/schedule": "learning rate over kimg",

@@ -134,6 +134,8 @@ class AdversarialModule(pl.LightningModule):
     def on_fit_start(self) -> None:
         self.game.train()
         self.captured = Captured(self._iterate, self.kimg_at, self.device, CudaGraphs()) if self.cuda_graph else None
+
+    def on_train_start(self) -> None:
         for group in (group for optimizer in self.trainer.optimizers for group in optimizer.param_groups):
             if "capturable" in group:  # of a run that is gone on with it is as it was there
                 group["capturable"] = self.cuda_graph

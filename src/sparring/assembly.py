@@ -47,6 +47,19 @@ def look_at_data(cfg: DictConfig) -> Source:
     return source
 
 
+def check_machine(cfg: DictConfig) -> None:
+    """Raise UserError if this machine, or an optimizer, can't do what ``trainer`` says of CUDA graphs."""
+    if not cfg.trainer.cuda_graph:
+        return
+    if device_of(cfg).type != "cuda":
+        raise UserError("trainer.cuda_graph=true: needs an NVIDIA GPU, and there is none that trainer= may use")
+    for player, node in cfg.optimizer.items():
+        if player != "schedule" and (node._target_.endswith(".SGD") or node.get("beta2_schedule") is not None):
+            raise UserError(
+                f"trainer.cuda_graph=true: the steps of optimizer.{player} can't be recorded; choose adam or rmsprop, without beta2_schedule"
+            )
+
+
 def build_game(cfg: DictConfig) -> Game:
     """The players and their losses, their weights decided by the seed."""
     with torch.random.fork_rng(devices=[]):
@@ -72,8 +85,6 @@ def build_module(
     cfg: DictConfig, game: Game, data: cache.Data, kind: type[AdversarialModule] = AdversarialModule
 ) -> AdversarialModule:
     """The engine, or a ``kind`` of it, with everything it needs to train."""
-    if cfg.trainer.cuda_graph and device_of(cfg).type != "cuda":
-        raise UserError("trainer.cuda_graph=true: needs a GPU (NVIDIA), and there is none that trainer= may use")
     columns, held_out = divide(cfg, game, data)
     columns = thinned(cfg, columns)
     optimizers = {player: _optimizer(cfg, player) for player in game.players}
@@ -119,10 +130,6 @@ def _optimizer(cfg: DictConfig, player: str) -> PlayerOptimizer:
     """How a player learns: as ``optimizer`` says of it, or as the generator."""
     player = player if player in cfg.optimizer else "generator"
     node, path = cfg.optimizer[player], f"optimizer.{player}"
-    if cfg.trainer.cuda_graph and (node._target_.endswith(".SGD") or node.get("beta2_schedule") is not None):
-        raise UserError(
-            f"trainer.cuda_graph=true: {path} can't be recorded; choose adam or rmsprop, without beta2_schedule"
-        )
     return PlayerOptimizer(
         build=build(node, path, partial=True),
         schedule=build(node.schedule, f"{path}.schedule"),

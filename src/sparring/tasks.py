@@ -21,6 +21,7 @@ from sparring.assembly import (
     build_module,
     build_trainer,
     build_wandb,
+    check_machine,
     count_iterations,
     device_of,
     look_at_data,
@@ -57,6 +58,7 @@ def train(cfg: DictConfig, folder: Path) -> None:
     """
     silence_lightning()
     first = distributed.rank() == 0
+    check_machine(cfg)
     source = look_at_data(cfg)
     game = build_game(cfg)
     checkpoint = runs.find(cfg.resume, "resume").checkpoint() if cfg.resume else None

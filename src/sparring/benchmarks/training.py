@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from sparring.adversarial import AdversarialModule
-from sparring.assembly import build_game, build_module, build_trainer, device_of, look_at_data
+from sparring.assembly import build_game, build_module, build_trainer, check_machine, device_of, look_at_data
 from sparring.benchmarks import photographs
 from sparring.benchmarks.pairs import now, ratios, record, spread
 from sparring.benchmarks.plain import PlainLoop
@@ -117,6 +117,7 @@ def run(
             for way in ways:
                 each = compose("config", overrides=[*common, *workload["set"], *way["set"], *typed])
                 check(each)
+                check_machine(each)
                 precision = each.trainer.precision
                 peak = peaks.setdefault(precision, _matrix_product(device, precision))
                 entry = _compare(each, pictures, Path(place), seconds, rounds, workers)
@@ -140,10 +141,10 @@ def _compare(cfg: DictConfig, pictures: Path, place: Path, seconds: float, round
         FOLDER: PlainLoop(game, (images for images, _ in loader), **settings),
         MEMORY: PlainLoop(game, memory, **settings),
     }
-    others[MEMORY].iterate(2)
+    others[MEMORY].iterate(1)
     started = now(device)
-    others[MEMORY].iterate(2)
-    iterations = max(math.ceil(2 * seconds / (now(device) - started)), 1)
+    others[MEMORY].iterate(1)
+    iterations = max(math.ceil(seconds / (now(device) - started)), 1)
     turns = InTurns(others, iterations)
     callbacks = [GracefulStop(), Health(), turns]
     log = MetricsFile(place / "metrics.csv", 0)

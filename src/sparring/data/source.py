@@ -193,14 +193,14 @@ def _fit_array(array: np.ndarray, image_size: int, channels: int) -> np.ndarray:
 
 def _in_threads(function: Callable, items: Iterable) -> Iterator:
     """Results in order. Each thread has a few groups of items before it, so that none waits and few results are in memory."""
-    workers = min((os.cpu_count() or 1) + 4, 32)
+    workers = min(os.cpu_count() or 1, 32)  # more than cores would wait for each other's Python
     with ThreadPoolExecutor(workers) as threads:
         remaining, ahead = iter(items), deque()
         try:
-            while (group := list(islice(remaining, 8))) or ahead:
+            while (group := list(islice(remaining, 32))) or ahead:
                 if group:  # many at a time: handing over costs about as much as opening a file
                     ahead.append(threads.submit(lambda items: [function(item) for item in items], group))
-                if not group or len(ahead) == 4 * workers:
+                if not group or len(ahead) == 2 * workers:
                     yield from ahead.popleft().result()
         finally:  # after an error, or when no more is asked for
             for future in ahead:

@@ -99,3 +99,24 @@ def test_a_command_that_fails_is_told_with_what_it_said(tmp_path):
     commands.ready("-c", "raise SystemExit('no such model')", until=tmp_path / "never")()
     with pytest.raises(UserError, match=f"{sys.executable} -c .* failed:\\nno such model"):
         commands.end()
+
+
+def test_the_engine_is_timed_beside_both_loops(run, tmp_path):
+    small = ["benchmark.rounds=2", "benchmark.seconds=.01", "benchmark.files=40", "benchmark.workers=1", "model.width=8"]
+    only = "benchmark.only=[MLP 28 pixels, batch 128, fakes used]"
+    done = run("task=benchmark", "benchmark=training", only.replace(", ", "\\, "), *small, cwd=tmp_path)
+    (path,) = tmp_path.glob("outputs/*/*/benchmark.json")
+    found = json.loads(path.read_text())
+    (entry,) = found["training"]
+    assert entry["workload"].startswith("MLP 28 pixels") and entry["flops"] > 0 and entry["peak_flops"] > 0
+    engine, *loops = entry["images_per_second"].values()
+    assert len(engine) == 2 and all(len(loop) == 2 for loop in loops) and len(loops) == 2
+    for loop, ratios in zip(loops, entry["ratios"].values(), strict=True):
+        assert ratios == pytest.approx([a / b for a, b in zip(engine, loop, strict=True)])
+    assert found["machine"]["packages"]["torch"] and found["machine"]["cores"] >= 1
+    assert "times its speed" in done.stdout
+
+
+def test_a_workload_that_is_not_there_is_refused_with_those_that_are(run, tmp_path):
+    done = run("task=benchmark", "benchmark=training", "benchmark.only=[nothing]", cwd=tmp_path, check=False)
+    assert done.returncode == 1 and "benchmark.only=['nothing']" in done.stderr and "MLP 28 pixels" in done.stderr

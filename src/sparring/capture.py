@@ -6,6 +6,7 @@ themselves (a regularizer that joins every 16 iterations, a row of the log) make
 """
 
 from collections.abc import Callable, Hashable
+from itertools import count
 from typing import Any, Protocol
 
 import torch
@@ -47,11 +48,11 @@ class Renewed(Moment):
         self.device = device
         self.generators: list[tuple[tuple, torch.Generator]] = []
         self.values: list[tuple[Callable[[int], float], Tensor]] = []
-        self._asked = [0, 0]
 
     def begin(self, iteration: int) -> None:
         """Everything as ``iteration`` has it; it is asked for from the start."""
-        self.iteration, self._asked = iteration, [0, 0]
+        self.iteration = iteration
+        self._generators_asked, self._values_asked = count(), count()
         for (first, _, *rest), each in self.generators:
             each.manual_seed(seed_of(first, iteration, *rest))
         for value, tensor in self.values:
@@ -66,7 +67,7 @@ class Renewed(Moment):
         return self._value(lambda now: float(now + ahead))
 
     def generator(self, *key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
-        place = self._next(0)
+        place = next(self._generators_asked)
         if place == len(self.generators):
             self.generators.append((key, generator(*key, device=device)))
         return self.generators[place][1]
@@ -75,14 +76,10 @@ class Renewed(Moment):
         return self._value(lambda now: schedule(self.kimg_at(now + ahead)))
 
     def _value(self, value: Callable[[int], float]) -> Tensor:
-        place = self._next(1)
+        place = next(self._values_asked)
         if place == len(self.values):
             self.values.append((value, torch.full((), value(self.iteration), device=self.device)))
         return self.values[place][1]
-
-    def _next(self, kind: int) -> int:
-        self._asked[kind] += 1
-        return self._asked[kind] - 1
 
 
 class Recorder(Protocol):

@@ -165,6 +165,12 @@ def _check_ranges(cfg: DictConfig) -> None:
         "sample.truncation": 0,
         "model.latent_dim": 1,
         "model.width": 1,
+        "benchmark.rounds": 1,
+        "benchmark.files": 1,
+        "benchmark.batch_size": 1,
+        "benchmark.workers": 0,
+        "benchmark.iterations": 1,
+        "benchmark.images": 1,
     }
     if cfg.trainer.devices != "auto" and (type(cfg.trainer.devices) is not int or cfg.trainer.devices < 1):
         raise UserError(

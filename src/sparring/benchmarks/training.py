@@ -26,6 +26,7 @@ from sparring.callbacks.health import Health
 from sparring.checks import check
 from sparring.data import cache
 from sparring.data.batches import Batches
+from sparring.errors import UserError
 from sparring.logging import MetricsFile
 
 OWN = ("task=", "benchmark", "data", "cache", "evaluation", "logger")  # not passed on to the workloads
@@ -104,9 +105,16 @@ def run(
         rounds: each has a block of every way.
         workers: of the DataLoader.
         files: photographs.
+
+    Raises:
+        UserError: no workload is meant.
     """
     device = device_of(cfg)
     chosen = [w for w in workloads if only is None or any(part in w["name"] for part in only)]
+    if not chosen:
+        raise UserError(
+            f"benchmark.only={only}: no workload is called so; there are: " + "; ".join(w["name"] for w in workloads)
+        )
     ways = on_gpu if device.type == "cuda" else [{"name": "", "set": []}]
     found, peaks = [], {}
     with tempfile.TemporaryDirectory(prefix="sparring-") as place:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from conftest import Malicious, TensorSet
+from sparring.benchmarks import evaluation as benchmark
 from sparring.data.arrays import MNISTMini
 from sparring.errors import UserError
 from sparring.evaluation.evaluator import Evaluator
@@ -73,7 +74,7 @@ def ours(fakes, reals, path, cache) -> dict:
 
 @pytest.mark.slow
 def test_every_score_is_torch_fidelitys_with_random_weights(weights, digits, tmp_path):
-    fakes, reals = digits[::2][:40], digits[1::2][:45]
+    fakes, reals = digits[:40:2], digits[1:50:2]
     expected = theirs(fakes, reals, weights, fid=True, kid=True, prc=True, isc=True)
     result = ours(fakes, reals, weights, tmp_path)
     found = result["scores"]
@@ -169,8 +170,9 @@ def test_vgg_and_clip_take_their_own_weights_from_a_file(digits, tmp_path):
     import torchvision
     from torch_fidelity.feature_extractor_clip import CLIPVisual
 
-    torch.manual_seed(0)
-    torch.save(torchvision.models.vgg16().state_dict(), tmp_path / "vgg.pth")
+    with torch.device("meta"):  # all weights of a layer are one number, of which the file holds one
+        shapes = {name: weight.shape for name, weight in torchvision.models.vgg16().state_dict().items()}
+    torch.save({name: torch.tensor(0.01).expand(shape) for name, shape in shapes.items()}, tmp_path / "vgg.pth")
     vgg = VGG16(str(tmp_path / "vgg.pth"))
     vgg.prepare("cpu")
     assert vgg(digits[:2])[0].shape == (2, 4096) == (2, vgg.dims) and vgg(digits[:2])[1] is None
@@ -197,3 +199,10 @@ def test_vgg_and_clip_take_their_own_weights_from_a_file(digits, tmp_path):
 def test_dinov2_from_a_file_is_refused_by_name(tmp_path):
     with pytest.raises(UserError, match="(?s)torch.hub only.*evaluation.weights=null"):
         DINOv2(weights=str(tmp_path / "x.pth"))
+
+
+def test_the_benchmark_scores_plain_tensors(weights):
+    images = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    scores = benchmark._ours(images[:8], images[8:], str(weights), torch.device("cpu"))
+    assert {"fid", "kid", "precision", "recall", "density", "coverage"} <= scores.keys()
+    assert scores["fid"] > 0

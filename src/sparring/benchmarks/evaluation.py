@@ -21,7 +21,7 @@ from sparring.data import cache
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.extractors import Inception
 from sparring.evaluation.metrics import PRDC, FrechetDistance, KernelDistance
-from sparring.evaluation.sets import Decoded, Subset
+from sparring.evaluation.sets import Decoded, ImageSet, Subset
 
 
 def run(cfg: DictConfig, folder: Path, images: int = 256, rounds: int = 3, weights: str | None = None) -> None:
@@ -67,10 +67,10 @@ def _brief(scores: dict[str, float]) -> str:
     return json.dumps({name: round(float(value), 4) for name, value in scores.items()})
 
 
-class _Pixels(Dataset):
+class _Pixels(ImageSet, Dataset):
     """A tensor as the set of images that torch-fidelity and this evaluator take."""
 
-    labels, facts, name = None, {}, "benchmark"
+    name = "benchmark"
 
     def __init__(self, pixels: Tensor):
         self.pixels, self.image_size, self.identity = pixels, tuple(pixels.shape[-2:]), {"benchmark": time.time()}

@@ -132,7 +132,7 @@ def test_nothing_in_a_step_waits_for_the_device(case):
     step, watched = module._iterate, []
 
     def strictly(*args):
-        with NoWaiting():
+        with NoWaiting(), torch.device("meta"):  # what is made without saying where could not be moved from there
             watched.append(step(*args))
 
     module._iterate = strictly

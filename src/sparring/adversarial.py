@@ -17,7 +17,7 @@ from sparring.errors import TrainingDiverged
 from sparring.evaluation.gallery import BatchNormPolicy, Gallery
 from sparring.games.game import Game
 from sparring.meter import Meter
-from sparring.optimizers import PlayerOptimizer
+from sparring.optimizers import PlayerOptimizer, set_capturable
 from sparring.play import Play
 from sparring.randomness import seed_layers
 
@@ -136,9 +136,8 @@ class AdversarialModule(pl.LightningModule):
         self.captured = Captured(self._iterate, self.kimg_at, self.device, CudaGraphs()) if self.cuda_graph else None
 
     def on_train_start(self) -> None:
-        for group in (group for optimizer in self.trainer.optimizers for group in optimizer.param_groups):
-            if "capturable" in group:  # of a run that is gone on with it is as it was there
-                group["capturable"] = self.cuda_graph
+        for optimizer in self.trainer.optimizers:
+            set_capturable(optimizer, self.cuda_graph, self.device)
 
     def on_fit_end(self) -> None:
         for owned in self._owned.values():  # as they were before the first turn

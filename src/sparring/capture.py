@@ -133,11 +133,11 @@ class Captured:
         self._phases: dict[Hashable, _Phase] = {}
 
     def __call__(self, batch: Any, iteration: int, phase: Hashable) -> None:
-        if phase not in self._phases:
-            while len(self._phases) >= PHASES:  # of those that came and went, the first
-                self._phases.pop(next(iter(self._phases)))
-            self._phases[phase] = _Phase(batch, Renewed(self.kimg_at, self.device))
-        self._phases[phase].run(batch, iteration, self)
+        known = self._phases.pop(phase, None) or _Phase(batch, Renewed(self.kimg_at, self.device))
+        self._phases[phase] = known
+        if len(self._phases) > PHASES:
+            self._phases.pop(next(iter(self._phases)))  # that which was not met for longest
+        known.run(batch, iteration, self)
 
 
 class _Phase:

@@ -171,6 +171,7 @@ def _check_ranges(cfg: DictConfig) -> None:
         "benchmark.workers": 0,
         "benchmark.iterations": 1,
         "benchmark.images": 1,
+        "benchmark.seconds": 0,
     }
     if cfg.trainer.devices != "auto" and (type(cfg.trainer.devices) is not int or cfg.trainer.devices < 1):
         raise UserError(

@@ -36,3 +36,15 @@ class PlayerOptimizer:
             group["lr"] = self.lr(base, kimg)
             if self.beta2_schedule is not None:
                 group["betas"] = (base["betas"][0], base["betas"][1] * self.beta2_schedule(kimg))
+
+
+def set_capturable(optimizer: torch.optim.Optimizer, capturable: bool, device: torch.device) -> None:
+    """Whether its steps may be recorded as part of a CUDA graph, whatever it was when its state was stored."""
+    for group in optimizer.param_groups:
+        if "capturable" in group:
+            group["capturable"] = capturable
+    if capturable:
+        optimizer._warned_capturable_if_run_uncaptured = True  # the first iterations are, on purpose
+        for state in optimizer.state.values():
+            if "step" in state:
+                state["step"] = torch.as_tensor(state["step"], dtype=torch.float32, device=device)

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -276,6 +277,7 @@ def export(cfg: DictConfig, folder: Path) -> None:
 def benchmark(cfg: DictConfig, folder: Path) -> None:
     """Measure speed on this machine."""
     silence_lightning()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary folders are removed
     build(cfg.benchmark, "benchmark", partial=True)(cfg, folder)
 
 

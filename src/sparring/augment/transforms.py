@@ -106,9 +106,10 @@ def colors(draws: Draws, purpose: str, p: Tensor) -> Tensor:
     hue = torch.where(share[4] < p, (2 * share[5] - 1) * math.pi, 0.0)
     saturation = torch.where(share[6] < p, torch.exp2(normal[2]), 1.0)
 
-    along = torch.full((3, 3), 1 / 3).to(brightness)  # projects on the grey axis
-    around = torch.eye(3).to(brightness) - along
-    quarter = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]).to(brightness) / math.sqrt(3)  # turns by 90 degrees
+    eye = torch.eye(3, dtype=brightness.dtype, device=brightness.device)
+    along = torch.full_like(eye, 1 / 3)  # projects on the grey axis
+    around = eye - along
+    quarter = (eye.roll(1, 0) - eye.roll(-1, 0)) / math.sqrt(3)  # turns by 90 degrees
     matrix = contrast * (flip * along + saturation * (hue.cos() * around + hue.sin() * quarter))
     return torch.cat([matrix, matrix.sum(2, keepdim=True) * brightness], 2)
 

@@ -21,7 +21,6 @@ from sparring.assembly import build_game, build_module, build_trainer, check_mac
 from sparring.benchmarks import photographs
 from sparring.benchmarks.pairs import now, ratios, record, spread
 from sparring.benchmarks.plain import PlainLoop
-from sparring.callbacks.checkpoints import GracefulStop
 from sparring.callbacks.health import Health
 from sparring.checks import check
 from sparring.data import cache
@@ -91,6 +90,7 @@ def run(
     rounds: int = 5,
     workers: int = 2,
     files: int = 2000,
+    gpu: bool = False,
 ) -> None:
     """Time every workload; print and keep (``benchmark.json``) images per second and the ratios of each round.
 
@@ -105,18 +105,23 @@ def run(
         rounds: each has a block of every way.
         workers: of the DataLoader.
         files: photographs.
+        gpu: nothing is to be measured without one.
 
     Raises:
-        UserError: no workload is meant.
+        UserError: no workload is meant, or there is no GPU.
     """
     device = device_of(cfg)
+    if gpu and device.type != "cuda":
+        raise UserError(
+            "benchmark=gpu: there is no GPU (NVIDIA) that trainer= may use; benchmark=training measures this machine"
+        )
     chosen = [w for w in workloads if only is None or any(part in w["name"] for part in only)]
     if not chosen:
         raise UserError(
             f"benchmark.only={only}: no workload is called so; there are: " + "; ".join(w["name"] for w in workloads)
         )
     ways = on_gpu if device.type == "cuda" else [{"name": "", "set": []}]
-    found, peaks = [], {}
+    found = []
     with tempfile.TemporaryDirectory(prefix="sparring-") as place:
         pictures = photographs.write(cfg, Path(place) / "photographs", files)
         common = ["data=image_folder", f"data.path='{pictures}'", f"cache='{place}'", "evaluation=none", "logger=none"]
@@ -126,8 +131,7 @@ def run(
                 each = compose("config", overrides=[*common, *workload["set"], *way["set"], *typed])
                 check(each)
                 check_machine(each)
-                precision = each.trainer.precision
-                peak = peaks.setdefault(precision, _matrix_product(device, precision))
+                peak = _matrix_product(device, each.trainer.precision)
                 entry = _compare(each, pictures, Path(place), seconds, rounds, workers)
                 found.append({"workload": workload["name"], "way": way["name"], "peak_flops": peak} | entry)
                 _print(found[-1])
@@ -154,7 +158,7 @@ def _compare(cfg: DictConfig, pictures: Path, place: Path, seconds: float, round
     others[MEMORY].iterate(1)
     iterations = max(math.ceil(seconds / (now(device) - started)), 1)
     turns = InTurns(others, iterations)
-    callbacks = [GracefulStop(), Health(), turns]
+    callbacks = [Health(), turns]
     log = MetricsFile(place / "metrics.csv", 0)
     build_trainer(cfg, (1 + rounds) * iterations, [log], callbacks, place).fit(module)
     images = iterations * module.images_per_iteration
@@ -192,7 +196,7 @@ def _matrix_product(device: torch.device, precision: str) -> float:
 def _print(entry: dict) -> None:
     print(f"\n{entry['workload']}{entry['way'] and ', '}{entry['way']}", flush=True)
     for name, speeds in entry["images_per_second"].items():
-        beside = f"   the engine has {spread(entry['ratios'][name])} times its speed" if name in entry["ratios"] else ""
+        beside = f"   engine {spread(entry['ratios'][name], ',.2f')} x" if name in entry["ratios"] else ""
         memory = f"   {entry['memory'][name] / 2**20:,.0f} MiB" if entry["memory"] else ""
         print(f"  {name:<24}{statistics.median(speeds):>10,.1f} images/s{memory}{beside}")
     share = entry["flops_per_second"] / entry["peak_flops"]

@@ -31,6 +31,17 @@ class NoWaiting(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def strictly(module) -> None:
+    """From now on the engine's iterations raise RuntimeError at what would make the host wait for a GPU."""
+    step = module._iterate
+
+    def watched(*args):
+        with NoWaiting(), torch.device("meta"):  # what is made without saying where could not be moved from there
+            step(*args)
+
+    module._iterate = watched
+
+
 class Tape(NoWaiting):
     """What was done, to be done again."""
 

@@ -13,7 +13,7 @@ from sparring.losses import Hinge
 from sparring.optimizers import PlayerOptimizer
 from sparring.regularizers import R1, GradientPenalty, LeCam
 from sparring.schedule import Cosine, Linear
-from tape import NoWaiting, Tapes
+from tape import Tapes, strictly
 from test_adversarial import Rows, Watch
 
 
@@ -129,15 +129,26 @@ def test_a_run_that_was_captured_goes_on_without_and_the_other_way_round(tapes, 
 def test_nothing_in_a_step_waits_for_the_device(case):
     game, options = CASES[case]()
     module = engine(game, optimizers=scheduled(), log_every=1000, flip=True, **options)
-    step, watched = module._iterate, []
-
-    def strictly(*args):
-        with NoWaiting(), torch.device("meta"):  # what is made without saying where could not be moved from there
-            watched.append(step(*args))
-
-    module._iterate = strictly
+    strictly(module)
     fit(module, 5)
-    assert len(watched) == 5
+    assert module.iteration == 5
+
+
+def test_waiting_would_be_found():
+    class Reads(R1):
+        def forward(self, play):
+            self.seen = play.real_logits.mean().item()
+            return super().forward(play)
+
+    class Moves(R1):
+        def forward(self, play):
+            return super().forward(play) * torch.ones(8).to(play.reals)
+
+    for penalty, said in ((Reads(), "would wait"), (Moves(), "meta")):
+        module = engine(small_game(regularizers={"r1": penalty}), optimizers=scheduled())
+        strictly(module)
+        with pytest.raises((RuntimeError, NotImplementedError), match=said):
+            fit(module, 1)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

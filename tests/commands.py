@@ -6,12 +6,15 @@ import os
 import runpy
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 RUN = Path(__file__).parents[1] / "run.py"
 WARM = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-WARM.set_forkserver_preload(["sparring.tasks"])  # torch, Lightning and the rest: longer than what most tests do with them
+WARM.set_forkserver_preload(
+    ["sparring.tasks"]
+)  # torch, Lightning and the rest: longer than what most tests do with them
 
 
 def run(
@@ -69,4 +72,5 @@ def _be_the_command(arguments, cwd: Path, environment: dict, said: tuple[Path, P
     try:
         runpy.run_path(str(RUN), run_name="__main__")
     finally:
-        atexit._run_exitfuncs()  # multiprocessing ends its processes without them
+        threading._shutdown()  # as an interpreter ends, and multiprocessing's processes do not
+        atexit._run_exitfuncs()

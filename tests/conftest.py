@@ -6,8 +6,7 @@ os.environ["OMP_NUM_THREADS"] = (
     "1"  # here and in the processes that tests start: tensors are small, and two tests run at a time
 )
 
-import subprocess
-import sys
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+import commands
 from sparring import distributed
 from sparring.adversarial import AdversarialModule
 from sparring.data.batches import Batches
@@ -32,10 +32,22 @@ ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 
 
+def pytest_configure(config):
+    config.option.loadscopereorder = False  # xdist: files in the order that stands below, not by their number of tests
+
+
+def pytest_collection_modifyitems(items):
+    """Files with tests that start whole commands come first, and those with the most of them first of all: none is left
+    for one worker to end with while the other has nothing to do."""
+    slow = Counter(item.path for item in items if "run" in item.fixturenames or item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])  # in a file, their order stays
+
+
 @pytest.fixture(scope="session", autouse=True)
 def apart(tmp_path_factory):
     """Caches, downloads and W&B's files stay out of the person's own folders; W&B stays off the network."""
-    cache = tmp_path_factory.mktemp("cache")
+    own = tmp_path_factory.getbasetemp()
+    cache = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cache"  # what one worker made, others use
     kept = dict(os.environ)
     os.environ |= {"SPARRING_CACHE": str(cache), "WANDB_MODE": "offline", "WANDB_SILENT": "true"}
     os.environ.pop("WANDB_API_KEY", None)
@@ -57,24 +69,8 @@ def composed():
 
 @pytest.fixture(scope="session")
 def run():
-    """``run("debug=quick", ..., cwd=folder)``: the real command in a process of its own, with more in its ``environment``."""
-
-    def start(
-        *arguments: str, cwd: Path, check: bool = True, timeout: float = 300, **environment: str
-    ) -> subprocess.CompletedProcess:
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "run.py"), *arguments],
-            cwd=cwd,
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-        if check and done.returncode != 0:
-            raise AssertionError(f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
-        return done
-
-    return start
+    """``run("debug=quick", ..., cwd=folder)``: the real command in a process of its own, as ``commands.run`` tells."""
+    return commands.run
 
 
 def blobs(count: int = 96, size: int = 8, channels: int = 1, classes: int = 3) -> dict[str, torch.Tensor]:
@@ -146,7 +142,8 @@ def fit(
 def in_ranks(work, *arguments, count: int = 2) -> None:
     """Call ``work(*arguments)`` in processes that form a gloo group."""
     store = torch.distributed.TCPStore("127.0.0.1", 0, None, is_master=True, wait_for_workers=False)
-    torch.multiprocessing.spawn(_one_rank, (work, arguments, store.port, count), nprocs=count)
+    method = commands.WARM.get_start_method()
+    torch.multiprocessing.start_processes(_one_rank, (work, arguments, store.port, count), count, start_method=method)
 
 
 def _one_rank(rank: int, work, arguments, port: int, count: int) -> None:

@@ -271,7 +271,7 @@ def test_a_row_that_was_cut_off_is_left_out_and_a_damaged_file_is_named(tmp_path
 def test_a_real_sweep_is_compared_by_the_command(run, tmp_path):
     small = ["data=ring", "kimg=1", "evaluation.samples=100", "logger=none", "trainer.accelerator=cpu", "model.width=8"]
     run("-m", *small, "loss=wgan,hinge", "seed=1,2", "hydra.sweep.dir=multirun/s", cwd=tmp_path)
-    done = run("task=compare", "run=multirun/s", cwd=tmp_path)
+    done = run("task=compare", "run=multirun/s", cwd=tmp_path, cold=True)
     assert "loss=wgan" in done.stdout and "2 done" in done.stdout and "reverse_kl ↓" in done.stdout
     (path,) = (tmp_path / "outputs").rglob("compare.html")
     assert str(path) in done.stdout

@@ -282,7 +282,7 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(trained, tmp_
 def test_the_command_prints_lines_that_work_elsewhere(trained, run, tmp_path):
     folder = trained("conditional")
     cwd, work = folder.parent, f"run={folder.name}"
-    said = run("task=export", work, "export.format=torch_export", "export.file=digits.pt2", cwd=cwd).stdout
+    said = run("task=export", work, "export.format=torch_export", "export.file=digits.pt2", cwd=cwd, cold=True).stdout
     ours, theirs = said.split("Or with nothing but PyTorch")
     assert "latents (batch, 100) and labels (batch,)" in theirs
     given = "import sys, torch; sys.modules['sparring'] = None; latents, labels = torch.randn(6, 100), torch.arange(6)"

@@ -75,7 +75,7 @@ def alone(run, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["submitit_local", "joblib"])
 def test_jobs_that_run_at_a_time_make_what_they_make_by_themselves(run, tmp_path, launcher, alone):
-    run(*SWEEP, "trainer=cpu", f"hydra/launcher={launcher}", cwd=tmp_path)
+    run(*SWEEP, "trainer=cpu", f"hydra/launcher={launcher}", cwd=tmp_path, cold=True)
     assert_done(tmp_path, ranks=1)
     made = weights(tmp_path, "seed-2")
     assert all(torch.equal(value, made[name]) for name, value in alone.items())

@@ -77,12 +77,36 @@ def test_the_dirac_gan_of_the_engine_takes_the_steps_made_by_hand(place):
     assert kinds(execute(read("a_loss_from_its_equation"), place)) == kinds(stored)
 
 
-@pytest.mark.slow
-def test_where_there_is_no_run_one_is_trained_and_explored(place):
+@pytest.fixture(scope="module")
+def explored(place, run) -> dict[str, nbformat.NotebookNode]:
+    """A kernel in which a run is explored where there is none, and then one of every kind after the other."""
+    run("-m", "model=infogan,inpainting", *SMALL, "evaluation=none", "hydra.sweep.dir=kinds", cwd=place)
+    run("data=ring", *SMALL, "evaluation.samples=100", "hydra.run.dir=kinds/ring", cwd=place)
     short = '", "'.join(["kimg=0.32", "model.width=8", "evaluation.samples=100"])
-    done = execute(read("explore_a_run", ("kimg=40", short)), place)
-    assert kinds(done) == kinds(read("explore_a_run"))
-    assert "kimg=0.32" in printed(done) and "fd_classifier" in printed(done)
+    parts = {"new": read("explore_a_run", ("kimg=40", short))}
+    for name in ("infogan", "inpainting", "ring"):
+        (folder,) = (place / "kinds").glob(f"*{name}")
+        parts[name] = read("explore_a_run")
+        parts[name].cells.insert(0, nbformat.v4.new_code_cell(f"os.environ['RUN'] = {str(folder)!r}"))
+    whole = nbformat.v4.new_notebook(cells=[cell for part in parts.values() for cell in part.cells])
+    execute(whole, place)
+    return parts  # whose cells were run
+
+
+@pytest.mark.slow
+def test_where_there_is_no_run_one_is_trained_and_explored(explored):
+    assert kinds(explored["new"]) == kinds(read("explore_a_run"))
+    assert "kimg=0.32" in printed(explored["new"]) and "fd_classifier" in printed(explored["new"])
+
+
+@pytest.mark.slow
+def test_runs_of_every_kind_can_be_explored_and_one_after_the_other(explored):
+    assert {name: pictures(explored[name]) for name in ("infogan", "inpainting", "ring")} == {
+        "infogan": 9,
+        "inpainting": 3,
+        "ring": 3,
+    }
+    assert "code-0" in printed(explored["infogan"]) and "code-0" not in printed(explored["ring"])
 
 
 @pytest.mark.slow
@@ -93,22 +117,3 @@ def test_where_there_is_no_sweep_one_is_run_and_compared(place):
     assert printed(done).count(" done") == 4
     tables = str([cell.outputs for cell in done.cells if cell.cell_type == "code"])
     assert "loss=nonsaturating" in tables and "loss._target_" in tables, "what was varied, and the keys that differ"
-
-
-@pytest.mark.slow
-def test_runs_of_every_kind_can_be_explored_and_one_after_the_other(place, run):
-    run("-m", "model=infogan,inpainting", *SMALL, "evaluation=none", "hydra.sweep.dir=kinds", cwd=place)
-    run("data=ring", *SMALL, "evaluation.samples=100", "hydra.run.dir=kinds/ring", cwd=place)
-    wanted = {"infogan": 9, "inpainting": 3, "ring": 3}  # pictures of each
-    folders = {name: next((place / "kinds").glob(f"*{name}")) for name in wanted}
-    one = read("explore_a_run")
-    notebook = nbformat.v4.new_notebook()
-    for folder in folders.values():
-        here = nbformat.v4.new_code_cell(f"import os\nos.environ['RUN'] = {str(folder)!r}")
-        notebook.cells += [here, *read("explore_a_run").cells]
-    execute(notebook, place)
-    parts, size = {}, len(one.cells) + 1
-    for i, name in enumerate(wanted):
-        parts[name] = nbformat.v4.new_notebook(cells=notebook.cells[i * size : (i + 1) * size])
-    assert {name: pictures(part) for name, part in parts.items()} == wanted
-    assert "code-0" in printed(parts["infogan"]) and "code-0" not in printed(parts["ring"])

@@ -5,19 +5,21 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from commands import begin
 from conftest import ROOT
 from sparring.errors import UserError
 from sparring.ranks import devices_of
 
 SMALL = ["model=mlp", "model.discriminator.dropout=0.0", "data.subset=200", "data.batch_size=8", "model.width=8"]
 QUIET = ["logger=none", "evaluation=none", "grid.count=4"]
+SCORED = ["evaluation.samples=100", "evaluation.samples_during=50", "evaluation.reals=200"]
+DOUBLE = [*SMALL, "n_dis=2", "trainer.precision=64-true", "trainer.max_steps=20", "trainer.log_every_n_steps=10"]
 ENDLESS = ["kimg=2000", "checkpoint.every_kimg=0.5", "grid.every_kimg=1000"]
 
 
@@ -28,12 +30,6 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def furthest(a: dict, b: dict) -> float:
     assert a.keys() == b.keys()
     return max(float((a[name].double() - b[name].double()).abs().max()) for name in a)
-
-
-def begin(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen:
-    command = [sys.executable, str(ROOT / "run.py"), *arguments]
-    env = os.environ | environment
-    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
 
 
 def ranks_of(process: subprocess.Popen, folder: Path) -> list[int]:
@@ -50,14 +46,19 @@ def children_of(process: subprocess.Popen) -> list[int]:
     return sorted(int(c) for c in found if b"--multiprocessing-fork" in Path(f"/proc/{c}/cmdline").read_bytes())
 
 
+@pytest.fixture(scope="module")
+def swept(run, tmp_path_factory) -> list[Path]:
+    """The runs of a sweep of two losses, on two ranks each."""
+    place = tmp_path_factory.mktemp("swept")
+    run("-m", "trainer=ddp_cpu", "loss=hinge,lsgan", *DOUBLE, *SCORED, "grid.count=4", cwd=place)
+    assert not (place / "outputs").exists()
+    return sorted((place / "multirun").glob("*/*/loss-*/"))
+
+
 @pytest.mark.slow
-def test_each_job_of_a_sweep_runs_once_on_two_ranks_and_equals_one_rank(run, tmp_path):
-    scored = ["evaluation.samples=100", "evaluation.samples_during=50", "evaluation.reals=200", "grid.count=4"]
-    common = [*SMALL, "n_dis=2", "trainer.precision=64-true", "trainer.max_steps=20", "trainer.log_every_n_steps=10"]
-    run("-m", "trainer=ddp_cpu", "loss=hinge,lsgan", *common, *scored, cwd=tmp_path)
-    folders = sorted((tmp_path / "multirun").glob("*/*/loss-*/"))
-    assert [folder.name for folder in folders] == ["loss-hinge", "loss-lsgan"] and not (tmp_path / "outputs").exists()
-    for folder, loss in zip(folders, ("hinge", "lsgan"), strict=True):
+def test_each_job_of_a_sweep_runs_once_on_two_ranks_and_equals_one_rank(run, tmp_path, swept):
+    assert [folder.name for folder in swept] == ["loss-hinge", "loss-lsgan"]
+    for folder, loss in zip(swept, ("hinge", "lsgan"), strict=True):
         typed = json.loads((folder / "overrides.yaml").read_text())
         assert f"loss={loss}" in typed and "-m" not in typed
         assert len((folder / "metrics.csv").read_text().splitlines()) == 1 + 2 + 2  # header, rows of the log, scores
@@ -65,11 +66,11 @@ def test_each_job_of_a_sweep_runs_once_on_two_ranks_and_equals_one_rank(run, tmp
         assert len(json.loads((folder / "scores.json").read_text())) == 2
         assert len(list((folder / "samples").glob("kimg-*.png"))) == 2  # at the start and at the end
 
-    run("loss=lsgan", *common, "data.batch_size=16", *QUIET, f"hydra.run.dir={tmp_path}/one", cwd=tmp_path)
-    assert furthest(weights(tmp_path / "one"), weights(folders[1])) < 1e-10
+    run("loss=lsgan", *DOUBLE, "data.batch_size=16", *QUIET, f"hydra.run.dir={tmp_path}/one", cwd=tmp_path)
+    assert furthest(weights(tmp_path / "one"), weights(swept[1])) < 1e-10
 
-    run("task=evaluate", f"run={folders[1]}", *scored[:1], *scored[2:3], cwd=tmp_path)  # on one rank
-    before, now = json.loads((folders[1] / "scores.json").read_text())[-2:]
+    run("task=evaluate", f"run={swept[1]}", "evaluation.samples=100", "evaluation.reals=200", cwd=tmp_path)  # one rank
+    before, now = json.loads((swept[1] / "scores.json").read_text())[-2:]
     assert now["scores"].keys() == before["scores"].keys()
     for name, value in before["scores"].items():
         assert now["scores"][name] == pytest.approx(value, rel=1e-3, abs=1e-6), name
@@ -136,16 +137,15 @@ def test_ranks_do_not_outlive_the_process_that_started_them(seconds, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_nodes_rehearsed_on_one_machine_are_two_ranks(run, tmp_path):
-    common = [*SMALL, *QUIET, "trainer=ddp_cpu", "trainer.max_steps=8"]
-    run(*common, f"hydra.run.dir={tmp_path}/one", cwd=tmp_path)
+def test_two_nodes_rehearsed_on_one_machine_are_two_ranks(tmp_path, swept):
+    typed = ["loss=lsgan", *DOUBLE, *QUIET, "trainer=ddp_cpu", "trainer.devices=1", "trainer.num_nodes=2"]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     nodes = [
         subprocess.Popen(
             [*("torchrun", "--nnodes=2", f"--node-rank={node}", "--nproc-per-node=1", f"--master-port={port}")]
-            + ["--master-addr=127.0.0.1", str(ROOT / "run.py"), *common, "trainer.devices=1", "trainer.num_nodes=2"],
+            + ["--master-addr=127.0.0.1", str(ROOT / "run.py"), *typed],
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -157,7 +157,7 @@ def test_two_nodes_rehearsed_on_one_machine_are_two_ranks(run, tmp_path):
     assert [node.returncode for node in nodes] == [0, 0], told
     assert "Checkpoint" in told[0] and "Checkpoint" not in told[1]
     (folder,) = (tmp_path / "outputs").glob("*/*")  # the first node's, and none beside it
-    assert furthest(weights(tmp_path / "one"), weights(folder)) == 0
+    assert furthest(weights(swept[1]), weights(folder)) == 0
 
 
 @pytest.mark.slow

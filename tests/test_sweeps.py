@@ -5,8 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 
-from conftest import ROOT
+from commands import begin
 from hydra_plugins import sparring_optuna
 from sparring import sweeps
 from sparring.config import Sweep, plain_name
@@ -117,7 +115,9 @@ def test_jobs_that_share_several_gpus_have_one_each(monkeypatch):
 def grid(run, tmp_path_factory) -> Path:
     """A sweep of two losses and three lengths of turn, of which one is no length."""
     folder = tmp_path_factory.mktemp("grid")
-    done = run("-m", "loss=hinge,lsgan", "seed=1,2", "n_dis=1,0", *SHORT, "sweep.name=x", cwd=folder, check=False)
+    done = run(
+        "-m", "loss=hinge,lsgan", "seed=1,2", "n_dis=1,0", *SHORT, "sweep.name=x", cwd=folder, check=False, cold=True
+    )
     (folder / "said").write_text(done.stdout + done.stderr)
     (folder / "status").write_text(str(done.returncode))
     return folder
@@ -194,18 +194,13 @@ def test_a_job_that_was_cut_off_goes_on_where_it_was(run, tmp_path):
         "sweep.name=x",
     ]
     command += ["trainer.precision=64-true", "checkpoint.every_kimg=0.8"]
-    long = subprocess.Popen(
-        [sys.executable, str(ROOT / "run.py"), *command, "kimg=8"],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.STDOUT,
-    )
+    long = begin(*command, "kimg=8", cwd=tmp_path)
     sweep, deadline = tmp_path / "multirun" / "x", time.monotonic() + 120
     while "loss-lsgan" not in times(sweep):
         assert long.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     long.send_signal(signal.SIGKILL)
-    long.wait()
+    long.communicate()
     assert states(sweep) == {"loss-hinge": "done", "loss-lsgan": "running"}
     first = times(sweep)["loss-hinge"]
     done = run(*command, "sweep.skip_done=true", "kimg=8", cwd=tmp_path)
@@ -276,7 +271,7 @@ def study(sweep: Path) -> optuna.Study:
 @pytest.mark.slow
 def test_a_search_outlives_a_failing_trial_and_is_gone_on_with(run, tmp_path):
     command = ["-m", "sweep=optuna", "sweep.name=x", "sweep.seed=3", "n_dis=choice(0,1)", *SHORT, "logger=none"]
-    done = run(*command, "sweep.trials=4", cwd=tmp_path, check=False)
+    done = run(*command, "sweep.trials=4", cwd=tmp_path, check=False, cold=True)
     sweep = tmp_path / "multirun" / "x"
     before = study(sweep).trials
     kinds = {t.params["n_dis"]: t.state.name for t in before}

@@ -3,8 +3,6 @@
 import csv
 import json
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -12,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import ROOT
+from commands import begin
 
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
 SMALL = ["data.batch_size=16", "logger=none", "evaluation=none", "trainer.accelerator=cpu"]
@@ -41,7 +39,7 @@ def trained(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     small = ["model=dcgan", "model.conditional=true", "trainer.max_steps=40", "model.width=8", "data.batch_size=16"]
     small += ["trainer.log_every_n_steps=10", "evaluation.samples=200", "kimg=0.64", "trainer.accelerator=cpu"]
-    return folder, run(*small, "hydra.run.dir=outputs/one", cwd=folder)
+    return folder, run(*small, "hydra.run.dir=outputs/one", cwd=folder, cold=True)
 
 
 def test_a_run_leaves_what_was_run_how_it_went_and_what_came_of_it(trained):
@@ -95,6 +93,7 @@ def test_a_runs_generator_is_sampled_by_class_the_same_for_the_same_seed(trained
             "sample.frames=3",
             f"sample.folder={out}",
             cwd=folder,
+            cold=out == "a",
         )
     names = sorted(path.relative_to(folder / "a").as_posix() for path in (folder / "a").rglob("*.*"))
     assert names == ["grid.png", *(f"images/{i:05d}.png" for i in range(6)), "interpolation.gif"]
@@ -115,7 +114,7 @@ def scores_of(folder) -> list[dict]:
 def test_a_finished_run_is_scored_again_to_the_same_numbers_or_otherwise(trained, run):
     folder = trained[0]
     during = scores_of(folder / "outputs" / "one")[5]
-    done = run("task=evaluate", "run=outputs/one", cwd=folder)
+    done = run("task=evaluate", "run=outputs/one", cwd=folder, cold=True)
     again = scores_of(folder / "outputs" / "one")[-1]
     assert again["scores"] == pytest.approx(during["scores"]) and again["iteration"] == 40
     assert again["protocol"]["checkpoint"] == "last.ckpt" and "fd_classifier" in done.stdout
@@ -195,14 +194,9 @@ def unbroken(run, tmp_path_factory):
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(sent, status, unbroken, run, tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "run.py"), *LONG, "hydra.run.dir=stopped"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = begin(*LONG, "hydra.run.dir=stopped", cwd=tmp_path)
     until = time.time() + 120
-    while not list(tmp_path.glob("stopped/checkpoints/kimg-*.ckpt")) and time.time() < until:
+    while not (tmp_path / "stopped" / "checkpoints" / "last.ckpt").exists() and time.time() < until:
         time.sleep(0.05)
     process.send_signal(sent)
     said = process.communicate(timeout=60)[0]

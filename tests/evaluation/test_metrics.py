@@ -169,7 +169,7 @@ def test_the_kernel_distance_is_torch_fidelitys(counts):
 
 def test_the_kernel_distances_interval_holds_the_true_distance_as_often_as_it_says():
     shift, dims = 0.35, 4
-    true = scores(KernelDistance(30, 3000), Reals(gaussian(9000, dims=dims)), gaussian(9000, shift, dims=dims, seed=1))
+    true = scores(KernelDistance(10, 3000), Reals(gaussian(9000, dims=dims)), gaussian(9000, shift, dims=dims, seed=1))
     hits = 0
     for i in range(40):
         reals, fakes = gaussian(400, dims=dims, seed=2 * i + 10), gaussian(400, shift, dims=dims, seed=2 * i + 11)

@@ -227,6 +227,7 @@ def build_trainer(cfg: DictConfig, iterations: int, loggers: list, callbacks: li
         logger=loggers or False,
         callbacks=callbacks,
         profiler=profiler or None,
+        benchmark=True,  # cuDNN tries its kernels on the sizes at hand, which stay the same
         plugins=[AtomicCheckpointIO(), *([TorchElasticEnvironment()] if many else [])],
         enable_checkpointing=False,
         enable_progress_bar=any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks),

@@ -12,9 +12,7 @@ from tempfile import TemporaryDirectory
 
 RUN = Path(__file__).parents[1] / "run.py"
 WARM = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-WARM.set_forkserver_preload(
-    ["sparring.tasks"]
-)  # torch, Lightning and the rest: longer than what most tests do with them
+WARM.set_forkserver_preload(["sparring.tasks"])  # its imports take longer than what most tests do with them
 
 
 def run(

@@ -183,17 +183,8 @@ def test_a_second_time_only_what_is_missing_is_done(grid, run):
 
 @pytest.mark.slow
 def test_a_job_that_was_cut_off_goes_on_where_it_was(run, tmp_path):
-    command = [
-        "-m",
-        "loss=hinge,lsgan",
-        "seed=1",
-        *TINY,
-        "evaluation=none",
-        "logger=none",
-        "grid.count=4",
-        "sweep.name=x",
-    ]
-    command += ["trainer.precision=64-true", "checkpoint.every_kimg=0.8"]
+    command = ["-m", "loss=hinge,lsgan", "seed=1", *TINY, "evaluation=none", "logger=none", "grid.count=4"]
+    command += ["sweep.name=x", "trainer.precision=64-true", "checkpoint.every_kimg=0.8"]
     long = begin(*command, "kimg=8", cwd=tmp_path)
     sweep, deadline = tmp_path / "multirun" / "x", time.monotonic() + 120
     while "loss-lsgan" not in times(sweep):
@@ -299,21 +290,13 @@ def test_a_search_outlives_a_failing_trial_and_is_gone_on_with(run, tmp_path):
 @pytest.mark.slow
 def test_all_ranks_of_a_trial_have_its_overrides(run, tmp_path):
     """Two ranks of a search without a seed make the weights that one rank makes of what the trial's folder says."""
-    common = [
-        *TINY,
-        "trainer.precision=64-true",
-        "trainer.max_steps=20",
-        *SCORED,
-        "logger=none",
-    ]
+    common = [*TINY, "trainer.precision=64-true", "trainer.max_steps=20", *SCORED, "logger=none"]
     run("-m", "sweep=optuna", "sweep.trials=2", "sweep.name=x", "trainer=ddp_cpu", *common, cwd=tmp_path, check=False)
     folders = sorted((tmp_path / "multirun" / "x").glob("*/"))
     assert len(folders) == 2 and set(states(tmp_path / "multirun" / "x").values()) == {"done"}
     typed = json.loads((folders[0] / "overrides.yaml").read_text())
     alone = [o for o in typed if not o.startswith(("sweep", "trainer=", "data.batch_size"))]
     run(*alone, "regularizer=[r1]", "data.batch_size=32", "hydra.run.dir=one", cwd=tmp_path)
-    weights = [
-        torch.load(f / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-        for f in (folders[0], tmp_path / "one")
-    ]
+    stored = [folder / "checkpoints" / "last.ckpt" for folder in (folders[0], tmp_path / "one")]
+    weights = [torch.load(path, weights_only=True)["state_dict"] for path in stored]
     assert max(float((weights[0][name] - weights[1][name]).abs().max()) for name in weights[0]) < 1e-10

@@ -85,16 +85,8 @@ def test_the_stored_config_is_resolved_and_names_the_facts_of_the_data(trained):
 def test_a_runs_generator_is_sampled_by_class_the_same_for_the_same_seed(trained, run):
     folder = trained[0]
     for out in ("a", "b"):
-        run(
-            "task=sample",
-            "run=outputs/one",
-            "sample.count=6",
-            "sample.classes=[3,7]",
-            "sample.frames=3",
-            f"sample.folder={out}",
-            cwd=folder,
-            cold=out == "a",
-        )
+        wanted = ["sample.count=6", "sample.classes=[3,7]", "sample.frames=3", f"sample.folder={out}"]
+        run("task=sample", "run=outputs/one", *wanted, cwd=folder, cold=out == "a")
     names = sorted(path.relative_to(folder / "a").as_posix() for path in (folder / "a").rglob("*.*"))
     assert names == ["grid.png", *(f"images/{i:05d}.png" for i in range(6)), "interpolation.gif"]
     for name in names:

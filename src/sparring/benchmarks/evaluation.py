@@ -8,6 +8,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sparring.assembly import device_of, look_at_data
-from sparring.benchmarks.pairs import record
+from sparring.benchmarks.pairs import in_turns, ratios, record, spread
 from sparring.data import cache
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.extractors import Inception
@@ -44,23 +45,21 @@ def run(cfg: DictConfig, folder: Path, images: int = 256, rounds: int = 3, weigh
         "torch-fidelity: FID, KID, precision, recall": lambda: _torch_fidelity(*halves, path, device),
         "torchmetrics: FID, KID, IS, an extractor each": lambda: _torchmetrics(*halves, path, device),
     }
-    speeds = {name: [] for name in ways}
-    for i in range(rounds):
-        for name, way in ways.items():
-            started = time.perf_counter()
-            scores = way()
-            speeds[name].append(len(pixels) / (time.perf_counter() - started))
-            print(f"round {i + 1}  {speeds[name][-1]:8.1f} images/s  {name}  {_brief(scores)}", flush=True)
-    first, *others = speeds
-    print(f"\nmedian of {rounds} rounds, {images} images beside {images}, {device}, {torch.get_num_threads()} threads")
-    for name in speeds:
-        print(f"  {statistics.median(speeds[name]):8.1f} images/s  {name}")
-    ratios = {name: [a / b for a, b in zip(speeds[first], speeds[name], strict=True)] for name in others}
-    for name, values in ratios.items():
-        print(
-            f"  {statistics.median(values):.2f}x ({min(values):.2f} to {max(values):.2f}) the speed of {name.partition(':')[0]}"
-        )
-    record(folder, {"images_per_second": speeds, "ratios": ratios}, device)
+
+    def timed(name: str, way: Callable[[], dict]) -> int:
+        print(f"{name}  {_brief(way())}", flush=True)
+        return len(pixels)
+
+    seconds = in_turns({name: partial(partial, timed, name, way) for name, way in ways.items()}, rounds, device)
+    speeds = {name: [1 / s for s in each] for name, each in seconds.items()}
+    first, *others = seconds
+    found = {name: ratios(seconds[first], seconds[name]) for name in others}
+    print(f"\nmedian of {rounds} rounds, {images} images beside {images}")
+    for name, each in speeds.items():
+        print(f"  {statistics.median(each):8.1f} images/s  {name}")
+    for name, each in found.items():
+        print(f"  {spread(each)} x the speed of {name.partition(':')[0]}")
+    record(folder, {"images_per_second": speeds, "ratios": found}, device)
 
 
 def _brief(scores: dict[str, float]) -> str:

@@ -1,6 +1,7 @@
 """What every benchmark says beside its figures: of which machine they are, how they vary, and whom they stand beside."""
 
 import os
+import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -65,7 +66,7 @@ def machine(device: torch.device | str = "cpu") -> dict[str, Any]:
 def _processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or runs.platform.processor() or runs.platform.machine()
+    return next(named, "") or platform.processor() or platform.machine()
 
 
 def record(folder: Path, found: dict[str, Any], device: torch.device | str = "cpu") -> None:

@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from sparring import checks, ranks, stored, sweeps
+from sparring.explain import EXPECTED, explain
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach the lines below, which tell them in the user's words
 CONF = Path(__file__).resolve().parent / "conf"
@@ -31,8 +32,8 @@ if __name__ == "__main__":
         sys.argv[1:] = sweeps.named_by_what_varies(stored.completed(sys.argv[1:], CONF))
         ranks.follow() if ranks.is_follower() else main()
         sys.exit(1 if sweeps.Report.failed else 0)
-    except checks.EXPECTED as error:
-        print(checks.explain(error, CONF), file=sys.stderr)
+    except EXPECTED as error:
+        print(explain(error, CONF), file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

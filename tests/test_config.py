@@ -8,8 +8,9 @@ import pytest
 
 from conftest import CONF, ROOT
 from sparring import assembly
-from sparring.checks import EXPECTED, check, explain
+from sparring.checks import check
 from sparring.config import plain_name
+from sparring.explain import EXPECTED, explain
 from sparring.stored import completed
 
 

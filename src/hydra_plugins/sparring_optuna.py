@@ -13,8 +13,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from sparring import checks
 from sparring.errors import UserError
+from sparring.explain import EXPECTED, explain
 
 log = logging.getLogger("sparring.sweeps")
 
@@ -96,9 +96,9 @@ class OptunaSweeper(Sweeper):
         for key, override in space.items():
             try:
                 self.validate_batch_is_legal([[*fixed, f"{key}={end}"] for end in _ends(override)])
-            except checks.EXPECTED as error:
+            except EXPECTED as error:
                 given = " (of sweep.space; 'sweep.space=[...]' names others)" * (override.input_line in settings.space)
-                raise UserError(f"{override.input_line}{given}: {checks.explain(error)}") from error
+                raise UserError(f"{override.input_line}{given}: {explain(error)}") from error
 
     def _split(self, arguments: list[str]) -> tuple[list[str], dict[str, Override]]:
         """What is the same in all trials as it was typed, and what Optuna chooses by its key; later ones count."""

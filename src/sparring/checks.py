@@ -1,27 +1,15 @@
 """What is refused before anything is built, and how it is said: the key, its value, what would be right."""
 
-import difflib
 import json
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import get_type_hints
 
-from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from sparring.config import OWN_KEYS, Config, signature
+from sparring.config import OWN_KEYS, signature
 from sparring.errors import UserError
-
-# Told in a paragraph, without a traceback.
-EXPECTED = (
-    UserError,
-    ConfigCompositionException,
-    MissingConfigException,
-    OverrideParseException,
-    OmegaConfBaseException,
-    OSError,
-)
+from sparring.explain import suggestion
 
 
 def check_task(cfg: DictConfig, overrides: list[str]) -> None:
@@ -74,7 +62,7 @@ def _check_targets(node: DictConfig, path: str = "") -> None:
                 chosen = [str(k) for k in node if isinstance(node[k], DictConfig) and "_target_" in node[k]]
                 raise UserError(
                     f"{path}.{key}={node[key]}: '{key}' was not chosen, so it has no settings."
-                    f"{_suggestion(key, chosen)} {path} holds {', '.join(chosen) or 'nothing'}."
+                    f"{suggestion(key, chosen)} {path} holds {', '.join(chosen) or 'nothing'}."
                 )
     for key in node:
         if OmegaConf.is_missing(node, key):
@@ -88,7 +76,7 @@ def _check_keys(node: DictConfig, path: str, known: list[str]) -> None:
         if key not in known and not (str(key).startswith("_") and str(key).endswith("_")):
             name = f"{path}.{key}" if path else str(key)
             raise UserError(
-                f"{name}: no such key.{_suggestion(key, known)} {path or 'The top level'} takes {', '.join(known)}."
+                f"{name}: no such key.{suggestion(key, known)} {path or 'The top level'} takes {', '.join(known)}."
             )
 
 
@@ -131,11 +119,6 @@ def _check_arguments(node: DictConfig, path: str) -> None:
             raise UserError(f"{path}.{key}={plain}: {wanted}") from error
         if plain != valid or json.dumps(plain) != json.dumps(valid, default=str):
             node[key] = valid  # 0 where a float is wanted becomes 0.0: torch's optimizers ask for it
-
-
-def _suggestion(key: Any, known: list[str]) -> str:
-    close = difflib.get_close_matches(str(key), known, 1)
-    return f" Did you mean '{close[0]}'?" if close else ""
 
 
 def _check_ranges(cfg: DictConfig) -> None:
@@ -272,29 +255,3 @@ def check_data(cfg: DictConfig) -> None:
                 "evaluation=inception or evaluation=none (or give them labels: data.labels=true for an image folder whose sub-folders are classes, "
                 "data.attribute=Smiling for CelebA)"
             )
-
-
-def explain(error: BaseException, conf: Path = Path("conf")) -> str:
-    """An expected error as a paragraph that names the key and the choices, those of ``conf``."""
-    chain = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
-        chain.append(cause)
-    for told in chain:
-        if isinstance(told, UserError):
-            return str(told)
-        if isinstance(told, MissingConfigException) and told.missing_cfg_file:
-            group, _, name = told.missing_cfg_file.rpartition("/")
-            if group and (choices := sorted(path.stem for path in (conf / group).glob("*.yaml"))):
-                return f"{group}={name}: no such choice.{_suggestion(name, choices)} Choices: {', '.join(choices)}"
-        if isinstance(told, OmegaConfBaseException) and isinstance(told, AttributeError | KeyError):
-            holder = told.parent_node if isinstance(told.parent_node, DictConfig) else {}
-            known = [str(key) for key in holder] or [f.name for f in fields(Config)]
-            key = told.full_key or str(told.key)
-            place = key.rpartition(".")[0] or "The top level"
-            return f"{key}: no such key.{_suggestion(key.rpartition('.')[2], known)} {place} holds {', '.join(known)}."
-    lines = [str(told).partition("\n    full_key")[0] for told in chain if isinstance(told, EXPECTED)]
-    lines = list(dict.fromkeys(line for line in lines if "$VALUE" not in line))  # OmegaConf's unfilled template
-    keys = [told.full_key for told in chain if isinstance(told, OmegaConfBaseException) and told.full_key]
-    if keys and keys[0] not in "".join(lines):
-        lines.append(f"    key: {keys[0]}")
-    return "\n".join(lines)

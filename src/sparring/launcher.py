@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sparring import checks
 from sparring.errors import UserError
+from sparring.explain import EXPECTED, explain
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +79,8 @@ def _one_rank(
         work(job if first + local == 0 else None)
     except SystemExit as end:  # a polite stop: the others are at it, too
         Path(letters, "status").write_text(str(end.code if isinstance(end.code, int) else 1))
-    except checks.EXPECTED as error:
-        Path(letters, str(local)).write_text(checks.explain(error))
+    except EXPECTED as error:
+        Path(letters, str(local)).write_text(explain(error))
         sys.exit(1)
     except BaseException:
         Path(letters, str(local)).write_text(f"rank {first + local} failed:\n{traceback.format_exc()}")

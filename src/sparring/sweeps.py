@@ -24,9 +24,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sparring import checks, stored
+from sparring import stored
 from sparring.config import plain_name
 from sparring.errors import UserError
+from sparring.explain import EXPECTED, explain
 from sparring.files import replacing
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def _failure_of(work: Callable[[], Any], folder: Path) -> str | None:
         work()
         return None
     except Exception as error:
-        said = checks.explain(error) if isinstance(error, checks.EXPECTED) else traceback.format_exc()
+        said = explain(error) if isinstance(error, EXPECTED) else traceback.format_exc()
     print(f"\n{folder.name} failed:\n{said}", file=sys.stderr, flush=True)
     Report.failed.append(folder.name)
     return said.strip()

@@ -1,19 +1,21 @@
 """A translating generator and a person's own images, each at its own size."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
 from sparring.callbacks.samples import rows_of, save_image
 from sparring.data.folder import walk
-from sparring.data.images import SUFFIXES, in_8_bits, is_transparent, on_white, read
+from sparring.data.images import MOST_WHOLE, SUFFIXES, Unreadable, decoding, in_8_bits, is_transparent, on_white, read
 from sparring.errors import UserError
 from sparring.evaluation.gallery import Gallery
 from sparring.evaluation.sets import like
+
+LONGEST_NAME = 230  # bytes; file systems take 255, and a file has a longer name while it is written
 
 
 def answer(gallery: Gallery, given: Path, channels: int, out: Path) -> int:
@@ -45,20 +47,19 @@ def answer(gallery: Gallery, given: Path, channels: int, out: Path) -> int:
     clash = len({file.with_suffix("") for file in files}) < len(files)  # a.png and a.jpg
     left_out = []
     for file in files:
+        name = Path(file.name) if file == given else file.relative_to(given)
+        path = name.with_name(f"{name.name if clash else name.stem}.png")
         try:
+            if len(os.fsencode(path.name)) > LONGEST_NAME:
+                raise UserError(f"its name is too long for an answer's; wanted: at most {LONGEST_NAME} bytes")
             image, lost = _opened(file, channels)
             condition = gallery.game.told(gallery.game.scaled(image), lost)
         except UserError as error:
-            left_out.append(f"{file}: {error}")
-            continue
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-            left_out.append(f"{file} can't be read as an image ({error})")
+            left_out.append(str(error) if isinstance(error, Unreadable) else f"{file}: {error}")
             continue
         made = gallery.show(None, condition)
         beside = next(iter(gallery.game.baselines(condition, tuple(made.shape[2:])).values()))
         beside = like(gallery.game.as_data(beside), made.shape[1:])
-        name = Path(file.name) if file == given else file.relative_to(given)
-        path = name.with_name(f"{name.name if clash else name.stem}.png")
         save_image(made[0], out / "images" / path)
         save_image(rows_of([beside, made]), out / "compared" / path)
     if left_out:
@@ -72,9 +73,10 @@ def _is_image(file: Path) -> bool:
 
 def _opened(file: Path, channels: int) -> tuple[Tensor, Tensor]:
     """A file as an image (1, C, H, W) uint8, laid on white, and where it is transparent (1, 1, H, W), 1 or 0."""
-    image = in_8_bits(read(file))
-    lost = np.zeros((image.height, image.width), dtype=np.float32)
-    if is_transparent(image):
-        lost = (np.asarray(image.convert("RGBA"))[:, :, 3] < 128).astype(np.float32)
-    pixels = pil_to_tensor(on_white(image).convert("L" if channels == 1 else "RGB"))
+    with decoding(file):
+        image = in_8_bits(read(file, MOST_WHOLE))
+        lost = np.zeros((image.height, image.width), dtype=np.float32)
+        if is_transparent(image):
+            lost = (np.asarray(image.convert("RGBA"))[:, :, 3] < 128).astype(np.float32)
+        pixels = pil_to_tensor(on_white(image).convert("L" if channels == 1 else "RGB"))
     return pixels[None], torch.from_numpy(lost)[None, None]

@@ -13,13 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import in_ranks
 from sparring.data.arrays import ArrayFile
-from sparring.data.cache import _load, load
+from sparring.data.cache import load
 from sparring.data.folder import ImageFolder
 from sparring.data.source import Files
 from sparring.errors import UserError
-from sparring.files import one_at_a_time
 
 
 class Counting(ArrayFile):
@@ -33,16 +31,6 @@ class Counting(ArrayFile):
             if self.error is not None and i == 3:
                 raise self.error
             yield example
-
-
-class Slow(ArrayFile):
-    """Takes its time, and leaves a line for every decoding."""
-
-    def __iter__(self):
-        with open(self.path.with_name("decodings"), "a") as file:
-            file.write("once\n")
-        time.sleep(1)
-        yield from super().__iter__()
 
 
 def images(count=10, seed=0):
@@ -136,6 +124,9 @@ def test_a_folder_that_changed_makes_another_entry(change, tmp_path, folder):
 
 DAMAGES = {
     "truncated images": lambda place: os.truncate(place / "images.bin", 300),
+    "flipped byte": lambda place: (place / "images.bin").write_bytes(images()[:, ::-1].tobytes()),
+    "entry of an earlier version": lambda place: (place / "checksums.json").unlink(),
+    "damaged checksums": lambda place: (place / "checksums.json").write_bytes(b"\xff{"),
     "no images": lambda place: (place / "images.bin").unlink(),
     "truncated labels": lambda place: os.truncate(place / "labels.bin", 8),
     "no labels": lambda place: (place / "labels.bin").unlink(),
@@ -147,7 +138,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_entry_is_rebuilt(damage, file, folder):
+def test_a_damaged_entry_is_told_and_rebuilt(damage, file, folder, caplog):
     load(ArrayFile(str(file)), folder)
     (name,) = entries(folder)
     DAMAGES[damage](folder / "datasets" / name)
@@ -155,6 +146,10 @@ def test_a_damaged_entry_is_rebuilt(damage, file, folder):
     assert entries(folder) == [name]
     assert np.array_equal(data.columns["images"].numpy(), images()[:, None])
     assert data.columns["labels"].tolist() == [i % 3 for i in range(10)]
+    assert f"{folder / 'datasets' / name} is made again" in caplog.text
+    caplog.clear()
+    load(ArrayFile(str(file)), folder)
+    assert not caplog.text, "it was mended"
 
 
 @pytest.mark.parametrize("error", [RuntimeError, UserError, KeyboardInterrupt])
@@ -188,8 +183,10 @@ def test_an_entry_that_another_process_completes_meanwhile_is_kept(file, folder)
         def __iter__(self):
             yield from super().__iter__()
             if self.decodings == 1:
-                _load(self, folder)  # as on a file system without locks
+                load(self, folder)
 
+    folder.mkdir()
+    (folder / "locks").touch()  # as on a file system without locks
     source = Overtaken(str(file))
     data = load(source, folder)
     assert source.decodings == 2 and len(entries(folder)) == 1
@@ -221,23 +218,6 @@ def test_the_cache_folder_may_lie_in_the_home_folder(file, tmp_path, monkeypatch
     monkeypatch.setenv("HOME", str(tmp_path))
     load(ArrayFile(str(file)), "~/kept")
     assert len(entries(tmp_path / "kept")) == 1
-
-
-def load_slowly(file, folder):
-    assert len(load(Slow(str(file)), folder)) == 10
-
-
-@pytest.mark.slow
-def test_of_processes_that_want_the_same_data_one_decodes_them_and_the_others_wait(file, folder):
-    in_ranks(load_slowly, file, folder)
-    assert (file.parent / "decodings").read_text() == "once\n"
-
-
-def test_where_no_lock_can_be_written_nobody_is_kept_from_reading(tmp_path):
-    (tmp_path / "file").touch()
-    with one_at_a_time(tmp_path / "file" / "datasets" / "digits"):
-        done = True
-    assert done
 
 
 class Blank(Files):

@@ -1,11 +1,11 @@
 """Images in arrays: the embedded digits, and a person's own .npz or .npy file."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from sparring.data.images import check_size
+from sparring.data.npy import ArraysIn, Header
 from sparring.data.source import Arrays, stamp
 from sparring.errors import UserError
 
@@ -73,38 +73,53 @@ class ArrayFile(Arrays):
 
     def load(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Raises UserError if the file is not as the class describes it."""
+        if not self.path.exists():
+            raise UserError(f"data.path={self.path}: no such file")
         try:
-            content = np.load(self.path, mmap_mode="r", allow_pickle=False)
-            found = {self.images_key: content} if isinstance(content, np.ndarray) else content
-            if self.images_key not in found:
+            content = ArraysIn(self.path, only=self.images_key)
+            if self.images_key not in content.names:
                 raise UserError(
-                    f"data.{self.option}={self.images_key}: {self.path} holds {', '.join(found) or 'no arrays'}"
+                    f"data.{self.option}={self.images_key}: {self.path} holds {', '.join(content.names) or 'no arrays'}"
                 )
-            images = found[self.images_key]
-            labels = found.get(self.labels_key)
-        except FileNotFoundError as error:
-            raise UserError(f"data.path={self.path}: no such file") from error
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            if isinstance(error, UserError):
-                raise
+            self._check_images(content.header(self.images_key))
+            labels = None
+            if self.labels_key in content.names:
+                labels = self._labels(content)
+            return content.read(self.images_key), labels
+        except UserError:
+            raise
+        except ValueError as error:
             raise UserError(
                 f"data.path={self.path} can't be read as .npz or .npy with plain arrays ({error})"
             ) from error
-        if images.dtype != np.uint8 or not (images.ndim == 3 or images.ndim == 4 and images.shape[3] in (1, 3)):
+
+    def _check_images(self, images: Header) -> None:
+        if images.dtype != np.uint8 or images.shape[3:] not in ((), (1,), (3,)) or len(images.shape) < 3:
             raise UserError(
-                f"data.path={self.path}: '{self.images_key}' is {images.dtype} {images.shape}; "
+                f"data.path={self.path}: '{self.images_key}' is {images}; "
                 "images must be uint8 of shape (N, H, W), (N, H, W, 1) or (N, H, W, 3)"
             )
-        if len(images) == 0:
+        if images.shape[0] == 0:
             raise UserError(f"data.path={self.path}: '{self.images_key}' holds no images")
-        if labels is not None and (labels.shape != (len(images),) or labels.dtype.kind not in "iu" or labels.min() < 0):
+        check_size(images.shape[2], images.shape[1])
+
+    def _labels(self, content: ArraysIn) -> np.ndarray:
+        """Labels (N,) int64, none of which is left out."""
+        header, count = content.header(self.labels_key), content.header(self.images_key).shape[0]
+        key, wanted = (
+            f"data.path={self.path}: '{self.labels_key}'",
+            f"labels must be integers from 0, of shape ({count},)",
+        )
+        if header.shape != (count,) or header.dtype.kind not in "iu":
+            raise UserError(f"{key} is {header}; {wanted}. Ignore them with data.labels_key=none.")
+        labels = content.read(self.labels_key)
+        known = np.unique(labels)
+        if known[0] < 0:
+            raise UserError(f"{key} holds {known[0]}; {wanted}. Ignore them with data.labels_key=none.")
+        if absent := int(known[-1]) + 1 - len(known):
+            first = int((known != np.arange(len(known))).argmax())
             raise UserError(
-                f"data.path={self.path}: '{self.labels_key}' is {labels.dtype} {labels.shape}; labels must be "
-                f"integers from 0, of shape ({len(images)},). Ignore them with data.labels_key=none."
+                f"{key} goes up to {known[-1]} but {absent:,} of the labels below it, {first} the first of them, never "
+                "occur; number the classes 0, 1, 2 ... without gaps"
             )
-        if labels is not None and (absent := set(range(int(labels.max()))) - set(np.unique(labels).tolist())):
-            raise UserError(
-                f"data.path={self.path}: '{self.labels_key}' goes up to {labels.max()} but {len(absent)} of the labels below it, "
-                f"{min(absent)} the first of them, never occur; number the classes 0, 1, 2 ... without gaps"
-            )
-        return images, labels
+        return labels.astype(np.int64)

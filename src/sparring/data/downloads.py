@@ -1,20 +1,34 @@
 """Published data sets: fetched by torchvision where it can, or placed by hand."""
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from sparring.data import idx
 from sparring.data.source import Arrays, Files, Listing, stamp
 from sparring.errors import UserError
+from sparring.files import need_space
 
 Split = Literal["train", "test"]
+AGAIN = "Remove it: it is then downloaded again."
 
 
-def obtain(name: str, folder: Path, expected: str, where: str, attempt: Callable[[], object], advice: str = "") -> None:
+def obtain(
+    name: str,
+    folder: Path,
+    expected: str,
+    where: str,
+    attempt: Callable[[], object],
+    advice: str = "",
+    fetches: bool = True,
+) -> None:
     """Run a download and turn any of its many failures into one message that says how to do it by hand."""
     try:
+        if not fetches:
+            raise ValueError("of a stored run's data nothing is written outside the cache folder")
         folder.mkdir(parents=True, exist_ok=True)
         attempt()
     except (Exception, SystemExit) as error:  # urllib, gdown, zipfile, torchvision's RuntimeError ...
@@ -47,26 +61,42 @@ class MNIST(Arrays):
 
     def prepare(self) -> None:
         stem = "{train,t10k}-{images-idx3,labels-idx1}-ubyte"
-        obtain(
-            self.dataset,
-            self.path / self.dataset / "raw",
-            f"the four files {stem}",
-            self.where,
-            lambda: self._open(download=True),
-        )
+        if not all(file.is_file() for file in self._files()):
+            obtain(
+                self.dataset,
+                self.path / self.dataset / "raw",
+                f"the four files {stem}",
+                self.where,
+                self._download,
+                fetches=self.fetches,
+            )
 
     def load(self) -> tuple[np.ndarray, np.ndarray]:
-        opened = self._open(download=False)
-        return opened.data.numpy(), opened.targets.numpy()
+        """Raises UserError if the files are not what was published."""
+        (images, labels), found = self._files(), []
+        for file, ndim in ((images, 3), (labels, 1)):
+            try:
+                found.append(idx.read(file, ndim))
+            except (OSError, ValueError) as error:
+                raise UserError(f"{file} can't be read as an IDX file ({error}). {AGAIN}") from error
+        if len(found[0]) != len(found[1]):
+            raise UserError(f"{images} and {labels}: {len(found[0]):,} images and {len(found[1]):,} labels. {AGAIN}")
+        if (highest := found[1].max()) >= self.num_classes:
+            raise UserError(f"{labels}: its labels go up to {highest}, those of {self.dataset} to 9. {AGAIN}")
+        return found[0], found[1].astype(np.int64)
 
     def identity(self) -> dict:
         return {"split": self.split, "files": stamp(*sorted((self.path / self.dataset / "raw").glob("*-ubyte")))}
 
-    def _open(self, download: bool):
+    def _download(self) -> None:
         import torchvision
 
-        kind = getattr(torchvision.datasets, self.dataset)
-        return kind(str(self.path), train=self.split == "train", download=download)
+        getattr(torchvision.datasets, self.dataset)(str(self.path), download=True)
+
+    def _files(self) -> tuple[Path, Path]:
+        """Of images and of labels."""
+        stem = self.path / self.dataset / "raw" / ("train" if self.split == "train" else "t10k")
+        return Path(f"{stem}-images-idx3-ubyte"), Path(f"{stem}-labels-idx1-ubyte")
 
 
 class FashionMNIST(MNIST):
@@ -81,7 +111,8 @@ class CIFAR10(Arrays):
     """50,000 training or 10,000 test images of ten classes, 32x32 RGB (Krizhevsky 2009).
 
     Args:
-        path: root folder; the pickles lie in ``cifar-10-batches-py`` below it.
+        path: root folder; the pickles lie in ``cifar-10-batches-py`` below it. torchvision opens those alone whose MD5 is
+            that of the published ones.
         split: which of the two sets.
     """
 
@@ -98,7 +129,8 @@ class CIFAR10(Arrays):
             self.path,
             "cifar-10-python.tar.gz, or its content cifar-10-batches-py/",
             "https://www.cs.toronto.edu/~kriz/cifar.html",
-            lambda: self._open(download=True),
+            lambda: self._open(download=self.fetches),
+            fetches=self.fetches or (self.path / "cifar-10-batches-py").is_dir(),
         )
 
     def load(self) -> tuple[np.ndarray, np.ndarray]:
@@ -158,6 +190,7 @@ class CelebA(Files):
                 "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html (Kaggle's .csv lists will do, too)",
                 self._download,
                 " Google Drive, where the files lie, often refuses: its daily quota is used up by others.",
+                self.fetches,
             )
         self._files = self._listed()
 
@@ -168,9 +201,11 @@ class CelebA(Files):
         """The images of the split. Raises UserError if one, its attribute's value, or the attribute is missing."""
         images = self.folder / "img_align_celeba"
         images = images / images.name if (images / images.name).is_dir() else images  # Kaggle's archive nests it
-        parts = {name: int(values[0]) for name, values in self._table("list_eval_partition").items()}
+        parts = {name: values[0] for name, values in self._table("list_eval_partition", 1).items()}
         wanted = {"train": 0, "valid": 1, "test": 2}.get(self.split)
         names = [name for name, part in parts.items() if wanted is None or part == wanted]
+        if not names:
+            raise UserError(f"{self._list('list_eval_partition')} names no image of data.split={self.split}")
         present = {path.name for path in images.iterdir()}
         if missing := [name for name in names if name not in present]:
             raise UserError(
@@ -186,11 +221,14 @@ class CelebA(Files):
 
     def _is_placed(self) -> bool:
         archive = self.folder / "img_align_celeba.zip"
-        if archive.is_file() and not (self.folder / "img_align_celeba").is_dir():
-            from torchvision.datasets.utils import extract_archive
-
+        if self.fetches and archive.is_file() and not (self.folder / "img_align_celeba").is_dir():
             try:
-                extract_archive(str(archive), str(self.folder))
+                with zipfile.ZipFile(archive) as content:
+                    size = sum(member.file_size for member in content.infolist())
+                    need_space(self.folder, size, "the unpacked images", "make room there")
+                    content.extractall(self.folder)  # zipfile lets no name lead out of it
+            except UserError:
+                raise
             except Exception as error:  # zipfile's, zlib's, the system's
                 raise UserError(f"{archive} can't be unpacked ({error}). Fetch it again.") from error
         return (self.folder / "img_align_celeba").is_dir() and all(self._list(name) for name in self._lists())
@@ -213,16 +251,35 @@ class CelebA(Files):
     def _list(self, name: str) -> Path | None:
         return next((path for end in (".txt", ".csv") if (path := self.folder / (name + end)).is_file()), None)
 
-    def _table(self, name: str) -> dict[str, list[str]]:
-        """The rows of a list by image name, the .txt's layout or Kaggle's .csv."""
-        rows = [line.replace(",", " ").split() for line in self._list(name).read_text().splitlines()]
-        return {row[0]: row[1:] for row in rows if row and row[0].endswith(".jpg")}
+    def _rows(self, name: str) -> list[list[str]]:
+        """The rows of a list, the .txt's layout or Kaggle's .csv."""
+        try:
+            return [line.replace(",", " ").split() for line in self._list(name).read_text("utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self._list(name)} can't be read ({error})") from error
+
+    def _table(self, name: str, columns: int) -> dict[str, list[int]]:
+        """The numbers of a list by image name, so many each."""
+        table = {}
+        for row in self._rows(name):
+            if row and row[0].endswith(".jpg"):
+                try:
+                    table[row[0]] = [int(value) for value in row[1:]]
+                    assert len(row) == 1 + columns
+                except (ValueError, AssertionError) as error:
+                    raise UserError(
+                        f"{self._list(name)}: {' '.join(row[:8])[:80]} is no name and {columns} numbers. Fetch it again."
+                    ) from error
+        return table
 
     def _labels(self) -> dict[str, int]:
-        path = self._list("list_attr_celeba")
-        header = next(row for line in path.read_text().splitlines() if len(row := line.replace(",", " ").split()) > 1)
+        header = next((row for row in self._rows("list_attr_celeba") if len(row) > 1), [])
         attributes = [name for name in header if name != "image_id"]
         if self.attribute not in attributes:
-            raise UserError(f"data.attribute={self.attribute}: must be one of {', '.join(attributes)}")
+            raise UserError(
+                f"data.attribute={self.attribute}: {self._list('list_attr_celeba')} has no such; must be one of "
+                f"{', '.join(attributes) or 'none'}"
+            )
         column = attributes.index(self.attribute)
-        return {name: int(int(values[column]) > 0) for name, values in self._table("list_attr_celeba").items()}
+        table = self._table("list_attr_celeba", len(attributes))
+        return {name: int(values[column] > 0) for name, values in table.items()}

@@ -1,6 +1,7 @@
 """A person's own folder of images."""
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -72,9 +73,41 @@ def _top(name: str) -> str:
     return name.partition(os.sep)[0]
 
 
-def walk(path):
-    """Folders and the names of their files; no hidden ones, and no links back to a folder above."""
-    for folder, below, names in os.walk(path, followlinks=True):
-        here = Path(folder).resolve()
-        below[:] = [n for n in below if not n.startswith(".") and not here.is_relative_to(Path(folder, n).resolve())]
+def walk(path: str | os.PathLike) -> Iterator[tuple[str, list[str]]]:
+    """Folders and the names of their files; no hidden folders, and each once, however many links lead to it: a link to one
+    that lies here adds nothing, nor does one to a folder above.
+
+    Raises:
+        UserError: one of them can't be read.
+    """
+    folders, links = [os.fspath(path)], deque()
+    seen = {_place(parent) for parent in Path(path).resolve().parents}
+    while folders or links:
+        folder = folders.pop() if folders else links.popleft()
+        names = []
+        try:
+            if (here := _place(folder)) in seen:
+                continue
+            seen.add(here)
+            with os.scandir(folder) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    if not _is_folder(entry):
+                        names.append(entry.name)
+                    elif not entry.name.startswith("."):
+                        (links if entry.is_symlink() else folders).append(entry.path)
+        except OSError as error:
+            raise UserError(f"{folder} can't be read ({error.strerror})") from error
         yield folder, names
+
+
+def _place(folder: str | os.PathLike) -> tuple[int, int]:
+    """What is the same of a folder by whatever name."""
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False

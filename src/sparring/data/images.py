@@ -1,9 +1,16 @@
 """One image from a file or an array to the pixels that are trained on."""
 
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from sparring.errors import UserError
 
 Turn = Image.Transpose
 # EXIF orientations, undone. Pillow's exif_transpose also rewrites the EXIF block, and fails where that is damaged.
@@ -17,6 +24,16 @@ TURNS = {
     8: Turn.ROTATE_90,
 }
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # whatever the name says; of Pillow's others some run a program
+MOST_PIXELS = 2**26  # 8192 x 8192: decoded on every core at once, they fit in the memory
+MOST_WHOLE = 2**24  # 4096 x 4096: of those that networks see as they are
+MOST_BYTES = 2**30
+
+warnings.filterwarnings("ignore", module=r"PIL\.")  # remarks on oddities of a file that it reads
+
+
+class Unreadable(UserError):
+    """A file that is no image, or is damaged or too large: the message names it and says why."""
 
 
 def fit(image: Image.Image, image_size: int, channels: int, crop: int | None = None) -> np.ndarray:
@@ -30,12 +47,11 @@ def fit(image: Image.Image, image_size: int, channels: int, crop: int | None = N
         channels: 1 for grey, 3 for RGB.
         crop: side of the centre square in pixels of the original; by default the shorter side.
     """
-    image = on_white(in_8_bits(image))
-    image = image.convert("L" if channels == 1 else "RGB")
     side = min(crop or min(image.size), *image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    box = (left, top, left + side, top + side)
-    image = image.crop(box)
+    if image.size != (side, side):  # first, so that nothing else is done to what is cut off
+        image = image.crop((left, top, left + side, top + side))
+    image = on_white(in_8_bits(image)).convert("L" if channels == 1 else "RGB")
     if side != image_size:
         image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
     pixels = np.asarray(image, dtype=np.uint8)
@@ -58,17 +74,65 @@ def on_white(image: Image.Image) -> Image.Image:
 def in_8_bits(image: Image.Image) -> Image.Image:
     """16-bit grey scaled to 8, which Pillow would clip; others as they are."""
     if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image, dtype=np.int64).clip(0, 65535) // 256).astype(np.uint8))
+        return Image.fromarray((np.asarray(image).clip(0, 65535) // 256).astype(np.uint8))
     return image
 
 
-def read(path: Path) -> Image.Image:
-    """Decode a file, upright.
+@contextmanager
+def decoding(path: Path) -> Iterator[None]:
+    """Whatever goes wrong inside as one error that names the file: damaged ones make decoders raise dozens of kinds.
 
     Raises:
-        OSError, SyntaxError, ValueError, EOFError: the file is not an image or is damaged.
+        Unreadable: in place of any exception.
     """
-    with Image.open(path) as image:
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise Unreadable(f"{path} can't be read as an image ({_reason(error)})") from error
+
+
+@contextmanager
+def opened(path: Path, most: int = MOST_PIXELS) -> Iterator[Image.Image]:
+    """A file's image of ``most`` so many pixels, nothing but its header read. Call it and use it ``decoding``."""
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device read for ever
+        raise ValueError("it is no regular file")
+    if status.st_size > MOST_BYTES:
+        raise ValueError(f"it holds {status.st_size / 2**30:.1f} GiB")
+    with Image.open(path, formats=FORMATS) as image:
+        check_size(image.width, image.height, most)
+        yield image
+
+
+def check_size(width: int, height: int, most: int = MOST_PIXELS) -> None:
+    """Raises ValueError for an image without pixels, or more than would fit in the memory."""
+    if not 0 < width * height <= most:
+        raise ValueError(f"{width}x{height} are {width * height:,} pixels; wanted: 1 to {most:,}")
+
+
+def read(path: Path, most: int = MOST_PIXELS) -> Image.Image:
+    """Decode a file of at ``most`` so many pixels, upright. Call it ``decoding``."""
+    with opened(path, most) as image:
         image.load()
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+        turn = TURNS.get(_orientation(image))
         return image.copy() if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> object:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # of a damaged block, which does not cost the image
+        return None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return f"it is none, whatever its name: no {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more than the {MOST_PIXELS:,} pixels that are read"
+    if isinstance(error, MemoryError):
+        return "it does not fit in the memory"
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(reason.split()) or type(error).__name__

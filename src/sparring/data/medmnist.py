@@ -1,13 +1,13 @@
 """MedMNIST: small medical images of twelve kinds, in one .npz each."""
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from sparring.data.downloads import obtain
+from sparring.data.images import check_size
+from sparring.data.npy import ArraysIn
 from sparring.data.source import Arrays, stamp
 from sparring.errors import UserError
 from sparring.files import replacing
@@ -144,26 +144,34 @@ class MedMNIST(Arrays):
     def prepare(self) -> None:
         if not self.file.is_file():
             url = f"{RECORD}/files/{self.file.name}"
-            obtain("MedMNIST", self.file.parent, self.file.name, url, lambda: self._download(f"{url}?download=1"))
+            place, name = self.file.parent, self.file.name
+            obtain("MedMNIST", place, name, url, lambda: self._download(f"{url}?download=1"), fetches=self.fetches)
 
     def identity(self) -> dict:
         return {"split": self.split, "file": stamp(self.file)}
 
     def load(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Raises UserError if the file is not what was published."""
+        names = f"{self.split}_images", f"{self.split}_labels"
         try:
-            with np.load(self.file, allow_pickle=False) as content:
-                images, labels = (content[f"{self.split}_{part}"] for part in ("images", "labels"))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            content = ArraysIn(self.file)
+            if missing := [name for name in names if name not in content.names]:
+                raise ValueError(f"it holds no {missing[0]}")
+            images, labels = (content.header(name) for name in names)
+            fits = len(images.shape) >= 3 and images.shape[3:] in ((), (3,)) and labels.shape[:1] == images.shape[:1]
+            if images.dtype != np.uint8 or not fits or not images.size or not labels.size:
+                raise UserError(
+                    f"{self.file}: {names[0]} is {images} and {names[1]} {labels.shape}; "
+                    "2-D sets of MedMNIST have uint8 images (N, H, W) or (N, H, W, 3) and labels (N, 1)"
+                )
+            check_size(images.shape[2], images.shape[1])
+            images, labels = (content.read(name) for name in names)
+        except UserError:
+            raise
+        except ValueError as error:
             raise UserError(
                 f"{self.file} can't be read as a file of MedMNIST ({error}). Remove it: it is then downloaded again."
             ) from error
-        shaped = images.ndim >= 3 and images.shape[3:] in ((), (3,)) and labels.shape[:1] == images.shape[:1]
-        if images.dtype != np.uint8 or not shaped:
-            raise UserError(
-                f"{self.file}: {self.split}_images is {images.dtype} {images.shape} and {self.split}_labels {labels.shape}; "
-                "2-D sets of MedMNIST have uint8 images (N, H, W) or (N, H, W, 3) and labels (N, 1)"
-            )
         if not self.class_names:
             return images, None
         known = labels.shape[1:] == (1,) and np.issubdtype(labels.dtype, np.integer)

@@ -1,5 +1,6 @@
 """Data for translation: images, and inputs that they are made from."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,8 @@ class ByStem(ImageFolder):
         self._files.sort(key=lambda file: self.stem(file[0]))
 
     def stem(self, path: Path) -> str:
-        return path.relative_to(self.path).with_suffix("").as_posix()
+        # other systems write the same letters in other ways
+        return unicodedata.normalize("NFC", path.relative_to(self.path).with_suffix("").as_posix())
 
     def stems(self) -> Counter[str]:
         return Counter(self.stem(path) for path, _ in self._files)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL import Image
 
-from sparring.data.images import fit, read
+from sparring.data.images import Unreadable, decoding, fit, read
 from sparring.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,11 +33,13 @@ class Source(ABC):
         class_names: of the labels 0, 1, ...; empty for data without labels.
         inputs: of data for translation: the source of what the images are made from; None for others.
         paired: whether input i belongs to image i. Unpaired inputs may be more or fewer than the images.
+        fetches: whether ``prepare`` may download and unpack; not into a folder that a stored run names.
         aligned: whether answers to inputs may be compared with the images of the same rows.
     """
 
     inputs: "Source | None" = None
     paired = True
+    fetches = True
     aligned = True
 
     def __init__(self, image_size: int, channels: int, class_names: Sequence[str] = ()):
@@ -133,7 +135,7 @@ class Files(Source):
         """The image files and their labels (-1 without)."""
 
     def picture(self, path: Path) -> Image.Image:
-        """A file's image, from which the centre square is taken. Raises ValueError if there is none in it."""
+        """A file's image, from which the centre square is taken. Called ``decoding``: it may raise anything."""
         return read(path)
 
     def identity(self) -> dict:
@@ -151,17 +153,25 @@ class Files(Source):
         return len(self.files())
 
     def __iter__(self) -> Iterator[Example]:
-        yield from _in_threads(self._decode, self.files())
+        kept, lost = set(), set()  # classes with an image that can be read, and with one that can't
+        for pixels, label in _in_threads(self._decode, self.files(), self.channels * self.image_size**2):
+            (lost if pixels is None else kept).add(label)
+            yield pixels, label
+        if self.class_names and kept and (lost := sorted(lost - kept)):
+            raise UserError(
+                f"data.on_bad_image=skip: no image of the class {self.class_names[lost[0]]} of {self.name} can be read; mend or remove them all"
+            )
 
     def _decode(self, file: tuple[Path, int]) -> Example:
         path, label = file
         try:
-            return fit(self.picture(path), self.image_size, self.channels, self.crop), label
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            with decoding(path):
+                return fit(self.picture(path), self.image_size, self.channels, self.crop), label
+        except Unreadable as error:
             if self.on_bad_image == "skip":
                 return None, label
             raise UserError(
-                f"{path} can't be read as an image ({error}).\nMend or remove it, or leave out such files with data.on_bad_image=skip."
+                f"{error}.\nMend or remove it, or leave out such files with data.on_bad_image=skip."
             ) from error
 
 
@@ -177,7 +187,8 @@ class Arrays(Source):
 
     def __iter__(self) -> Iterator[Example]:
         images, labels = self._loaded()
-        pixels = _in_threads(partial(_fit_array, image_size=self.image_size, channels=self.channels), images)
+        fitted = partial(_fit_array, image_size=self.image_size, channels=self.channels)
+        pixels = _in_threads(fitted, images, self.channels * self.image_size**2)
         yield from zip(pixels, [-1] * len(images) if labels is None else labels.tolist(), strict=True)
 
     def _loaded(self) -> tuple[np.ndarray, np.ndarray | None]:
@@ -191,14 +202,16 @@ def _fit_array(array: np.ndarray, image_size: int, channels: int) -> np.ndarray:
     return fit(Image.fromarray(np.ascontiguousarray(array)), image_size, channels)
 
 
-def _in_threads(function: Callable, items: Iterable) -> Iterator:
-    """Results in order. Each thread has a few groups of items before it, so that none waits and few results are in memory."""
+def _in_threads(function: Callable, items: Iterable, size: int) -> Iterator:
+    """Results, of ``size`` bytes, in order. Each thread has a few groups of items before it, so that none waits and few
+    results are in memory."""
     workers = min(os.cpu_count() or 1, 32)  # more than cores would wait for each other's Python
+    together = min(max(2**24 // size, 1), 32)  # handing over costs about as much as opening a file
     with ThreadPoolExecutor(workers) as threads:
         remaining, ahead = iter(items), deque()
         try:
-            while (group := list(islice(remaining, 32))) or ahead:
-                if group:  # many at a time: handing over costs about as much as opening a file
+            while (group := list(islice(remaining, together))) or ahead:
+                if group:
                     ahead.append(threads.submit(lambda items: [function(item) for item in items], group))
                 if not group or len(ahead) == 2 * workers:
                     yield from ahead.popleft().result()
@@ -208,5 +221,8 @@ def _in_threads(function: Callable, items: Iterable) -> Iterator:
 
 
 def stamp(*paths: Path) -> list:
-    """Name, size and time of files: what tells one version of them from another."""
-    return [[str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
+    """Name, size and time of files: what tells one version of them from another. Raises UserError if one is not there."""
+    try:
+        return [[str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
+    except OSError as error:
+        raise UserError(f"{error.filename} can't be read ({error.strerror})") from error

@@ -44,6 +44,7 @@ class StackedMNIST(Arrays):
         self.digits = MNISTMini(image_size) if of == "mini" else MNIST(path, image_size)
 
     def prepare(self) -> None:
+        self.digits.fetches = self.fetches
         try:
             self.digits.prepare()
         except UserError as error:

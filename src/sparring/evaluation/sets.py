@@ -10,16 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import resize, rgb_to_grayscale
 
 from sparring.data.cache import Data
 from sparring.data.folder import walk
-from sparring.data.images import SUFFIXES, in_8_bits
+from sparring.data.images import MOST_WHOLE, SUFFIXES, check_size, decoding, in_8_bits, opened
+from sparring.data.npy import ArraysIn, Header
 from sparring.data.source import stamp
 from sparring.errors import UserError
 from sparring.randomness import generator
+
+MOST_CLASSES = 2**16
 
 
 class ImageSet(ABC):
@@ -99,9 +101,8 @@ class Folder(ImageSet):
             )
         self.image_size = next(iter(sizes))[::-1]
         digest = hashlib.sha256()
-        for file in self.paths:
-            status = file.stat()
-            digest.update(os.fsencode(file.absolute()) + f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        for file, (_, size, changed) in zip(self.paths, stamp(*self.paths), strict=True):
+            digest.update(os.fsencode(file.absolute()) + f"\0{size}\0{changed}\n".encode())
         self.identity = {"files": digest.hexdigest()}
 
     def __len__(self) -> int:
@@ -114,19 +115,14 @@ class Folder(ImageSet):
 
     @staticmethod
     def _size(path: Path) -> tuple[int, int]:
-        try:
-            with Image.open(path) as image:
-                return image.size
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise UserError(f"{path} can't be read as an image ({error})") from error
+        with decoding(path), opened(path, MOST_WHOLE) as image:
+            return image.size
 
-    @staticmethod
-    def _pixels(path: Path) -> np.ndarray:
-        try:
-            with Image.open(path) as image:
-                return np.asarray(in_8_bits(image).convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UserError(f"{path} can't be read as an image ({error})") from error
+    def _pixels(self, path: Path) -> np.ndarray:
+        with decoding(path), opened(path) as image:
+            if image.size != self.image_size[::-1]:
+                raise ValueError("it was replaced by another")
+            return np.asarray(in_8_bits(image).convert("RGB"))
 
 
 class ArrayImages(ImageSet):
@@ -141,36 +137,42 @@ class ArrayImages(ImageSet):
     def __init__(self, path: Path):
         self.name, self.path = str(path), path
         try:
-            content = np.load(path, mmap_mode="r", allow_pickle=False)
-            arrays = (
-                {"images": content} if isinstance(content, np.ndarray) else {key: content[key] for key in content.files}
-            )
-        except Exception as error:  # numpy's, zipfile's, zlib's, the system's
-            raise UserError(f"{path} can't be read as .npz or .npy with plain arrays ({error})") from error
-        fitting = {key: a for key, a in arrays.items() if _are_images(a)}
-        if "images" in fitting:
-            fitting = {"images": fitting["images"]}
-        if len(fitting) != 1:
-            found = ", ".join(f"{key} {a.dtype} {a.shape}" for key, a in arrays.items()) or "nothing"
-            raise UserError(
-                f"{path} holds {found}; wanted: one array of images, uint8 of shape (N, H, W), (N, H, W, C) or "
-                "(N, C, H, W) with C 1 or 3, or one of that kind named 'images'"
-            )
-        (array,) = fitting.values()
-        if array.ndim == 3:
-            array = array[:, None]
-        elif array.shape[3] in (1, 3):
-            array = array.transpose(0, 3, 1, 2)
-        self._images = array
-        labels = arrays.get("labels")
-        if labels is not None:
-            if labels.shape != (len(array),) or labels.dtype.kind not in "iu":
+            content = ArraysIn(path)
+            headers = {name: content.header(name) for name in content.names}
+            fitting = [name for name, header in headers.items() if _are_images(header)]
+            if "images" in fitting:
+                fitting = ["images"]
+            if len(fitting) != 1:
+                found = ", ".join(f"{name} {header}" for name, header in headers.items()) or "nothing"
                 raise UserError(
-                    f"{path}: its labels are {labels.dtype} {labels.shape}; wanted: integers ({len(array)},)"
+                    f"{path} holds {found}; wanted: one array of images, uint8 of shape (N, H, W), (N, H, W, C) or "
+                    "(N, C, H, W) with C 1 or 3, or one of that kind named 'images'"
                 )
-            self.labels = torch.from_numpy(labels.astype(np.int64))
+            array = content.read(fitting[0])
+            if array.ndim == 3:
+                array = array[:, None]
+            elif array.shape[3] in (1, 3):
+                array = array.transpose(0, 3, 1, 2)
+            check_size(array.shape[3], array.shape[2], MOST_WHOLE)
+            if "labels" in headers:
+                self.labels = self._read_labels(content, headers["labels"], len(array))
+        except UserError:
+            raise
+        except ValueError as error:
+            raise UserError(f"{path} can't be read as .npz or .npy with plain arrays ({error})") from error
+        self._images = array
         self.image_size = array.shape[2:]
-        self.identity = {"file": stamp(path), "array": next(iter(fitting))}
+        self.identity = {"file": stamp(path), "array": fitting[0]}
+
+    @staticmethod
+    def _read_labels(content: ArraysIn, header: Header, count: int) -> Tensor:
+        wanted = f"wanted: integers ({count},) from 0, below {MOST_CLASSES:,}"
+        if header.shape != (count,) or header.dtype.kind not in "iu":
+            raise UserError(f"{content.path}: its labels are {header}; {wanted}")
+        labels = content.read("labels")
+        if labels.min() < 0 or labels.max() >= MOST_CLASSES:
+            raise UserError(f"{content.path}: its labels lie between {labels.min()} and {labels.max()}; {wanted}")
+        return torch.from_numpy(labels.astype(np.int64))
 
     def __len__(self) -> int:
         return len(self._images)
@@ -223,7 +225,8 @@ def open_images(path: str, key: str) -> ImageSet:
     )
 
 
-def _are_images(array: np.ndarray) -> bool:
+def _are_images(array: Header) -> bool:
     if array.dtype != np.uint8 or array.size == 0:
         return False
-    return array.ndim == 3 or array.ndim == 4 and (array.shape[3] in (1, 3) or array.shape[1] in (1, 3))
+    shape = array.shape
+    return len(shape) == 3 or len(shape) == 4 and (shape[3] in (1, 3) or shape[1] in (1, 3))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from conftest import CONF, ROOT
-from sparring import assembly
-from sparring.checks import check
+from sparring import assembly, typed
+from sparring.checks import check, check_task
 from sparring.config import plain_name
 from sparring.explain import EXPECTED, explain
 from sparring.stored import completed
@@ -20,7 +20,9 @@ def refusal(composed):
 
     def read(*overrides: str) -> str:
         try:
-            cfg = composed(*overrides)
+            typed.check(list(overrides), CONF)
+            cfg = composed(*completed(list(overrides), CONF))
+            check_task(cfg, list(overrides))
             check(cfg)
             assembly.look_at_data(cfg)
             assembly.build_game(cfg)
@@ -63,12 +65,12 @@ def refusal(composed):
         # types
         ("kimg=abc", ["kimg", "abc", "Float"]),
         ("seed=1.5", ["seed", "1.5", "Integer"]),
-        ("model.width=abc", ["width=abc", "integer"]),
-        ("model.conditional=3", ["model.conditional=3", "boolean"]),
+        ("model.width=abc", ["width=abc", "whole number"]),
+        ("model.conditional=3", ["model.conditional=3", "true or false"]),
         ("optimizer.generator.betas=[0.5]", ["optimizer.generator.betas=[0.5]", "more values are needed"]),
         ("optimizer.generator.lr=fast", ["optimizer.generator.lr=fast", "number"]),
         ("'regularizer=[r1]' regularizer.r1.weight=big", ["regularizer.r1.weight=big", "number"]),
-        ("data.batch_size=big", ["data.batch_size=big", "integer"]),
+        ("data.batch_size=big", ["data.batch_size=big", "whole number"]),
         # ranges
         ("kimg=0", ["kimg=0", "above 0"]),
         ("n_dis=0", ["n_dis=0", "at least 1"]),
@@ -132,7 +134,7 @@ def test_an_experiment_file_is_held_to_the_same(refusal, tmp_path):
     assert "Did you mean 'hinge'?" in experiment("defaults:\n  - override /loss: hing\n")
     assert "weight_clipping" in experiment("defaults:\n  - override /regularizer: [r1, lecamm]\n")
     assert "not chosen" in experiment("regularizer: {r1: {weight: 3}}\n")
-    assert "integer" in experiment("model: {width: wide}\n")
+    assert "whole number" in experiment("model: {width: wide}\n")
     message = experiment("kimg: long\n")
     assert "Float" in message and "kimg" in message and "$VALUE" not in message
 

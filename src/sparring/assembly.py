@@ -6,22 +6,18 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import pytorch_lightning as pl
 import torch
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.plugins.environments import TorchElasticEnvironment
+from omegaconf import DictConfig
 from torch import nn
 
-from sparring import distributed
+from sparring import distributed, memory, strangers, tensors
 from sparring.adversarial import AdversarialModule
-from sparring.callbacks.checkpoints import AtomicCheckpointIO
 from sparring.checks import check_data
-from sparring.config import build, plain_name, signature
+from sparring.config import build, signature
 from sparring.data import cache
 from sparring.data.batches import Batches
 from sparring.data.source import Source
-from sparring.distributed import Replicas
 from sparring.ema import EMA
 from sparring.errors import UserError
 from sparring.evaluation.evaluator import Evaluator
@@ -29,7 +25,6 @@ from sparring.evaluation.gallery import Gallery
 from sparring.examples import divide, thinned
 from sparring.games.cyclegan import CycleGAN, swapped
 from sparring.games.game import Game
-from sparring.logging import WandbRun
 from sparring.optimizers import PlayerOptimizer
 from sparring.randomness import seed_of
 
@@ -41,6 +36,7 @@ def look_at_data(cfg: DictConfig) -> Source:
     if cfg.data.get("path"):
         cfg.data.path = str(Path(cfg.data.path).expanduser().absolute())
     source = build(cfg.data, "data")
+    source.fetches = not (cfg.run or cfg.resume) or strangers.is_within(cfg.data.get("path"), cfg.cache)
     cfg.data.image_size, cfg.data.channels = source.image_size, source.channels
     cfg.data.num_classes = source.num_classes
     check_data(cfg)
@@ -61,7 +57,16 @@ def check_machine(cfg: DictConfig) -> None:
 
 
 def build_game(cfg: DictConfig) -> Game:
-    """The players and their losses, their weights decided by the seed."""
+    """The players and their losses, their weights decided by the seed.
+
+    Raises:
+        UserError: they can't be built so, can't play together, or can't be held in memory.
+    """
+    memory.check_networks(cfg, lambda: _game(cfg))
+    return _game(cfg)
+
+
+def _game(cfg: DictConfig) -> Game:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(cfg.seed, "initial weights"))
         others = [build(cfg.model.discriminator, "model.discriminator") for _ in range(cfg.model.discriminators - 1)]
@@ -132,27 +137,39 @@ def _optimizer(cfg: DictConfig, player: str) -> PlayerOptimizer:
     node, path = cfg.optimizer[player], f"optimizer.{player}"
     return PlayerOptimizer(
         build=build(node, path, partial=True),
-        schedule=build(node.schedule, f"{path}.schedule"),
+        schedule=_called(build(node.schedule, f"{path}.schedule"), f"{path}.schedule"),
         clip_norm=node.clip_norm,
         beta2_schedule=_schedule(node.get("beta2_schedule"), f"{path}.beta2_schedule"),
     )
 
 
 def _schedule(node: DictConfig | None, path: str) -> Callable[[float], float] | None:
-    return None if node is None else build(node, path)
+    return None if node is None else _called(build(node, path), path)
 
 
-def count_iterations(cfg: DictConfig, module: AdversarialModule) -> int:
-    """The sooner of ``kimg`` and ``trainer.max_steps``."""
+def _called(schedule: Callable[[float], float], path: str) -> Callable[[float], float]:
+    """A schedule that has shown that it is one."""
+    try:
+        ok = math.isfinite(schedule(0.0))
+    except TypeError:
+        ok = False
+    if not ok:
+        raise UserError(f"{path}: must give a number for every kimg")
+    return schedule
+
+
+def count_iterations(cfg: DictConfig) -> int:
+    """The sooner of ``kimg`` and ``trainer.max_steps``, on as many ranks as there are."""
+    images = cfg.n_dis * cfg.data.batch_size * distributed.world_size()
     limits = [cfg.trainer.max_steps or math.inf, math.inf]
     if cfg.kimg is not None:
-        limits[1] = math.ceil(round(cfg.kimg * 1000 / module.images_per_iteration, 6))
+        limits[1] = math.ceil(round(cfg.kimg * 1000 / images, 6))
     return int(min(limits))
 
 
 def start_from(module: AdversarialModule, path: Path) -> None:
     """Take the weights of another run: networks and average, all of the same names and shapes."""
-    stored = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    stored = tensors.read_checkpoint(path)["state_dict"]
     own = module.state_dict()
     wrong = [
         f"  {name}: {tuple(stored[name].shape) if name in stored else 'absent'} there, "
@@ -186,54 +203,6 @@ def build_evaluator(cfg: DictConfig) -> Evaluator | None:
     evaluator = build(cfg.evaluation, "evaluation")
     evaluator.settle(device_of(cfg).type == "cuda")
     return evaluator
-
-
-def build_wandb(cfg: DictConfig, folder: Path, evaluator: Evaluator | None) -> WandbRun | None:
-    if not cfg.logger:
-        return None
-    overrides = list(OmegaConf.load(folder / "overrides.yaml"))
-    varied = [override for override in overrides if not override.startswith("seed=")]
-    return build(cfg.logger, "logger", partial=True)(
-        folder=folder,
-        config=OmegaConf.to_container(cfg, resolve=True),
-        lower_is_better=[
-            f"{part}/{score}"
-            for score in (evaluator.lower_is_better if evaluator else ())
-            for part in ("scores", f"scores_{evaluator.samples_during}")
-        ],
-        name=cfg.logger.name or plain_name(overrides),
-        group=cfg.logger.group or plain_name(varied),
-    )
-
-
-def build_trainer(cfg: DictConfig, iterations: int, loggers: list, callbacks: list, folder: Path) -> pl.Trainer:
-    """Lightning's trainer, told to keep out of what the engine and its callbacks do."""
-    profilers = {"simple": pl.profilers.SimpleProfiler, "advanced": pl.profilers.AdvancedProfiler}
-    profilers["pytorch"] = pl.profilers.PyTorchProfiler
-    profiler = (
-        distributed.rank() == 0
-        and cfg.trainer.profiler
-        and profilers[cfg.trainer.profiler](dirpath=folder, filename="profile")
-    )
-    many = torch.distributed.is_initialized()
-    return pl.Trainer(
-        accelerator=cfg.trainer.accelerator,
-        devices=cfg.trainer.devices,
-        num_nodes=cfg.trainer.num_nodes,
-        strategy=Replicas() if many else "auto",
-        precision=cfg.trainer.precision,
-        max_steps=iterations,
-        max_epochs=-1,
-        logger=loggers or False,
-        callbacks=callbacks,
-        profiler=profiler or None,
-        benchmark=True,  # cuDNN tries its kernels on the sizes at hand, which stay the same
-        plugins=[AtomicCheckpointIO(), *([TorchElasticEnvironment()] if many else [])],
-        enable_checkpointing=False,
-        enable_progress_bar=any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks),
-        enable_model_summary=False,
-        default_root_dir=folder,
-    )
 
 
 def silence_lightning() -> None:
@@ -270,7 +239,7 @@ def open_gallery(
         data: of which it answers to the part that is held out, if it translates.
         back: of a CycleGAN: the way back, from images to inputs.
     """
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    stored = tensors.read_checkpoint(checkpoint)["state_dict"]
     game = build_game(cfg)
     average = EMA(game.producer, half_life_kimg=0)
     for part, name in ((game, "game."), (average, "ema.")):

@@ -5,11 +5,12 @@ Nothing here imports torch: ``python run.py --cfg job`` answers at once.
 
 import hashlib
 import inspect
+import operator
 import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -107,7 +108,9 @@ class Config:
     real: str | None = None
     benchmark: Any = None
     resume: str | None = None
+    resume_fallback: bool = False
     init: str | None = None
+    trust: list[str] = field(default_factory=list)
     input: str | None = None
     seed: int = 0
     kimg: float | None = None
@@ -174,8 +177,8 @@ class ModelKeys:
 @dataclass
 class OptimizerKeys:
     clip_norm: float | None
-    schedule: Any
-    beta2_schedule: Any
+    schedule: Callable[[float], float]
+    beta2_schedule: Callable[[float], float] | None
 
 
 @dataclass
@@ -274,10 +277,22 @@ def plain_name(overrides: list[str], besides: Iterable[str] = ()) -> str:
     return short or f"{names[1][:111]}-{hashlib.sha256(names[0].encode()).hexdigest()[:8]}"
 
 
+def _on_numbers(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """As a resolver: of nothing it is nothing, and no text or list is made many times as long."""
+
+    def resolve(a: Any, b: Any) -> Any:
+        for value in (a, b):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise ValueError(f"'{value}' must be a number")
+        return a and operation(a, b)
+
+    return resolve
+
+
 OmegaConf.register_new_resolver("if", lambda condition, yes, no: yes if condition else no, replace=True)
-OmegaConf.register_new_resolver("sum", lambda a, b: a and a + b, replace=True)
-OmegaConf.register_new_resolver("times", lambda a, b: a and a * b, replace=True)
-OmegaConf.register_new_resolver("share", lambda value, parts: value and value / parts, replace=True)
+OmegaConf.register_new_resolver("sum", _on_numbers(operator.add), replace=True)
+OmegaConf.register_new_resolver("times", _on_numbers(operator.mul), replace=True)
+OmegaConf.register_new_resolver("share", _on_numbers(operator.truediv), replace=True)
 OmegaConf.register_new_resolver("suffix", lambda: secrets.token_hex(2), use_cache=True, replace=True)
 OmegaConf.register_new_resolver("output_folder", _output_folder, replace=True)
 OmegaConf.register_new_resolver("plain_name", plain_name, replace=True)

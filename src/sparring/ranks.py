@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
-from sparring import launcher, stored
+from sparring import launcher, memory, stored
 from sparring.errors import UserError
 
 PATIENCE = timedelta(minutes=10)  # for a rank that is late; one that died is noticed at once
@@ -113,6 +113,10 @@ def devices_of(cfg: DictConfig, outside: dict[str, str] | None) -> int:
             f"trainer.devices={devices}: PyTorch sees {gpus} of them here. (Under SLURM --gpus-per-task hides the others: "
             "use --gpus-per-node.) A run goes on with fewer if data.batch_size grows by as much."
         )
+    if not on_gpus and outside is None and devices > (most := max(4 * (os.cpu_count() or 1), 8)):
+        raise UserError(
+            f"trainer.devices={devices}: ranks on the CPU share {os.cpu_count()} cores; at most {most} of them"
+        )
     many = devices * trainer.num_nodes > 1
     task = cfg.task._target_.rpartition(".")[2]
     if many and task not in ON_RANKS:
@@ -150,7 +154,8 @@ def _do(job: Job) -> None:
         HydraConfig.instance().cfg = OmegaConf.create({"hydra": hydra})
         if os.environ["RANK"] == "0":
             logging.config.dictConfig(hydra["job_logging"])
-    get_method(cfg.task._target_)(cfg, Path(hydra["runtime"]["output_dir"]))
+    with memory.told():
+        get_method(cfg.task._target_)(cfg, Path(hydra["runtime"]["output_dir"]))
 
 
 def _hydras_launcher() -> str:

@@ -1,0 +1,114 @@
+"""What an experiment takes of the memory, told before it is taken. Importing this imports no torch."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+
+from sparring.errors import UserError
+
+if TYPE_CHECKING:
+    from sparring.games.game import Game
+
+LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
+COPIES = 4  # of a parameter in training: itself, its gradient, and the two averages of Adam
+USUAL = {"model": 1024, "image_size": 256}  # networks of no greater numbers are built without being counted first
+FULL = re.compile(
+    r"can't allocate memory|not enough memory|out of memory|Unable to allocate|Cannot allocate memory|overflow(ed)?\b.*(numel|size)"
+    r"|(numel|size).*overflow|failed to map|unable to mmap",
+    re.IGNORECASE,
+)
+
+
+def available() -> int:
+    """Bytes that this process may have: of the machine, or of the container or limit (``ulimit -v``) it runs in."""
+    import psutil
+
+    sizes = [psutil.virtual_memory().total]
+    for path in LIMITS:
+        with suppress(OSError, ValueError):  # there is none
+            sizes.append(int(Path(path).read_text()))
+    with suppress(ImportError):  # on Windows, which has no such limits
+        import resource
+
+        if (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) != resource.RLIM_INFINITY:
+            sizes.append(limit)
+    return min(sizes)
+
+
+def need(size: float, what: str, remedy: str) -> None:
+    """Raise UserError if ``size`` bytes for ``what`` are more than this machine has."""
+    if size > (there := available()):
+        raise UserError(
+            f"{what} take {size / 2**30:.3g} GiB of memory at least, and {there / 2**30:.3g} GiB are there: {remedy}"
+        )
+
+
+def check_sizes(cfg: DictConfig) -> None:
+    """Raise UserError if batches, grids or drawn data can't be held: a lower bound of what they take."""
+    data = cfg.data
+    numbers = max(data.channels, data.get("input_channels") or 0) * data.image_size**2  # of an example
+    turn, part = cfg.n_dis * data.batch_size, data.batch_size // cfg.accumulate
+    here = f"of data.image_size={data.image_size}"
+    need(
+        numbers * (turn + 12 * part),  # bytes of all turns; floats of reals, of fakes and of their gradients
+        f"data.batch_size={data.batch_size} n_dis={cfg.n_dis} accumulate={cfg.accumulate}: the images of an iteration, {here},",
+        "choose a smaller batch or a larger accumulate",
+    )
+    need(5 * numbers * cfg.grid.count, f"grid.count={cfg.grid.count}: its images, {here},", "choose fewer")
+    if latents := OmegaConf.select(cfg, "model.latent_dim"):
+        batch = f"data.batch_size={data.batch_size} model.latent_dim={latents}: the latents of a batch"
+        need(4 * latents * data.batch_size, batch, "choose a smaller one")
+    if (size := OmegaConf.select(cfg, "evaluation.batch_size")) is not None:
+        need(5 * numbers * size, f"evaluation.batch_size={size}: a batch, {here},", "choose a smaller one")
+    if data.image_size == 1 and (count := data.get("count")):
+        need(count * (8 * data.channels + 16), f"data.count={count}: the points", "choose fewer")
+
+
+def check_networks(cfg: DictConfig, build: Callable[[], "Game"]) -> None:
+    """Raise UserError if networks of unusual sizes can't be held; they are built without their memory to be counted.
+
+    Args:
+        cfg: the experiment.
+        build: makes its game, on the device that is set.
+    """
+    import torch
+
+    largest = max((n for n in _numbers(OmegaConf.to_container(cfg.model, resolve=True))), default=0)
+    if largest <= USUAL["model"] and cfg.data.image_size <= USUAL["image_size"]:
+        return
+    sizes = f"model.width={cfg.model.get('width')} data.image_size={cfg.data.image_size}"
+    with told(f"model: networks of {largest} in one of their sizes"), torch.device("meta"):
+        game = build()
+    numbers = COPIES * sum(p.numel() for p in game.parameters()) + sum(b.numel() for b in game.buffers())
+    need(4 * numbers, f"{sizes}: the networks in training", "choose smaller ones")
+
+
+@contextmanager
+def told(doing: str = "") -> Iterator[None]:
+    """Memory that is full while something is done becomes a UserError that names what to make smaller."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # torch says it in many ways
+        chain = [error, *filter(None, (error.__cause__, error.__context__))]
+        if not any(isinstance(each, MemoryError) or FULL.search(str(each)) for each in chain):
+            raise
+        first = next((line.strip() for line in str(error).splitlines() if FULL.search(line)), type(error).__name__)
+        raise UserError(
+            f"{doing or 'the memory'} {'take more memory than there is' if doing else 'is full'} ({first[:200]}). Make smaller: "
+            "data.batch_size (or accumulate larger), model.width, data.image_size, grid.count, evaluation.batch_size, sample.count"
+        ) from error
+
+
+def _numbers(node: object) -> Iterator[int]:
+    """All whole numbers below a node."""
+    if isinstance(node, dict | list):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from _numbers(child)
+    elif isinstance(node, int) and not isinstance(node, bool):
+        yield node

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 
 from conftest import Projection, blobs, engine, fit, small_game
-from sparring.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints, numbered
+from sparring.callbacks.checkpoints import Checkpoints, numbered
 from sparring.callbacks.health import Health
 from sparring.callbacks.progress import Progress
 from sparring.callbacks.scores import Scores
@@ -66,22 +66,6 @@ def test_the_newest_checkpoints_are_kept_and_last_is_the_newest(tmp_path):
     assert [path.name for path in numbered(tmp_path)] == ["kimg-0000000.064.ckpt", "kimg-0000000.080.ckpt"]
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 10
     assert module.last_checkpoint == tmp_path / "kimg-0000000.080.ckpt"
-
-
-def test_a_checkpoint_that_fails_while_being_written_leaves_the_old_one(tmp_path, monkeypatch):
-    target = tmp_path / "last.ckpt"
-    AtomicCheckpointIO().save_checkpoint({"good": torch.ones(3)}, target)
-
-    def disk_full(content, path):
-        path.write_bytes(b"half a file")
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(torch, "save", disk_full)
-    with pytest.raises(OSError, match="No space"):
-        AtomicCheckpointIO().save_checkpoint({"good": torch.zeros(3)}, target)
-    monkeypatch.undo()
-    assert torch.load(target, weights_only=True)["good"].sum() == 3
-    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
 
 
 def test_the_bar_shows_kimg_speed_time_left_and_losses(capsys):

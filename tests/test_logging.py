@@ -6,8 +6,12 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+import pytest
 
 from conftest import ROOT, engine, fit, small_game
 from sparring.callbacks.samples import SampleGrids
@@ -118,6 +122,32 @@ def test_training_goes_on_when_wandb_breaks_in_the_middle(tmp_path):
     assert process.returncode == 0, said
     assert [row["iteration"] for row in rows(tmp_path / "out" / "metrics.csv")] == [str(i) for i in range(10, 501, 10)]
     assert said.count("training goes on without it") == 1
+
+
+@pytest.mark.parametrize("answer", [401, 200])
+def test_training_goes_on_when_the_server_refuses_the_key_or_answers_garbage(run, tmp_path, answer):
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(answer)
+            self.end_headers()
+            self.wfile.write(b"\0garbage")
+
+        do_GET = do_POST
+
+        def log_message(self, *_):
+            pass
+
+    options = ["model=mlp", "model.width=8", "evaluation=none", "kimg=1", "trainer.log_every_n_steps=4"]
+    options += ["trainer.accelerator=cpu", "logger.mode=online", "hydra.run.dir=out"]
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        there = f"http://127.0.0.1:{server.server_port}"
+        done = run(*options, cwd=tmp_path, WANDB_BASE_URL=there, WANDB_API_KEY="k" * 40, WANDB_MODE="online")
+        server.shutdown()
+    said = done.stdout + done.stderr
+    assert said.count("training goes on without it") == 1 and "Traceback" not in said, said
+    assert "k" * 40 not in said
+    assert [row["iteration"] for row in rows(tmp_path / "out" / "metrics.csv")] == [str(i) for i in range(4, 33, 4)]
 
 
 def test_two_runs_in_one_process_do_not_mix(tmp_path):

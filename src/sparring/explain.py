@@ -1,6 +1,9 @@
 """Errors that are expected, in a paragraph that names the key and what would be right."""
 
 import difflib
+import errno
+import re
+import traceback
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,9 @@ from typing import Any
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
+from sparring import errors, secrecy
 from sparring.config import Config
 from sparring.errors import UserError
 
@@ -19,12 +24,22 @@ EXPECTED = (
     MissingConfigException,
     OverrideParseException,
     OmegaConfBaseException,
+    YAMLError,
     OSError,
 )
 
 
 def explain(error: BaseException, conf: Path = Path("conf")) -> str:
-    """An expected error as a paragraph that names the key and the choices, those of ``conf``."""
+    """An expected error as a paragraph that names the key and the choices, those of ``conf``; any other with its traceback.
+
+    Without secrets, and with long words cut.
+    """
+    expected = isinstance(error, EXPECTED)
+    said = _explained(error, conf) if expected else "".join(traceback.format_exception(error))
+    return _cut(secrecy.plain(secrecy.redacted(said)))
+
+
+def _explained(error: BaseException, conf: Path) -> str:
     chain = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
         chain.append(cause)
@@ -37,16 +52,33 @@ def explain(error: BaseException, conf: Path = Path("conf")) -> str:
                 return f"{group}={name}: no such choice.{suggestion(name, choices)} Choices: {', '.join(choices)}"
         if isinstance(told, OmegaConfBaseException) and isinstance(told, AttributeError | KeyError):
             holder = told.parent_node if isinstance(told.parent_node, DictConfig) else {}
-            known = [str(key) for key in holder] or [f.name for f in fields(Config)]
             key = told.full_key or str(told.key)
-            place = key.rpartition(".")[0] or "The top level"
+            place = key.rpartition(".")[0]
+            if place and not holder:
+                return f"{key}: no such key. {place} holds none; {place}=NAME would choose something that does."
+            known = [str(key) for key in holder] or [f.name for f in fields(Config)]
+            place = place or "The top level"
             return f"{key}: no such key.{suggestion(key.rpartition('.')[2], known)} {place} holds {', '.join(known)}."
-    lines = [str(told).partition("\n    full_key")[0] for told in chain if isinstance(told, EXPECTED)]
+    system = [each for each in chain if isinstance(each, OSError)]
+    chain = [each for each in chain if each not in system[1:]]  # pathlib tries again, and fails again
+    lines = [_told(each).partition("\n    full_key")[0] for each in chain if isinstance(each, EXPECTED)]
     lines = list(dict.fromkeys(line for line in lines if "$VALUE" not in line))  # OmegaConf's unfilled template
     keys = [told.full_key for told in chain if isinstance(told, OmegaConfBaseException) and told.full_key]
     if keys and keys[0] not in "".join(lines):
         lines.append(f"    key: {keys[0]}")
     return "\n".join(lines)
+
+
+def _told(error: BaseException) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    elsewhere = error.errno in (*errors.FULL, *errors.FORBIDDEN, errno.EROFS)
+    advice = ". Change that, or write elsewhere: hydra.run.dir=DIR for a run, cache=DIR for data and features"
+    return errors.told(error) + advice * elsewhere
+
+
+def _cut(text: str) -> str:
+    return re.sub(r"\S{400,}", lambda word: f"{word[0][:100]}...{word[0][-50:]}", text)
 
 
 def suggestion(key: Any, known: list[str]) -> str:

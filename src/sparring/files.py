@@ -1,69 +1,95 @@
-"""Files that are never half-written: a temporary name in the same folder, then one rename."""
+"""Files that are never half-written (a temporary name in the same folder, then one rename) and never half-read."""
 
+import csv
+import glob
 import hashlib
 import json
+import logging
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sparring.errors import UserError
+from sparring.errors import UserError, told
+
+log = logging.getLogger(__name__)
+Kind = TypeVar("Kind")
+_refused: set[Path] = set()  # of what may be lost, what can't be written at the moment
+
+# ---- writing ----------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Yields a temporary path beside ``path``; what was written there takes its place, or is removed on an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Yields a temporary path beside ``path``; what was written there takes its place, or is removed on an error.
 
-
-@contextmanager
-def building(place: Path, is_whole: Callable[[Path], bool]) -> Iterator[Path]:
-    """Yields a temporary folder beside ``place``; complete, it takes its place, or is removed on an error.
-
-    What lies there is replaced unless it ``is_whole``: then another process was quicker, and its work is as good.
+    Raises:
+        OSError: it can't be written; ``path`` is named.
     """
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_name(f".{place.name}.{secrets.token_hex(4)}.partial")
-    partial.mkdir()
-    try:
-        yield partial
-        for path in partial.iterdir():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-        if place.exists() and not is_whole(place):
-            shutil.rmtree(place)
+    path = Path(path)
+    temporary = partial(path)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            partial.rename(place)
-        except OSError:
-            if not is_whole(place):
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def partial(path: Path) -> Path:
+    """A new name beside ``path`` for what will take its place."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
 
 
 @contextmanager
-def one_at_a_time(place: Path) -> Iterator[None]:
-    """Processes that want the same thing made wait for the first; those that come later find it there."""
-    from filelock import FileLock
-
-    with ExitStack() as held:
-        with suppress(OSError):  # where nothing can be written nothing is made; what is there is read
-            locks = place.parent.with_name("locks")
-            locks.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(locks / f"{place.name}.lock"))
+def naming(path: Path) -> Iterator[None]:
+    """An error of the system tells the path that was meant, not none or a temporary one."""
+    try:
         yield
+    except OSError as error:
+        if error.filename is None or str(error.filename).endswith(".partial"):
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
+
+
+@contextmanager
+def forgiving(place: Path) -> Iterator[None]:
+    """Training goes on though what is written here can't be: with one warning a ``place``, until it can be again."""
+    try:
+        with naming(place):
+            yield
+    except OSError as error:
+        if place not in _refused:
+            log.warning("%s. Training goes on without it.", told(error))
+        _refused.add(place)
+    else:
+        _refused.discard(place)
+
+
+def remove_partial(folder: Path, name: str | None = None) -> None:
+    """Remove what killed processes left half-written.
+
+    Args:
+        folder: where it lies; nobody else writes there now.
+        name: of what they wrote; None for all of it, in the folders below, too.
+    """
+    found = folder.rglob(".*.partial") if name is None else folder.glob(f".{glob.escape(name)}.*.partial")
+    for path in list(found):
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that it holds; what is gone already is no error."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def need_space(cache: Path, needed: int, what: str, remedy: str) -> None:
@@ -82,9 +108,49 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def update_json_list(path: Path, change: Callable[[list], list]) -> None:
-    """Rewrite a file that holds a JSON list (an absent one counts as empty)."""
-    write_json(path, change(json.loads(path.read_text()) if path.exists() else []))
+# ---- reading ----------------------------------------------------------------------------------------------------
+
+
+def read_json(path: Path, kind: type[Kind], remedy: str = "") -> Kind:
+    """A file that holds one value in JSON, a list or a dictionary.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: it is damaged; ``remedy`` says what to do.
+    """
+    with _told_if_damaged(path, remedy):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, kind):
+            raise ValueError(f"it holds no {kind.__name__}")
+        return found
+
+
+def read_rows(path: Path, remedy: str = "") -> tuple[list[str], list[dict[str, str]]]:
+    """The columns and rows of ``metrics.csv``, of numbers; a last line that was not written to its end is left out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: it is damaged; ``remedy`` says what to do.
+    """
+    with _told_if_damaged(path, remedy), open(path, encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(line for line in file if line.endswith("\n"))
+        rows = list(reader)
+        if not {"iteration", "kimg"} <= set(reader.fieldnames or ()):
+            raise ValueError("its first line names no iteration and kimg")
+        for number, row in enumerate(rows, 2):
+            if None in row or None in row.values():
+                raise ValueError(f"line {number} has not as many values as there are columns")
+            for value in filter(None, (int(row["iteration"]), *row.values())):
+                float(value)
+        return list(reader.fieldnames), rows
+
+
+@contextmanager
+def _told_if_damaged(path: Path, remedy: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, RecursionError, csv.Error) as error:  # json's, unicode's, csv's
+        raise UserError(f"{path} is damaged ({' '.join(str(error).split())}). {remedy}".strip()) from error
 
 
 def sha256(path: str | os.PathLike) -> str:

@@ -3,8 +3,11 @@
 import csv
 import logging
 import os
+import re
 import secrets
 from collections.abc import Iterable
+from io import StringIO
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,17 +15,33 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import Logger
 from torch import Tensor
 
-from sparring.files import replacing
+from sparring.errors import UserError
+from sparring.files import forgiving, read_rows, replacing
+from sparring.secrecy import redacted
 
 log = logging.getLogger(__name__)
+RUN_ID = Path("wandb", "run_id")
+# W&B is told neither who and where this is, nor the address of a git remote, which may hold a token; versions.json has the commit
+OWN = {"host": "", "email": "", "username": "", "disable_git": True, "disable_code": True}
+PATIENCE = {
+    "init_timeout": 30,
+    "finish_timeout": 120,
+    "finish_timeout_raises": True,
+}  # seconds; what is left, wandb sync uploads
+os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # to W&B's makers, even of offline runs
 
 
 class MetricsFile(Logger):
     """A row of ``metrics.csv`` for every row of the log; a new column rewrites the file, whole or not at all.
 
+    Rows for which there is no space wait in memory until there is.
+
     Args:
         path: the file; rows after ``iteration`` are dropped, so that a resumed run goes on from its checkpoint.
-        iteration: at which training begins.
+        iteration: at which training begins; rows of it that are there already are not written twice.
+
+    Raises:
+        UserError: the file that is there is damaged.
     """
 
     name, version = "metrics", None
@@ -30,39 +49,57 @@ class MetricsFile(Logger):
     def __init__(self, path: Path, iteration: int = 0):
         super().__init__()
         self.path = path
-        self._columns: list[str] = ["iteration", "kimg"]
+        self._columns: list[str] = []
+        self._waiting: list[dict] = []
+        self._begun, self._known = iteration, list[set[str]]()
         if path.exists():
-            with open(path, newline="") as file:
-                reader = csv.DictReader(file)
-                rows = [
-                    row for row in reader if (row["iteration"] or "").isdigit() and int(row["iteration"]) <= iteration
-                ]
-                self._columns = list(reader.fieldnames or self._columns)
-            self._rewrite(rows)
+            columns, rows = read_rows(path, "Mend it, or move it away.")
+            rows = [row for row in rows if int(row["iteration"]) <= iteration]
+            self._known = [{name for name in row if row[name]} for row in rows if int(row["iteration"]) == iteration]
+            self._rewrite(columns, rows)
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         row = {"iteration": step, **metrics}
-        if new := [name for name in row if name not in self._columns] or not self.path.exists():
-            rows = []
-            if self.path.exists():
-                with open(self.path, newline="") as file:
-                    rows = list(csv.DictReader(file))
-                self._columns += new
-            else:
-                self._columns += [name for name in row if name not in self._columns]
-            self._rewrite([*rows, row])
-        else:
-            with open(self.path, "a", newline="") as file:
-                csv.DictWriter(file, self._columns).writerow(row)
+        if step == self._begun and any(row.keys() <= known for known in self._known):
+            return
+        self._waiting.append(row)
+        self._write()
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """The configuration lies beside the file, in ``config.yaml``."""
 
-    def _rewrite(self, rows: Iterable[dict]) -> None:
+    def finalize(self, status: str) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        with forgiving(self.path):
+            columns = list(dict.fromkeys([*(self._columns or ("iteration", "kimg")), *chain(*self._waiting)]))
+            if columns == self._columns and self.path.exists():
+                self._append()
+            else:
+                before = read_rows(self.path)[1] if self.path.exists() else []
+                self._rewrite(columns, [*before, *self._waiting])
+            self._waiting = []
+
+    def _append(self) -> None:
+        text = StringIO(newline="")
+        csv.DictWriter(text, self._columns).writerows(self._waiting)
+        rest = text.getvalue().encode()
+        with open(self.path, "ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                file.truncate(end)  # no part of a row stays
+                raise
+
+    def _rewrite(self, columns: list[str], rows: Iterable[dict]) -> None:
         with replacing(self.path) as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, self._columns)
+            writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(rows)
+        self._columns = columns
 
 
 class WandbRun(WandbLogger):
@@ -89,10 +126,9 @@ class WandbRun(WandbLogger):
         mode: Literal["auto", "online", "offline"] = "auto",
     ):
         online = has_key() if mode == "auto" else mode == "online"
-        kept = folder / "wandb" / "run_id"
-        resumed = kept.exists()
+        resumed = run_id(folder) is not None
         if not resumed:
-            with replacing(kept) as temporary:
+            with replacing(folder / RUN_ID) as temporary:
                 temporary.write_text(secrets.token_hex(4))
         self.folder, self.lower_is_better = folder, lower_is_better
         self.online, self._resumed, self._broken = online, resumed, False
@@ -102,12 +138,17 @@ class WandbRun(WandbLogger):
             project=project,
             entity=entity,
             tags=tags,
-            id=kept.read_text(),
+            id=run_id(folder),
             save_dir=folder,
             config=config,
             mode="online" if online else "offline",
         )
         del self._wandb_init["anonymous"]  # W&B warns of it, even of None
+
+    @property
+    def experiment(self) -> Any:
+        """W&B's run; None once it failed, or Lightning would have it open another."""
+        return None if self._broken else super().experiment
 
     def start(self) -> None:
         """Open the run and say where it goes; on failure training goes on without W&B."""
@@ -116,7 +157,10 @@ class WandbRun(WandbLogger):
     def _start(self) -> None:
         import wandb
 
-        self._wandb_init["settings"] = wandb.Settings(silent=True, console="off")  # what matters is said below
+        settings = OWN | {name: value for name, value in PATIENCE.items() if name in wandb.Settings.model_fields}
+        self._wandb_init["settings"] = wandb.Settings(
+            silent=True, console="off", **settings
+        )  # what matters is said below
         run = self.experiment
         run.define_metric("kimg")
         run.define_metric("*", step_metric="kimg")
@@ -151,6 +195,9 @@ class WandbRun(WandbLogger):
 
         self._guarded(send)
 
+    def log_table(self, key: str, columns: list[str] | None = None, data: list | None = None, **more: Any) -> None:
+        self._guarded(lambda: super(WandbRun, self).log_table(key, columns, data, **more))
+
     def log_checkpoint(self, path: Path) -> None:
         """Upload a checkpoint as an artifact of this run."""
 
@@ -177,8 +224,26 @@ class WandbRun(WandbLogger):
             logging.getLogger("wandb").setLevel(logging.CRITICAL)  # its own threads would go on about it
             log.warning(
                 "W&B failed (%s); training goes on without it, and metrics.csv stays complete",
-                " ".join(f"{type(error).__name__} {error}".split())[:200],
+                redacted(" ".join(f"{type(error).__name__} {error}".split()))[:200],
             )
+
+
+def run_id(folder: Path) -> str | None:
+    """The id in W&B of the run in a folder, None of one that has none.
+
+    Raises:
+        UserError: it is not one that this project gave.
+    """
+    path = folder / RUN_ID
+    if not path.exists():
+        return None
+    with open(path, "rb") as file:
+        found = file.read(100)
+    if not re.fullmatch(rb"[0-9a-z]{8}\s*", found):
+        raise UserError(
+            f"{path}: not the id of a run, eight letters and digits; remove it, and the run gets another one"
+        )
+    return found.decode().strip()
 
 
 def has_key() -> bool:

@@ -1,5 +1,6 @@
-"""Files of tensors, read whole or not at all, and never as code."""
+"""Files of tensors: written and read whole or not at all, and never read as code."""
 
+import logging
 import re
 import zipfile
 from pathlib import Path
@@ -8,6 +9,9 @@ from typing import Any
 import torch
 
 from sparring.errors import UserError
+from sparring.files import replacing
+
+log = logging.getLogger(__name__)
 
 
 def read(path: Path, device: torch.device | str = "cpu") -> Any:
@@ -33,6 +37,33 @@ def read(path: Path, device: torch.device | str = "cpu") -> Any:
                 f"{path}: holds code ({named[1]}), which is never run: files of weights hold numbers alone"
             ) from error
         raise UserError(f"{path} is damaged, or no file of weights ({_first_line(error)})") from error
+
+
+def write(content: Any, path: Path) -> None:
+    """Put tensors, and what ``read`` knows besides, into a file: whole, or not at all.
+
+    Raises:
+        OSError: it can't be written; the path is named.
+    """
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # PyTorch's writer complains of its own place in the file
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+
+
+def read_kept(path: Path, keys: set[str], device: torch.device | str = "cpu") -> dict[str, Any] | None:
+    """A file with these keys that can be made again; None where there is none, or, with a warning, where it is damaged."""
+    try:
+        found = read(path, device)
+        if not isinstance(found, dict) or not keys <= found.keys():
+            raise UserError(f"{path} is damaged: it holds no {' and '.join(sorted(keys))}")
+    except FileNotFoundError:
+        return None
+    except UserError as error:
+        log.warning("%s. It is made again.", error)
+        return None
+    return found
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

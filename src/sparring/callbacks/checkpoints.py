@@ -1,29 +1,40 @@
-"""Checkpoints that are whole or absent, and a stop that loses nothing."""
+"""Checkpoints that are whole or absent."""
 
 import logging
 import os
-import signal
-import threading
-import time
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from sparring import report, tensors
 from sparring.adversarial import AdversarialModule
-from sparring.distributed import Largest
+from sparring.errors import UserError, in_words, told
 from sparring.files import replacing
 
 log = logging.getLogger(__name__)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes under a temporary name, to the disk, then renames."""
+    """Writes under a temporary name, to the disk, then renames.
+
+    Raises UserError where it can't: what was needed, what is free, and from which checkpoint to go on.
+    """
 
     def save_checkpoint(self, checkpoint: dict, path, storage_options=None) -> None:
-        with replacing(path) as temporary:
-            torch.save(checkpoint, temporary)
+        path, sizes = Path(path), []
+        try:
+            tensors.write(checkpoint, path)
+        except OSError as error:
+            apply_to_collection(checkpoint, torch.Tensor, lambda tensor: sizes.append(tensor.nbytes))
+            last = path.with_name("last.ckpt")
+            advice = f"{last} is whole. Then go on with: python run.py {report.typed('resume', path.parents[1])}"
+            raise UserError(
+                f"{told(error)}. This checkpoint takes {in_words(sum(sizes))}. Make room for it there, or start with "
+                f"hydra.run.dir=DIR elsewhere. {advice if last.is_file() else 'There is none before it.'}"
+            ) from error
 
 
 class Checkpoints(pl.Callback):
@@ -72,50 +83,3 @@ class Checkpoints(pl.Callback):
 def numbered(folder: Path) -> list[Path]:
     """The checkpoints every N kimg, oldest first."""
     return sorted(folder.glob("kimg-*.ckpt"))
-
-
-class GracefulStop(pl.Callback):
-    """SIGTERM, SIGINT and SIGUSR1 end training after the current iteration, with a checkpoint; a second SIGINT at once.
-
-    Of many ranks it takes one that is asked: all stop after the same iteration, the next one. ``signal`` holds the signal that was received, None if there was none. The handlers are set when training starts:
-    Lightning chains its own onto those that it finds earlier.
-    """
-
-    signals = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]
-
-    def __init__(self):
-        self.signal: int | None = None
-        self._anyone = Largest()
-        self._previous: dict[int, object] = {}
-
-    def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        def note(number: int, _) -> None:
-            now = time.monotonic()
-            if self.signal == number == signal.SIGINT and now > self._since + 1:
-                raise KeyboardInterrupt
-            if self.signal is None:
-                self._since = (
-                    now  # one Ctrl-C comes several times at once: from the terminal, and from who started this
-                )
-                name = signal.Signals(number).name
-                log.warning("%s received: training stops after this iteration, with a checkpoint", name)
-            self.signal = number
-
-        if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, note) for number in self.signals}
-
-    def on_train_batch_end(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
-        self._end(trainer, module, self._anyone(self.signal or 0))
-
-    def on_train_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        self._end(trainer, module, max(self._anyone(self.signal or 0), self._anyone.told()))
-
-    def _end(self, trainer: pl.Trainer, module: AdversarialModule, asked: int) -> None:
-        if asked:
-            if self.signal is None and trainer.is_global_zero:
-                log.warning("another rank received %s: all stop, with a checkpoint", signal.Signals(asked).name)
-            self.signal, module.interrupted, trainer.should_stop = asked, True, True
-
-    def teardown(self, trainer: pl.Trainer, module: AdversarialModule, stage: str) -> None:
-        while self._previous:
-            signal.signal(*self._previous.popitem())

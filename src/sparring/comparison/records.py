@@ -1,22 +1,17 @@
 """Stored runs, read back to be compared."""
 
-import csv
 import glob
-import json
 import math
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
 from sparring import runs
 from sparring.errors import UserError
+from sparring.files import read_rows
+from sparring.strangers import read_overrides, read_yaml
 
 
 @dataclass(frozen=True)
@@ -38,11 +33,7 @@ class Record:
         Raises:
             UserError: the file is not one.
         """
-        path = self.folder / "config.yaml"
-        try:
-            found = OmegaConf.to_container(OmegaConf.load(path))
-        except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
-            raise UserError(f"{path}: can't be read as a run's configuration ({error})") from error
+        found = read_yaml(path := self.folder / "config.yaml")
         if not isinstance(found, dict):
             raise UserError(f"{path}: is not a run's configuration, which has keys")
         return found
@@ -63,7 +54,8 @@ class Record:
     @cached_property
     def overrides(self) -> list[str]:
         """What was typed to start it."""
-        return self._json("overrides.yaml", [])
+        path = self.folder / "overrides.yaml"
+        return read_overrides(path) if path.exists() else []
 
     @cached_property
     def status(self) -> dict:
@@ -79,7 +71,7 @@ class Record:
     def evaluations(self) -> list[dict]:
         """The entries of ``scores.json`` in the order in which they were made: those of training, its last one (of more
         samples, where so many were asked for), and then those of ``task=evaluate``."""
-        return self._json("scores.json", [])
+        return runs.evaluations(self.folder)
 
     @property
     def newest(self) -> dict:
@@ -104,17 +96,17 @@ class Record:
 
     @cached_property
     def curves(self) -> dict[str, list[tuple[float, float]]]:
-        """Every column of ``metrics.csv`` as (kimg, value) where it has a value."""
+        """Every column of ``metrics.csv`` as (kimg, value) where it has a value.
+
+        Raises:
+            UserError: the file is damaged.
+        """
         path = self.folder / "metrics.csv"
-        if not path.is_file():
-            return {}
         found: dict[str, list[tuple[float, float]]] = {}
-        with open(path, newline="") as file:
-            for row in csv.DictReader(file):
-                for name, text in row.items():
-                    if name not in (None, "iteration", "kimg") and text:
-                        with suppress(ValueError):  # the last row of a run that was killed as it wrote
-                            found.setdefault(name, []).append((float(row["kimg"]), float(text)))
+        for row in read_rows(path)[1] if path.is_file() else ():
+            for name, text in row.items():
+                if name not in ("iteration", "kimg") and text:
+                    found.setdefault(name, []).append((float(row["kimg"] or "nan"), float(text)))
         return found
 
     @cached_property
@@ -122,13 +114,6 @@ class Record:
         """Of training alone: the median over its log; NaN where it has none."""
         rates = sorted(rate for _, rate in self.curves.get("images_per_second", []))
         return rates[len(rates) // 2] if rates else math.nan
-
-    def _json(self, name: str, absent: list) -> list:
-        path = self.folder / name
-        try:
-            return json.loads(path.read_text()) if path.is_file() else absent
-        except ValueError as error:
-            raise UserError(f"{path}: can't be read as JSON ({error})") from error
 
 
 def find(named: str | list[str], key: str = "run") -> list[Record]:

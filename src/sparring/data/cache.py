@@ -18,7 +18,9 @@ from tqdm import tqdm
 
 from sparring.data.source import Source
 from sparring.errors import UserError
-from sparring.files import building, need_space, one_at_a_time
+from sparring.files import need_space
+from sparring.folders import made
+from sparring.locks import one_at_a_time
 
 if TYPE_CHECKING:
     from sparring.data.mixture import Mixture
@@ -59,7 +61,8 @@ class Data:
 def load(source: Source, folder: str | os.PathLike) -> Data:
     """The source's examples from the cache, which is filled first if it has to be.
 
-    The cache is written under a temporary name and renamed when complete, so a half-written one is never read.
+    The cache is written under a temporary name and renamed when complete, and its checksums are looked at whenever it is
+    opened, so that neither a half-written nor a damaged one is read.
 
     Args:
         source: what is decoded.
@@ -70,19 +73,13 @@ def load(source: Source, folder: str | os.PathLike) -> Data:
     """
     if (drawn := source.drawn()) is not None:
         return drawn
-    folder = Path(folder).expanduser()
-    with one_at_a_time(folder / "datasets" / re.sub(r"[^\w.-]+", "_", source.name)):
-        return _load(source, folder)
-
-
-def _load(source: Source, folder: Path) -> Data:
-    source.prepare()
+    folder, name = Path(folder).expanduser() / "datasets", re.sub(r"[^\w.-]+", "_", source.name)[:40]
+    with one_at_a_time(folder / name, f"a download or a list of the files of {source.name}"):
+        source.prepare()
     identity = _identity(source)
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    name = re.sub(r"[^\w.-]+", "_", source.name)
-    place = folder / "datasets" / f"{name}-{source.image_size}px-{key}"
-    if not _is_whole(place):
-        _build(source, identity, place)
+    place = folder / f"{name}-{source.image_size}px-{key}"
+    made(place, lambda partial: _build(source, identity, partial), f"the decoded data of {source.name}, {place}")
     return _open(place, key, source)
 
 
@@ -98,25 +95,24 @@ def _identity(source: Source) -> dict:
     return own if source.inputs is None else own | {"inputs": _identity(source.inputs)}
 
 
-def _build(source: Source, identity: dict, place: Path) -> None:
+def _build(source: Source, identity: dict, partial: Path) -> None:
     sides = {"images.bin": source} | ({"inputs.bin": source.inputs} if source.inputs is not None else {})
     needed = sum(len(side) * (side.channels * side.image_size**2 + 8) for side in sides.values())
-    need_space(place.parent.parent, needed, "the decoded data", "a smaller data.image_size")
-    with building(place, _is_whole) as partial:
-        if source.paired:
-            labels, skipped = _decode({partial / name: side for name, side in sides.items()})
-            counts = dict.fromkeys(sides, len(labels))
-        else:
-            decoded = {name: _decode({partial / name: side}) for name, side in sides.items()}
-            labels, skipped = decoded["images.bin"][0], sum(left_out for _, left_out in decoded.values())
-            counts = {name: len(kept) for name, (kept, _) in decoded.items()}
-        if source.num_classes:
-            np.asarray(labels).tofile(partial / "labels.bin")
-        shapes = {n: [counts[n], side.channels, side.image_size, side.image_size] for n, side in sides.items()}
-        facts = {"shape": shapes["images.bin"], "class_names": source.class_names, "skipped": skipped}
-        if "inputs.bin" in shapes:
-            facts["inputs_shape"] = shapes["inputs.bin"]
-        (partial / "facts.json").write_text(json.dumps(facts | {"identity": identity}, indent=2))
+    need_space(partial.parents[1], needed, "the decoded data", "a smaller data.image_size")
+    if source.paired:
+        labels, skipped = _decode({partial / name: side for name, side in sides.items()})
+        counts = dict.fromkeys(sides, len(labels))
+    else:
+        decoded = {name: _decode({partial / name: side}) for name, side in sides.items()}
+        labels, skipped = decoded["images.bin"][0], sum(left_out for _, left_out in decoded.values())
+        counts = {name: len(kept) for name, (kept, _) in decoded.items()}
+    if source.num_classes:
+        np.asarray(labels).tofile(partial / "labels.bin")
+    shapes = {n: [counts[n], side.channels, side.image_size, side.image_size] for n, side in sides.items()}
+    facts = {"shape": shapes["images.bin"], "class_names": source.class_names, "skipped": skipped}
+    if "inputs.bin" in shapes:
+        facts["inputs_shape"] = shapes["inputs.bin"]
+    (partial / "facts.json").write_text(json.dumps(facts | {"identity": identity}, indent=2))
 
 
 def _decode(sides: dict[Path, Source]) -> tuple[array, int]:
@@ -138,22 +134,8 @@ def _decode(sides: dict[Path, Source]) -> tuple[array, int]:
                 file.write(pixels.tobytes())
             labels.append(row[0][1])
     if not labels:
-        raise UserError(f"none of the {skipped:,} images of {first.name} can be read")
+        raise UserError(f"data.on_bad_image=skip: none of the {skipped:,} images of {first.name} can be read")
     return labels, skipped
-
-
-def _is_whole(place: Path) -> bool:
-    """Whether every file is there, of the size that the facts say."""
-    try:
-        facts = json.loads((place / "facts.json").read_text())
-        sizes = {"images.bin": int(np.prod(facts["shape"]))}
-        if facts["class_names"]:
-            sizes["labels.bin"] = 8 * facts["shape"][0]
-        if "inputs_shape" in facts:
-            sizes["inputs.bin"] = int(np.prod(facts["inputs_shape"]))
-        return all((place / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def _open(place: Path, key: str, source: Source) -> Data:

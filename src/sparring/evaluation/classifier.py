@@ -2,7 +2,6 @@
 
 import logging
 import os
-import pickle
 import time
 from pathlib import Path
 
@@ -11,11 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms.functional import rgb_to_grayscale
 
+from sparring import stopping, tensors
 from sparring.data.cache import Data
 from sparring.distributed import share, tell
 from sparring.errors import UserError
 from sparring.evaluation.features import Extractor, hash_of
-from sparring.files import one_at_a_time, replacing
+from sparring.files import forgiving
+from sparring.locks import one_at_a_time
 from sparring.randomness import generator, seed_of
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ def train(
     optimizer = torch.optim.Adam(network.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
     for _ in range(steps):
+        stopping.check()
         rows = torch.randint(len(images), (128,), generator=draws)
         shift = torch.randint(-2, 3, (2,), generator=draws).tolist()
         batch = seen(images[rows], device, images.shape[1]).roll(shift, (2, 3))
@@ -138,11 +140,16 @@ class Classifier(Extractor):
             raise UserError(
                 f"evaluation=fast trains a classifier, for which {len(data)} images are too few: evaluation=none"
             )
+        if len(data.class_names) < 2:
+            raise UserError(
+                "evaluation=fast trains a classifier to tell classes apart, and these data have one: choose evaluation=inception or "
+                "evaluation=none"
+            )
         self.device = torch.device(device)
         path = Path(cache).expanduser() / "classifiers" / f"{data.key}-{self.steps}steps.pt"
         with torch.random.fork_rng(devices=[]):
             self.network = Network(data.columns["images"].shape[1], len(data.class_names)).to(self.device)
-        with one_at_a_time(path):
+        with one_at_a_time(path, f"the classifier of {data.name}, {path}"):
             if not self._load(path):
                 self._train(data)
                 self._save(path)
@@ -182,20 +189,12 @@ class Classifier(Extractor):
         )
 
     def _load(self, path: Path) -> bool:
-        try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
-            if hash_of(state["network"]) != state["hash"]:
-                raise ValueError("its weights are not those that were written")
-            self.network.load_state_dict(state["network"])
-            self.accuracy = state["accuracy"]
-            return True
-        except FileNotFoundError:
+        if (kept := tensors.read_kept(path, {"network", "accuracy"}, self.device)) is None:
             return False
-        except (OSError, RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            log.warning("%s is damaged (%s): it is made again", path, type(error).__name__)
-            return False
+        self.network.load_state_dict(kept["network"])
+        self.accuracy = kept["accuracy"]
+        return True
 
     def _save(self, path: Path) -> None:
-        with replacing(path) as temporary:
-            weights = self.network.state_dict()
-            torch.save({"network": weights, "hash": hash_of(weights), "accuracy": self.accuracy}, temporary)
+        with forgiving(path):  # it can be made again
+            tensors.write({"network": self.network.state_dict(), "accuracy": self.accuracy}, path)

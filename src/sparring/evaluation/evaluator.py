@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from sparring import stopping
 from sparring.data.cache import Data
 from sparring.distributed import add_up
 from sparring.errors import UserError
@@ -166,6 +167,7 @@ class Evaluator:
         for metric in metrics:
             add_up(metric.sums)
         for metric in metrics:
+            stopping.check()
             scores |= metric.scores(scores)
         return scores
 

@@ -3,9 +3,9 @@
 import hashlib
 import json
 import logging
-import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sparring import stopping, tensors
 from sparring.data.cache import Data
-from sparring.distributed import add_up, all_agree, rank, wait_for_all, world_size, writes_here
+from sparring.distributed import add_up, all_agree, rank, tell, wait_for_all, world_size, writes_here
 from sparring.evaluation.sets import ImageSet
-from sparring.files import building, need_space, replacing, sha256
+from sparring.files import forgiving, need_space, remove_partial
+from sparring.folders import building, damage, warn_of
+from sparring.locks import one_at_a_time
 
 log = logging.getLogger(__name__)
 VERSION = 1  # raised when the same images would get other features
@@ -100,6 +103,7 @@ def rounds(images: ImageSet, extractor: Extractor, batch_size: int, title: str) 
     )
     with bar:
         for start in range(0, len(images), size):
+            stopping.check()
             rows = range(start, min(start + size, len(images)))
             own, batch = rows[rank() * batch_size : (rank() + 1) * batch_size], None
             if own:
@@ -129,8 +133,10 @@ class Reference:
         self.values, self.classes = torch.zeros(len(images), 0), None
         if not extractor.dims:
             return
-        if not all_agree(_is_whole(self.folder)):
-            self._build(extractor, identity, batch_size)
+        if not self._is_whole():
+            with self._alone():
+                if not self._is_whole():
+                    self._build(extractor, identity, batch_size)
         shape = json.loads((self.folder / "facts.json").read_text())["shape"]
         values = torch.from_file(str(self.folder / "values.bin"), size=shape[0] * shape[1], dtype=torch.float32)
         self.values = values.view(shape)
@@ -143,24 +149,34 @@ class Reference:
     def kept(self, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """Tensors that follow from the features, such as their covariance, from the disk or made and kept there."""
         path = self.folder / f"{name}.pt"
-        try:
-            stored = torch.load(path, weights_only=True)
-            if stored["hash"] == hash_of(stored["tensors"]):
+        with one_at_a_time(self.folder.with_name(f"{self.folder.name}-{name}"), str(path)):
+            remove_partial(self.folder, path.name)
+            if (stored := tensors.read_kept(path, {"tensors"})) is not None:
                 return stored["tensors"]
-            raise ValueError("not what was written")
-        except FileNotFoundError:
-            pass
-        except (OSError, RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            log.warning("%s is damaged (%s): it is made again", path, type(error).__name__)
-        tensors = make()
-        with replacing(path) as temporary:
-            torch.save({"tensors": tensors, "hash": hash_of(tensors)}, temporary)
-        return tensors
+            made = make()
+            with forgiving(path):  # it can be made again
+                tensors.write({"tensors": made}, path)
+        return made
+
+    def _is_whole(self) -> bool:
+        """Whether the features are there, on every machine."""
+        return all_agree(not writes_here() or damage(self.folder) is None)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The first rank waits for other runs that make the same features, and the others for news of it."""
+        with ExitStack() as held:
+            if rank() == 0:
+                what = f"the reals' features, {self.folder}"
+                held.enter_context(one_at_a_time(self.folder, what, lambda: tell(True)))
+            while tell(False):
+                pass
+            yield
 
     def _build(self, extractor: Extractor, identity: dict, batch_size: int) -> None:
         """Every rank makes its share; one rank of each machine writes."""
-        if (self.folder / "facts.json").exists():
-            log.warning("%s is damaged: it is made again", self.folder)
+        if (found := damage(self.folder)) is not None:
+            warn_of(self.folder, found)
         need_space(
             self.folder.parents[1],
             len(self) * (4 * extractor.dims + 8),
@@ -169,16 +185,12 @@ class Reference:
         )
         parts = self._parts(extractor, batch_size)
         if writes_here():
-            with building(self.folder, _is_whole) as partial:
+            with building(self.folder) as partial:
                 with open(partial / "values.bin", "wb") as values, open(partial / "classes.bin", "wb") as classes:
                     for part in parts:
                         values.write(part[:, :-1].numpy().tobytes())
                         classes.write(part[:, -1].long().numpy().tobytes())
-                facts = {
-                    "shape": [len(self), extractor.dims],
-                    "sha256": {path.name: sha256(path) for path in sorted(partial.iterdir())},
-                    "identity": identity,
-                }
+                facts = {"shape": [len(self), extractor.dims], "identity": identity}
                 (partial / "facts.json").write_text(json.dumps(facts, indent=2))
         else:
             for _ in parts:
@@ -196,15 +208,6 @@ class Reference:
                     part[own, -1] = batch.logits.argmax(1).cpu().float()
             add_up([part])
             yield part
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether every file is there, with the content that was written."""
-    try:
-        facts = json.loads((folder / "facts.json").read_text())
-        return all(sha256(folder / name) == digest for name, digest in facts["sha256"].items())
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return False
 
 
 def hash_of(tensors: dict[str, Tensor]) -> str:

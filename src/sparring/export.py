@@ -12,12 +12,12 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from sparring import runs
+from sparring import runs, tensors, trust
 from sparring.assembly import look_at_data, open_gallery
 from sparring.data import cache
 from sparring.errors import UserError
 from sparring.evaluation.gallery import Gallery
-from sparring.exported import FACTS, Produced, Sampler, Translator, check_targets, load_program, load_weights
+from sparring.exported import FACTS, Produced, Sampler, Translator, load_program, load_weights
 from sparring.files import replacing
 
 ENDINGS = {"safetensors": ".safetensors", "torch_export": ".pt2"}
@@ -93,7 +93,7 @@ def _refuse(run: runs.Run, cfg: DictConfig, config: dict[str, Any]) -> None:
             f"that; say batch_norm: standing in {run.folder / 'config.yaml'}"
         )
     try:
-        check_targets(config, "config")
+        trust.check(config, where="config.")
     except UserError as error:
         raise UserError(f"{error}. sparring.load builds no others") from error
 
@@ -109,7 +109,7 @@ def _inputs(gallery: Gallery, classes: int) -> tuple[Tensor, ...]:
 def _facts(cfg: DictConfig, gallery: Gallery, checkpoint: Path, ema: bool) -> dict[str, Any]:
     """What the generator is, in words of JSON."""
     game, versions = gallery.game, runs.versions()
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    stored = tensors.read_checkpoint(checkpoint)
     data: dict[str, Any] = {key: cfg.data[key] for key in ("image_size", "channels", "num_classes")}
     if game.translates:
         data["input_channels"] = cfg.data.get("input_channels", cfg.data.channels)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import get_object
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from sparring import trust
 from sparring.config import build
 from sparring.errors import UserError
 from sparring.evaluation.gallery import BLOCK
@@ -19,7 +19,6 @@ from sparring.randomness import Draws
 
 FACTS = "sparring"  # what the metadata are called in a .safetensors file; with ".json", in a .pt2 file
 PASS = 100  # images a pass, as in task=sample
-PARTS = tuple(f"sparring.{part}." for part in ("games", "networks", "losses", "degradations", "perceptual"))
 
 
 class Produced(nn.Module):
@@ -196,24 +195,11 @@ def load_program(path: Path, device: torch.device | str = "cpu") -> Sampler | Tr
     return _kind(game)(game, program.module(), facts, device)
 
 
-def check_targets(node: Any, where: str = "model") -> None:
-    """Raise UserError if a configuration would build anything but this package's own games, networks and losses."""
-    if isinstance(node, str) and "${" in node:
-        raise UserError(f"{where}={node}: must be a value")
-    if isinstance(node, dict) and "_target_" in node:
-        name = str(node["_target_"])
-        target = get_object(name) if name.startswith(PARTS) else None
-        if not isinstance(target, type) or not f"{target.__module__}.".startswith(PARTS):
-            raise UserError(f"{where}._target_={name}: not a class of {', '.join(part + '*' for part in PARTS)}")
-    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
-        check_targets(value, f"{where}.{key}")
-
-
 def _facts(path: Path, text: str | bytes | None) -> dict[str, Any]:
     try:
         facts = json.loads(text or "")
         facts["config"]["model"]["generator"], facts["data"], facts["inputs"], facts["versions"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: not written by task=export, which says what it holds") from error
     return facts
 
@@ -222,7 +208,7 @@ def _game(path: Path, facts: dict[str, Any]) -> Game:
     """The game without numbers: only how it draws latents and shows images is wanted, and no other player's weights."""
     config = facts["config"]
     try:
-        check_targets(config, "config")
+        trust.check(config, where="config.")
         loss = {"loss": config["loss"]} if config.get("loss") else {}
         with torch.device("meta"):
             return build(OmegaConf.create(config["model"]), "model", partial=True, **loss)()

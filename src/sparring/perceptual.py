@@ -1,15 +1,14 @@
 """How far images are from their targets in the features of a network that learnt to name what they show."""
 
-import re
 from pathlib import Path
 from typing import Literal
-from urllib.request import Request, urlopen
 
 import torch
 from torch import Tensor, nn
 
+from sparring import tensors
 from sparring.errors import UserError
-from sparring.files import one_at_a_time, sha256
+from sparring.weights import digest, hub, published
 
 VGG19 = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
 CONVOLUTIONS = (2, 2, 4, 4, 4)  # of VGG-19's blocks; a pooling by 2 ends each
@@ -114,22 +113,13 @@ def torchvision_weights(url: str, file: str | None, key: str, way_out: str) -> d
     Raises:
         UserError: they can't be had or are damaged, and how to get them.
     """
-    name = url.rpartition("/")[2]
-    hub = Path(torch.hub.get_dir(), "checkpoints")
-    path = Path(file).expanduser() if file else hub / name
     try:
-        with one_at_a_time(hub / name):  # else each rank would download them
-            if not file and not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                urlopen(Request(url, method="HEAD"), timeout=10).close()  # torch's download has no limit of its own
-                torch.hub.download_url_to_file(url, str(path), hash_prefix=name.partition("-")[2].partition(".")[0])
-        named = re.search(r"-([0-9a-f]{8,64})\.\w+$", path.name)
-        if named and not (digest := sha256(path)).startswith(named[1]):
-            raise ValueError(f"{path} is damaged: its SHA-256 begins with {digest[:8]}, not with {named[1][:8]}")
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # urllib's, the system's, torch.load's
+        path = Path(file).expanduser() if file else published(url)
+        digest(path)
+        return tensors.read(path)
+    except Exception as error:  # urllib's, the system's, a damaged file's
         reason = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"{key}={file or 'null'}: {reason}\nThe weights come from {url} on first use, into {hub}; without a connection place that "
+            f"{key}={file or 'null'}: {reason}\nThe weights come from {url} on first use, into {hub()}; without a connection place that "
             f"file there, or name one with {key}=FILE.\n{way_out}"
         ) from error

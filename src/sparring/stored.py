@@ -8,12 +8,15 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from sparring import secrecy, strangers, trust
 from sparring.config import Config
 from sparring.errors import UserError
 
 FREE = (  # what may differ when a run is resumed: it changes neither the weights nor the draws
     "kimg",
     "resume",
+    "resume_fallback",
+    "trust",
     "cache",
     "trainer.max_steps",
     "trainer.accelerator",
@@ -47,6 +50,7 @@ JUDGED = (  # and what may differ when a run is scored again
 )
 
 
+DINOV2 = "sparring.evaluation.extractors.DINOv2"
 MACHINE = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")  # what trainer= chooses
 
 
@@ -60,8 +64,14 @@ def completed(arguments: list[str], conf: Path) -> list[str]:
 
     One that goes on with a run or scores it has the stored overrides in front, which it may override in turn. ``real=cifar10``
     means ``data=cifar10``, and images from anywhere are scored with Inception's features unless others are named.
+
+    Raises:
+        UserError: an argument holds a secret, or the stored ones do what a stored run may not.
     """
+    secrecy.refuse((key_of(argument), argument) for argument in arguments)
     typed = {key_of(a): a.partition("=")[2].strip("'\"") for a in arguments}
+    if typed.get("resume") and typed.get("init"):
+        raise UserError("resume= goes on with a run, init= starts a new one from its weights: choose one of them")
     evaluates = typed.get("task") == "evaluate"
     stored = typed.get("resume") or evaluates and typed.get("run")
     path = Path(stored).expanduser() / "overrides.yaml" if stored else None
@@ -70,9 +80,9 @@ def completed(arguments: list[str], conf: Path) -> list[str]:
         again = tuple(f"{key}{end}" for key in typed if key != "trainer" for end in "./")
         again += MACHINE if evaluates or "trainer" in typed else ()
         told = [*typed, "trainer"] if evaluates else typed
-        arguments = [
-            o for o in OmegaConf.load(path) if key_of(o) not in told and not key_of(o).startswith(again)
-        ] + arguments
+        strangers.check_links(path.parent)
+        kept = [o for o in strangers.read_overrides(path) if key_of(o) not in told and not key_of(o).startswith(again)]
+        arguments = strangers.checked(kept, path) + arguments
     if evaluates and (conf / "data" / f"{typed.get('real')}.yaml").is_file():
         arguments = [f"data={typed['real']}" if key_of(a) == "real" else a for a in arguments]
     if evaluates and "fake" in typed and "evaluation" not in typed:
@@ -95,12 +105,26 @@ def forget_unchosen(cfg: DictConfig, overrides: list[str]) -> DictConfig:
 
 
 def settle(cfg: DictConfig, overrides: list[str]) -> DictConfig:
-    """The experiment that will be run: this command's, or a stored one with this command's changes."""
+    """The experiment that will be run: this command's, or a stored one with this command's changes.
+
+    Raises:
+        UserError: it, or a run that it names, would run code or read files that it may not; or it holds a secret.
+    """
     cfg = forget_unchosen(cfg, overrides)
+    task = cfg.task._target_.rpartition(".")[2]
     if cfg.resume is not None:
-        return recompose(cfg.resume, cfg, "resume", FREE)
-    if cfg.task._target_ == "sparring.tasks.evaluate" and isinstance(cfg.run, str):
-        return recompose(cfg.run, cfg, "run", FREE + JUDGED)
+        cfg = recompose(cfg.resume, cfg, "resume", FREE)
+    elif task == "evaluate" and isinstance(cfg.run, str):
+        cfg = recompose(cfg.run, cfg, "run", FREE + JUDGED)
+    for key in ("run", "init"):
+        if isinstance(cfg[key], str) and task != "compare":
+            strangers.config_of(strangers.folder_of(cfg[key], key), cfg.trust)
+    secrecy.refuse(trust.strings(OmegaConf.to_container(cfg, resolve=True)))
+    if OmegaConf.select(cfg, "evaluation.extractor._target_") == DINOV2 and "dinov2" not in cfg.trust:
+        raise UserError(
+            "evaluation/extractor=dinov2: torch.hub fetches facebookresearch/dinov2 and runs its code, whatever it is by then. "
+            "If you trust it: trust=[dinov2]. evaluation/extractor=clip runs no foreign code"
+        )
     return cfg
 
 
@@ -123,12 +147,15 @@ def recompose(stored_in: str, today: DictConfig, named: str, free: tuple[str, ..
     from hydra import compose
     from hydra.core.hydra_config import HydraConfig
 
-    folder = Path(stored_in).expanduser()
-    stored, old = OmegaConf.load(folder / "config.yaml"), list(OmegaConf.load(folder / "overrides.yaml"))
+    folder = strangers.folder_of(stored_in, named)
+    stored = OmegaConf.create(strangers.config_of(folder, today.trust, today.cache))
+    old = [
+        o for o in strangers.read_overrides(folder / "overrides.yaml") if strangers.harm_of(o) is None
+    ]  # others: see completed
     typed = [override for override in HydraConfig.get().overrides.task if override not in old]
     before, after, known = _flat(forget_unchosen(compose("config", overrides=old), old)), _flat(today), _flat(stored)
     changed = {key for key in before.keys() | after.keys() if before.get(key, ...) != after.get(key, ...)}
-    decisive = sorted(key for key in changed if not key.startswith(free))
+    decisive = sorted(k for k in changed if not k.startswith(free) and known.get(k, ...) != after.get(k, ...))
     if decisive and not all(key_of(override).startswith(free) for override in typed):
         lines = [f"  {key}: {known.get(key)} in the run, {after.get(key)} now" for key in decisive]
         raise UserError(
@@ -143,7 +170,8 @@ def recompose(stored_in: str, today: DictConfig, named: str, free: tuple[str, ..
         for key in sorted(changed - set(decisive)):
             if key.partition(".")[0] not in ("logger", "evaluation"):
                 OmegaConf.update(stored, key, after.get(key), force_add=True)
-        stored[named], stored.cache = stored_in, today.cache
+        stored[named], stored.cache, stored.trust = stored_in, today.cache, today.trust
+    trust.check(OmegaConf.to_container(stored), today.trust)
     return OmegaConf.merge(OmegaConf.structured(Config), stored)
 
 
@@ -156,7 +184,10 @@ def check_global_batch(cfg: DictConfig) -> None:
         ranks = cfg.trainer.devices * OmegaConf.select(cfg, "trainer.num_nodes", default=1)
         return cfg.data.batch_size * ranks, f"data.batch_size={cfg.data.batch_size} on {ranks} rank{'s'[: ranks > 1]}"
 
-    (before, was), (now, here) = batch(OmegaConf.load(Path(cfg.resume).expanduser() / "config.yaml")), batch(cfg)
+    (before, was), (now, here) = (
+        batch(OmegaConf.create(strangers.config_of(Path(cfg.resume).expanduser(), cfg.trust))),
+        batch(cfg),
+    )
     if before != now:
         raise UserError(
             f"resume={cfg.resume}: its global batch is {before} ({was}), and decides the weights; now it would be {now} ({here}). "

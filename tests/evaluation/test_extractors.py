@@ -18,6 +18,7 @@ from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.extractors import CLIP, VGG16, DINOv2, Inception
 from sparring.evaluation.metrics import PRDC, FrechetDistance, InceptionScore, KernelDistance
 from sparring.evaluation.protocol import deviations
+from sparring.files import sha256
 
 CPU = torch.device("cpu")
 REAL_WEIGHTS = os.environ.get("SPARRING_INCEPTION_WEIGHTS")
@@ -150,8 +151,9 @@ def test_weights_that_are_damaged_absent_or_something_else_are_refused_with_the_
 
 def test_a_file_that_would_run_code_is_refused_and_runs_nothing(tmp_path):
     torch.save({"fc.weight": Malicious(tmp_path / "it ran")}, tmp_path / "weights.pth")
-    with pytest.raises(UserError, match="evaluation.weights"):
-        Inception(str(tmp_path / "weights.pth"))
+    for extractor in (Inception, VGG16, CLIP):
+        with pytest.raises(UserError, match="evaluation.weights"):
+            extractor(weights=str(tmp_path / "weights.pth"))
     assert not (tmp_path / "it ran").exists()
 
 
@@ -166,9 +168,9 @@ def test_without_weights_and_connection_it_says_how_to_get_them(tmp_path, monkey
 
 
 @pytest.mark.slow
-def test_vgg_and_clip_take_their_own_weights_from_a_file(digits, tmp_path):
+def test_vgg_and_clip_take_their_own_weights_from_a_file(digits, tmp_path, monkeypatch):
     import torchvision
-    from torch_fidelity.feature_extractor_clip import CLIPVisual
+    from torch_fidelity.feature_extractor_clip import MODEL_METADATA, CLIPVisual
 
     with torch.device("meta"):  # all weights of a layer are one number, of which the file holds one
         shapes = {name: weight.shape for name, weight in torchvision.models.vgg16().state_dict().items()}
@@ -190,6 +192,9 @@ def test_vgg_and_clip_take_their_own_weights_from_a_file(digits, tmp_path):
             return x
 
     torch.jit.trace(Archive(), torch.zeros(1)).save(str(tmp_path / "clip.pt"))
+    with pytest.raises(UserError, match="clip.pt is not OpenAI's file.*it is a program"):
+        CLIP(weights=str(tmp_path / "clip.pt"))
+    monkeypatch.setitem(MODEL_METADATA["clip-vit-b-32"], "hash", sha256(tmp_path / "clip.pt"))
     clip = CLIP(weights=str(tmp_path / "clip.pt"))
     clip.prepare("cpu")
     assert clip(digits[:2])[0].shape == (2, 512) == (2, clip.dims)

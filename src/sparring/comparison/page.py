@@ -14,6 +14,7 @@ from sparring.comparison.curves import as_series, charts
 from sparring.comparison.records import Record
 from sparring.comparison.tables import APART, Table, combinations, over_seeds, side_by_side
 from sparring.files import replacing
+from sparring.secrecy import plain
 
 # Keys of what surrounds a run, not of what was run.
 AROUND = ("cache", "hydra", "logger", "task", "run", "resume", "sweep", "sample", "compare", "export")
@@ -51,6 +52,7 @@ def render(runs: Table, seeds: Table | None) -> str:
     template = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=lambda shown: plain(shown) if type(shown) is str else shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -88,7 +90,7 @@ def _newest_samples(record: Record) -> tuple[str, str] | None:
     if path is None:
         return None
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=["PNG"]) as image:  # other formats start other programs
             image.load()
             kind, content = "png", path.read_bytes()
             if len(content) > LARGE:

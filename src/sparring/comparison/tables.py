@@ -12,6 +12,7 @@ from statistics import mean, stdev
 from sparring.comparison.protocols import described, differences, kinds
 from sparring.comparison.records import Record
 from sparring.report import direction
+from sparring.secrecy import plain
 
 APART = re.compile(r"[~+]*(hydra|logger|task|cache|resume|run|sweep|seed)\b")  # overrides that are not compared
 BESIDE = re.compile(r"_(low|high|sd|std|\d+)$")  # intervals of other scores, and those of single classes
@@ -138,13 +139,13 @@ class Table:
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(
-            ["name", *self.facts, "protocol", *(score + part for score in self.directions for part in parts)]
+            ["name", *self.facts, "protocol", *(_cell(score) + part for score in self.directions for part in parts)]
         )
         for row in self.rows:
             cells = [row.cells.get(score) for score in self.directions]
             numbers = [(c.mean, c.deviation, c.n)[: len(parts)] if c else [None] * len(parts) for c in cells]
-            facts = [row.facts.get(name) for name in self.facts]
-            writer.writerow([row.name, *facts, row.protocol, *(number for cell in numbers for number in cell)])
+            facts = [_cell(v) if isinstance(v, str) else v for v in (row.facts.get(name) for name in self.facts)]
+            writer.writerow([_cell(row.name), *facts, row.protocol, *(number for cell in numbers for number in cell)])
         return file.getvalue()
 
 
@@ -222,8 +223,14 @@ def duration(seconds: float) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown leaves as it is, in one line."""
-    return text.replace("|", r"\|").replace("<", "&lt;").replace("\n", " ")
+    """Text that Markdown and a terminal leave as it is, in one line."""
+    return plain(" ".join(text.splitlines())).replace("|", "&#124;").replace("<", "&lt;").replace("](", "]\\(")
+
+
+def _cell(text: str) -> str:
+    """Text that a spreadsheet does not take for a formula."""
+    text = plain(text)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def _written(row: Row, cell: Cell | None) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from sparring.comparison.records import Record
 from sparring.comparison.tables import APART, BESIDE, combinations
 from sparring.errors import UserError
-from sparring.logging import has_key
+from sparring.logging import has_key, run_id
+from sparring.secrecy import redacted
 
 if TYPE_CHECKING:
     import wandb_workspaces.reports.v2 as wr
@@ -102,7 +103,7 @@ def publish(entity: str | None, project: str, records: Sequence[Record] = ()) ->
     except UserError:
         raise
     except Exception as error:  # of W&B's client, its service or the network
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        told = redacted(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
         raise UserError(
             f"compare.wandb=true: the workspace could not be saved ({told}). Is W&B within reach, and is there a project "
             f"{f'{entity}/' if entity else ''}{project} (logger.entity, logger.project)? Its first run makes it."
@@ -140,7 +141,7 @@ def _runs(project: str, records: Sequence[Record], varied: list[str], columns: l
     pinned = [f"summary:{column}" for column in columns]
     if not records:
         return ws.RunsetSettings(pinned_columns=pinned)
-    there = [r for r in records if (r.config.get("logger") or {}).get("project") == project and _wandb_id(r)]
+    there = [r for r in records if (r.config.get("logger") or {}).get("project") == project and run_id(r.folder)]
     if not there:
         raise UserError(
             f"compare.wandb=true: none of these runs was logged to logger.project={project} in W&B (they were run with "
@@ -148,15 +149,10 @@ def _runs(project: str, records: Sequence[Record], varied: list[str], columns: l
         )
     several = len(set(combinations(there))) < len(there)
     return ws.RunsetSettings(
-        filters=[Metric("ID").isin([_wandb_id(record) for record in there])],
+        filters=[Metric("ID").isin([run_id(record.folder) for record in there])],
         groupby=[Config(key) for key in varied if several],
         pinned_columns=pinned,
     )
-
-
-def _wandb_id(record: Record) -> str | None:
-    path = record.folder / "wandb" / "run_id"
-    return path.read_text().strip() if path.is_file() else None
 
 
 def _pictures(records: Sequence[Record]) -> list[str]:

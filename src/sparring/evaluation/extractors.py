@@ -1,6 +1,5 @@
 """The feature extractors of the literature, as torch-fidelity builds them."""
 
-import re
 from pathlib import Path
 from typing import Literal
 
@@ -8,10 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from sparring import tensors
 from sparring.data.cache import Data
 from sparring.errors import UserError
 from sparring.evaluation.features import Extractor, hash_of
-from sparring.files import one_at_a_time, sha256
+from sparring.locks import one_at_a_time
+from sparring.weights import KNOWN, digest, hub, numbers_only, published
 
 Precision = Literal["float32", "float64"]
 
@@ -22,7 +23,7 @@ class TorchFidelity(Extractor):
     Args:
         registered: torch-fidelity's name of it.
         layers: whose outputs are the values, and the logits if there are two.
-        weights: a file; None for torch-fidelity's own download, which is kept in torch's hub folder.
+        weights: a file; None for the published one, which is downloaded and kept in torch's hub folder.
         precision: of the arithmetic within; features are float32 in any case.
         batch_size: images a pass; None for 16 on a CPU (with more, its caches overflow) and 256 on a GPU.
 
@@ -44,9 +45,11 @@ class TorchFidelity(Extractor):
 
         self.batch_size = batch_size
         try:
-            with one_at_a_time(Path(torch.hub.get_dir(), registered)):  # else each rank would download them
-                path = self._obtain(weights)
-                digest = None if path is None else self._check(path)
+            path = self._obtain(registered, weights)
+            found = path and digest(path)
+            if path:
+                self._check(registered, path, found)
+            with one_at_a_time(hub() / registered), numbers_only():  # of all ranks one fetches what torch.hub fetches
                 self.network = FEATURE_EXTRACTORS_REGISTRY[registered](
                     registered,
                     layers,
@@ -54,7 +57,7 @@ class TorchFidelity(Extractor):
                     feature_extractor_internal_dtype=precision,
                     verbose=True,
                 )
-        except Exception as error:  # urllib's, torch.load's, load_state_dict's
+        except Exception as error:  # urllib's, a damaged file's, load_state_dict's
             named = f"evaluation.weights={weights}" if weights else f"evaluation/extractor={self.name}: no weights"
             raise UserError(f"{named}: {str(error).strip().partition(chr(10))[0]}\n{self._advice()}") from error
         self.network.requires_grad_(False).eval().to(memory_format=torch.channels_last)
@@ -62,7 +65,7 @@ class TorchFidelity(Extractor):
         self.dims, self.classes = outputs[0].shape[1], outputs[1].shape[1] if len(layers) > 1 else 0
         self.facts = {
             "extractor": registered,
-            "weights": digest or hash_of(self.network.state_dict()),
+            "weights": found[:16] if found else hash_of(self.network.state_dict()),
             "resize": "bilinear as in TensorFlow 1",
             "precision": precision,
         }
@@ -83,26 +86,17 @@ class TorchFidelity(Extractor):
         pixels = images.to(self.device).expand(-1, 3, -1, -1)
         return self.network(pixels.contiguous(memory_format=torch.channels_last))
 
-    def _obtain(self, weights: str | None) -> Path | None:
-        """The file of weights, or None where torch-fidelity's own class fetches it."""
-        return Path(weights).expanduser() if weights else None
+    def _obtain(self, registered: str, weights: str | None) -> Path | None:
+        """The file of weights, the published one by default; None of what torch-fidelity fetches by itself."""
+        return Path(weights).expanduser() if weights else published(self.where)
 
-    def _check(self, path: Path) -> str:
-        """The first digits of its SHA-256. A name that ends in a hash, as in torch's hub, must tell the truth."""
-        digest = sha256(path)
-        named = re.search(r"-([0-9a-f]{8,64})\.\w+$", path.name)
-        if named and not digest.startswith(named[1]):
-            raise ValueError(f"{path} is damaged: its SHA-256 begins with {digest[:8]}, not with {named[1][:8]}")
-        self._look_into(path)
-        return digest[:16]
-
-    def _look_into(self, path: Path) -> dict[str, Tensor]:
-        """Its tensors. torch-fidelity loads any pickle, which could run anything: this is refused here."""
-        return torch.load(path, map_location="cpu", weights_only=True)
+    def _check(self, registered: str, path: Path, found: str) -> None:
+        """Refuse a file, whose SHA-256 was ``found``, that is damaged or would run code: torch-fidelity does not look."""
+        tensors.read(path)
 
     def _advice(self) -> str:
         return (
-            f"The weights come from {self.where} on first use, into {torch.hub.get_dir()}/checkpoints; without a connection "
+            f"The weights come from {self.where} on first use, into {hub()}; without a connection "
             "place that file there, or name one with evaluation.weights=FILE.\nTo go on without: evaluation=fast (labelled "
             "data), evaluation=paired (answers beside their targets) or evaluation=none."
         )
@@ -131,20 +125,10 @@ class Inception(TorchFidelity):
         self.network.to(memory_format=torch.channels_last)
         self.facts["standard_weights"] = self._standard
 
-    def _obtain(self, weights: str | None) -> Path:
-        if weights:
-            return Path(weights).expanduser()
-        path = Path(torch.hub.get_dir(), "checkpoints", self.where.rpartition("/")[2])
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(self.where, str(path), hash_prefix="6726825d")
-        return path
-
-    def _look_into(self, path: Path) -> dict[str, Tensor]:
-        tensors = super()._look_into(path)
-        body = {name: tensors[name] for name in sorted(tensors) if not name.startswith("fc.") and "tracked" not in name}
-        self._standard = hash_of(body) == self.standard or sha256(path).startswith("6726825d")
-        return tensors
+    def _check(self, registered: str, path: Path, found: str) -> None:
+        held = tensors.read(path)
+        body = {name: held[name] for name in sorted(held) if not name.startswith("fc.") and "tracked" not in name}
+        self._standard = hash_of(body) == self.standard or found == KNOWN[self.where.rpartition("/")[2]]
 
 
 class CLIP(TorchFidelity):
@@ -162,12 +146,27 @@ class CLIP(TorchFidelity):
     ):
         super().__init__(network, ["clip"], weights, precision, batch_size)
 
-    def _look_into(self, path: Path) -> dict[str, Tensor]:
-        return torch.jit.load(path, map_location="cpu").state_dict()  # OpenAI publishes TorchScript archives
+    def _obtain(self, registered: str, weights: str | None) -> Path:
+        from torch_fidelity.feature_extractor_clip import MODEL_METADATA, MODEL_URLS
+
+        kept = f"{registered}-{MODEL_METADATA[registered]['hash']}.pt"  # as torch-fidelity calls it
+        return Path(weights).expanduser() if weights else published(MODEL_URLS[registered], kept)
+
+    def _check(self, registered: str, path: Path, found: str) -> None:
+        """A TorchScript archive, as OpenAI publishes it, is a program: it must be that one."""
+        from torch_fidelity.feature_extractor_clip import MODEL_METADATA
+
+        if found != (known := MODEL_METADATA[registered]["hash"]):
+            raise UserError(
+                f"{path} is not OpenAI's file (SHA-256 {known[:8]}...), the only one that is opened: it is a program"
+            )
 
 
 class DINOv2(TorchFidelity):
-    """DINOv2 (Oquab et al. 2023), the extractor that Stein et al. 2023 found nearest to people's judgement."""
+    """DINOv2 (Oquab et al. 2023), the extractor that Stein et al. 2023 found nearest to people's judgement.
+
+    torch.hub fetches its code, too, and runs it: the command wants ``trust=[dinov2]``.
+    """
 
     name = "dinov2"
     where = "torch.hub's facebookresearch/dinov2 (code and weights)"
@@ -181,8 +180,9 @@ class DINOv2(TorchFidelity):
     ):
         super().__init__(network, ["dinov2"], weights, precision, batch_size)
 
-    def _check(self, path: Path) -> str:
-        raise ValueError("torch-fidelity takes DINOv2 from torch.hub only; leave evaluation.weights=null")
+    def _obtain(self, registered: str, weights: str | None) -> None:
+        if weights:
+            raise ValueError("torch-fidelity takes DINOv2 from torch.hub only; leave evaluation.weights=null")
 
 
 class VGG16(TorchFidelity):

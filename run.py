@@ -8,8 +8,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from sparring import checks, ranks, stored, sweeps
-from sparring.explain import EXPECTED, explain
+from sparring import checks, ranks, stored, sweeps, typed
+from sparring.explain import explain
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach the lines below, which tell them in the user's words
 CONF = Path(__file__).resolve().parent / "conf"
@@ -29,10 +29,11 @@ def do(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     try:
+        typed.check(sys.argv[1:], CONF)
         sys.argv[1:] = sweeps.named_by_what_varies(stored.completed(sys.argv[1:], CONF))
         ranks.follow() if ranks.is_follower() else main()
         sys.exit(1 if sweeps.Report.failed else 0)
-    except EXPECTED as error:
+    except Exception as error:
         print(explain(error, CONF), file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

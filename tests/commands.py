@@ -41,6 +41,14 @@ def begin(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+def start(*arguments: str, cwd: Path) -> multiprocessing.Process:
+    """It, forked from a process that has imported everything, and under way; what it says is lost."""
+    said = Path(os.devnull), Path(os.devnull)
+    process = WARM.Process(target=_be_the_command, args=(arguments, cwd, dict(os.environ), said))
+    process.start()
+    return process
+
+
 def _start_cold(arguments, cwd: Path, timeout: float, environment: dict) -> subprocess.CompletedProcess:
     command = [sys.executable, str(RUN), *arguments]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout)

@@ -13,8 +13,9 @@ from conftest import Projection, TensorSet, blobs, dcgan, engine, fit, in_ranks,
 from plays import remembering
 from sparring import distributed, losses, regularizers
 from sparring.adversarial import AdversarialModule
-from sparring.callbacks.checkpoints import Checkpoints, GracefulStop
+from sparring.callbacks.checkpoints import Checkpoints
 from sparring.callbacks.scores import Scores
+from sparring.callbacks.stop import GracefulStop
 from sparring.degradations import Mask, Mixed, Noise
 from sparring.ema import EMA
 from sparring.evaluation.evaluator import Evaluator
@@ -28,6 +29,7 @@ from sparring.games.vae_gan import VAEGAN
 from sparring.networks import patch, unet
 from sparring.optimizers import PlayerOptimizer
 from sparring.schedule import Cosine
+from sparring.stopping import Stop
 
 ITERATIONS, GLOBAL_BATCH = 20, 16
 GREY = {"image_size": 8, "channels": 1, "input_channels": 1}
@@ -191,7 +193,7 @@ class StopOneRank(GracefulStop):
 
     def on_train_batch_end(self, trainer, module, *rest):
         if module.iteration == 3 and distributed.rank() == distributed.world_size() - 1:
-            self.signal = 15
+            self.stop.received = 15
         super().on_train_batch_end(trainer, module, *rest)
 
 
@@ -215,7 +217,8 @@ def everything(folder: Path) -> None:
     whole = engine(small_game(regularizers={"r1": regularizers.R1()}), n_dis=2, **ours(log_every=8))
     found["unbroken"] = trained(whole)
     stopped = engine(small_game(), **ours())
-    fit(stopped, ITERATIONS, callbacks=[StopOneRank(), Checkpoints(own / "stopped", every_kimg=1000)])
+    with Stop() as stop:
+        fit(stopped, ITERATIONS, callbacks=[StopOneRank(stop), Checkpoints(own / "stopped", every_kimg=1000)])
     found["stopped"] = (stopped.iteration, stopped.interrupted)
     torch.save(found, folder / f"{ranks}-{distributed.rank()}.pt")
 

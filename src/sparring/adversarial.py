@@ -140,6 +140,7 @@ class AdversarialModule(pl.LightningModule):
             set_capturable(optimizer, self.cuda_graph, self.device)
 
     def on_fit_end(self) -> None:
+        self.on_train_end()  # of a run that ended just before it
         for owned in self._owned.values():  # as they were before the first turn
             for parameter in owned:
                 parameter.requires_grad_(True)
@@ -162,7 +163,7 @@ class AdversarialModule(pl.LightningModule):
             self._log()
 
     def on_train_end(self) -> None:
-        if self._timed and not self.interrupted:  # the rest; of a run that goes on it is still being gathered
+        if not self.interrupted:  # else what no row holds yet goes on being gathered
             self._log()
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
@@ -268,8 +269,10 @@ class AdversarialModule(pl.LightningModule):
     def _log(self) -> None:
         """One row: means since the last one, speed, learning rates."""
         self.check_finite()  # and the ranks' means come to the first
-        row = self.meter.read()
-        row["images_per_second"] = self._timed * self.images_per_iteration / self._seconds
+        if not (row := self.meter.read()):
+            return
+        if self._timed:
+            row["images_per_second"] = self._timed * self.images_per_iteration / self._seconds
         self._seconds, self._timed = 0.0, 0
         for player in self.turns:
             row[f"{player}/lr"] = self.player_optimizers[player].lr(

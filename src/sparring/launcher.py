@@ -8,7 +8,6 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -79,11 +78,9 @@ def _one_rank(
         work(job if first + local == 0 else None)
     except SystemExit as end:  # a polite stop: the others are at it, too
         Path(letters, "status").write_text(str(end.code if isinstance(end.code, int) else 1))
-    except EXPECTED as error:
-        Path(letters, str(local)).write_text(explain(error))
-        sys.exit(1)
-    except BaseException:
-        Path(letters, str(local)).write_text(f"rank {first + local} failed:\n{traceback.format_exc()}")
+    except BaseException as error:
+        who = "" if isinstance(error, EXPECTED) else f"rank {first + local} failed:\n"
+        Path(letters, str(local)).write_text(who + explain(error))
         sys.exit(1)
 
 

@@ -1,8 +1,10 @@
 """What a person reads at the end: the scores, what they were made of, and where everything is."""
 
-import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
+
+from sparring.files import read_json
 
 
 def scores_table(entry: dict, lower_is_better: list[str]) -> str:
@@ -82,7 +84,7 @@ def best_line(folder: Path, lower_is_better: list[str]) -> str:
     for name in lower_is_better:
         path = folder / "checkpoints" / f"best_by_{name}.ckpt"
         if path.exists():
-            during = [e for e in json.loads((folder / "scores.json").read_text()) if e.get("kept_as") == path.name]
+            during = [e for e in read_json(folder / "scores.json", list) if e.get("kept_as") == path.name]
             if not during:
                 return f"{path.name} is of a part of the run that was done again."
             best = during[-1]
@@ -101,6 +103,11 @@ def typed(key: str, folder: Path) -> str:
     """``key=folder`` as a shell and Hydra both read it."""
     plain = re.fullmatch(r"[\w./-]+", str(folder), re.ASCII)
     return f"{key}={folder}" if plain else f"'{key}=\"{folder}\"'"
+
+
+def going_on(folder: Path, overrides: Sequence[str]) -> str:
+    """The command that goes on with a run. Where the cache is, every command says anew."""
+    return " ".join(["python run.py", typed("resume", folder), *(o for o in overrides if o.startswith("cache="))])
 
 
 def places(folder: Path, samples: Path | None, checkpoint: Path | None) -> str:

@@ -4,6 +4,8 @@ import json
 import logging
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,9 +13,11 @@ from typing import Literal
 
 from omegaconf import DictConfig, OmegaConf
 
+from sparring import secrecy, strangers, tensors
 from sparring.callbacks.checkpoints import numbered
+from sparring.config import Config
 from sparring.errors import UserError
-from sparring.files import replacing, update_json_list, write_json
+from sparring.files import forgiving, read_json, read_rows, remove_partial, replacing, write_json
 
 State = Literal["running", "done", "stopped", "failed"]
 log = logging.getLogger(__name__)
@@ -31,13 +35,23 @@ PACKAGES = [
 
 @dataclass(frozen=True)
 class Run:
-    """A stored run: ``config.yaml overrides.yaml versions.json status.json metrics.csv scores.json samples/ checkpoints/ wandb/``."""
+    """A stored run: ``config.yaml overrides.yaml versions.json status.json metrics.csv scores.json samples/ checkpoints/ wandb/``.
+
+    Attributes:
+        folder: where it lies.
+        trusted: whose classes it may name besides this project's.
+        cache: the cache folder of this command.
+    """
 
     folder: Path
+    trusted: tuple[str, ...] = ()
+    cache: str | None = None
 
     @property
     def config(self) -> DictConfig:
-        return OmegaConf.load(self.folder / "config.yaml")
+        """What was run. Raises UserError if it is damaged, or names code of strangers."""
+        found = strangers.config_of(self.folder, self.trusted, self.cache)
+        return OmegaConf.merge(OmegaConf.structured(Config), found, {"run": str(self.folder)})
 
     def checkpoint(self, name: str | None = None) -> Path:
         """A checkpoint by its name, or the newest.
@@ -48,7 +62,7 @@ class Run:
         folder = self.folder / "checkpoints"
         if name is not None:
             path = folder / (name if name.endswith(".ckpt") else f"{name}.ckpt")
-            if not path.is_file():
+            if path.parent != folder or not path.is_file():
                 names = ", ".join(sorted(p.stem for p in folder.glob("*.ckpt"))) or "none"
                 raise UserError(f"checkpoint={name}: not in {folder}, which holds {names}")
             return path
@@ -57,27 +71,77 @@ class Run:
                 return path
         raise UserError(f"{folder} holds no checkpoint: the run ended before its first one (checkpoint.every_kimg)")
 
+    @property
+    def is_done(self) -> bool:
+        """Whether all that it was to do is done, the last evaluation included."""
+        return status(self.folder).get("state") == "done"
 
-def find(folder: str, key: str) -> Run:
-    """The run in a folder that was named under ``key``."""
-    path = Path(folder).expanduser()
-    if not (path / "config.yaml").is_file():
-        raise UserError(f"{key}={folder}: no run is stored there (it has no config.yaml)")
-    return Run(path)
+    def newest(self, fallback: bool = False) -> tuple[Path, int] | None:
+        """The newest checkpoint and its iteration; None of a run that was cut off before its first one.
+
+        Args:
+            fallback: where it is damaged, the newest intact one; damaged ones are set aside as ``NAME.damaged``.
+
+        Raises:
+            UserError: it is damaged, and what there is besides; or all are.
+        """
+        folder = self.folder / "checkpoints"
+        paths = [folder / "last.ckpt", *reversed(numbered(folder)), *folder.glob("best_by_*.ckpt")]
+        paths, damaged = [path for path in paths if path.is_file()], {}
+        for path in paths:
+            try:
+                iteration = tensors.read_checkpoint(path)["global_step"]
+            except UserError as error:
+                damaged[path] = error
+                if fallback:
+                    continue
+                others = [p.name for p in paths if not p.samefile(path)]  # the newest has two names
+                older = f"resume_fallback=true goes on from the newest intact one of {', '.join(others)}"
+                raise UserError(
+                    f"resume={self.folder}: {error}.\n{older if others else 'There is no other.'}"
+                ) from error
+            for bad, error in damaged.items():
+                log.warning("%s. It is set aside", error)
+                bad.rename(bad.with_name(f"{bad.name}.damaged"))
+            return path, iteration
+        if paths:
+            raise UserError(f"resume={self.folder}: none of its {len(paths)} checkpoints is intact")
+        if known := status(self.folder).get("checkpoint"):
+            raise UserError(f"resume={self.folder}: its checkpoints are gone; the last one was {folder / known}")
+        return None
+
+
+def find(folder: str, key: str, today: DictConfig | None = None) -> Run:
+    """The run in a folder that was named under ``key``, whose configuration may name what ``today``'s trusts."""
+    path = strangers.folder_of(folder, key)
+    return Run(path) if today is None else Run(path, tuple(today.trust), today.cache)
 
 
 def begin(folder: Path, cfg: DictConfig, overrides: list[str]) -> Run:
-    """Write down what will be run: the resolved configuration, what was typed, and on which versions."""
+    """Write down what will be run: on which versions, what was typed, and the resolved configuration."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in (
-        ("config.yaml", OmegaConf.to_yaml(cfg, resolve=True)),
-        ("overrides.yaml", json.dumps(overrides)),
-    ):
-        with replacing(folder / name) as temporary:
-            temporary.write_text(content + "\n")
     write_json(folder / "versions.json", versions())
     mark(folder, "running", seconds=0.0)
+    for name, content in (
+        ("overrides.yaml", json.dumps(overrides)),
+        ("config.yaml", OmegaConf.to_yaml(cfg, resolve=True)),  # at last: what has one is a run
+    ):
+        with replacing(folder / name) as temporary:
+            temporary.write_text(secrecy.redacted(content) + "\n")
     return Run(folder)
+
+
+@contextmanager
+def recorded(folder: Path) -> Iterator[None]:
+    """How it ends is written down of what is done with a run here, unless it ends well."""
+    try:
+        yield
+    except (SystemExit, KeyboardInterrupt):
+        mark(folder, "stopped")
+        raise
+    except BaseException as error:
+        mark(folder, "failed", error=str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+        raise
 
 
 def mark(folder: Path, state: State, **facts) -> None:
@@ -87,29 +151,60 @@ def mark(folder: Path, state: State, **facts) -> None:
         folder: the run's.
         state: ``running`` is also what a killed run was; ``stopped`` one that was asked to stop, with a checkpoint.
         facts: ``seconds`` on the clock in all sessions, ``iteration``, ``kimg``, ``images_per_second`` of training alone,
-            ``device``, ``ranks``, and what a failed one failed of, ``error``.
+            ``device``, ``ranks``, the newest ``checkpoint``, and what a failed one failed of, ``error``.
     """
-    write_json(folder / "status.json", status(folder) | {"error": None} | facts | {"state": state})
+    path, known = folder / "status.json", status(folder)
+    if "damaged" not in known:  # it is not written over
+        with forgiving(path):
+            write_json(path, known | {"error": None} | facts | {"state": state})
 
 
 def status(folder: Path) -> dict:
-    """What ``mark`` wrote; nothing of a run that is older than that."""
-    path = folder / "status.json"
+    """What ``mark`` wrote; nothing of a run that is older than that; of a damaged file that it is, as its ``error``."""
     try:
-        return dict(json.loads(path.read_text())) if path.is_file() else {}
-    except (ValueError, TypeError):
-        return {"error": f"{path} is damaged"}
+        return read_json(folder / "status.json", dict)
+    except FileNotFoundError:
+        return {}
+    except UserError as error:
+        return {"error": str(error), "damaged": True}
+
+
+def evaluations(folder: Path, remedy: str = "") -> list[dict]:
+    """The entries of ``scores.json``, those of training first; none where there is no such file.
+
+    Raises:
+        UserError: it is damaged; ``remedy`` says what to do.
+    """
+    path = folder / "scores.json"
+    found = read_json(path, list, remedy) if path.exists() else []
+    if not all(isinstance(e, dict) and {"scores", "protocol", "kimg"} <= e.keys() for e in found):
+        raise UserError(f"{path} is damaged (an entry has no scores, protocol and kimg). {remedy}".strip())
+    return found
 
 
 def go_on(folder: Path, iteration: int) -> Run:
-    """Prepare a run's records for going on at ``iteration``: what was scored after it is forgotten."""
-    then, now = json.loads((folder / "versions.json").read_text()), versions()
-    if changed := [name for name in PACKAGES if then["packages"].get(name) != now["packages"].get(name)]:
+    """Prepare a run's records for going on at ``iteration``: what was scored after it is forgotten.
+
+    Raises:
+        UserError: one of them is damaged, before any is changed. One that is missing is no error.
+    """
+    remedy = "Mend it, or move it away: the run goes on without it."
+    known: dict[str, dict] = {}
+    for name in ("versions.json", "status.json"):
+        with suppress(FileNotFoundError):
+            known[name] = read_json(folder / name, dict, remedy)
+    with suppress(FileNotFoundError):
+        read_rows(folder / "metrics.csv", remedy)
+    scored = evaluations(folder, remedy)
+
+    then, now = dict(known.get("versions.json", {}).get("packages") or {}), versions()["packages"]
+    if changed := [name for name in PACKAGES if then.get(name) != now.get(name)]:
         log.warning(
             "other versions than at the start of this run: %s. The result may differ from an unbroken one.", changed
         )
-    if (folder / "scores.json").exists():
-        update_json_list(folder / "scores.json", lambda old: [e for e in old if e["iteration"] <= iteration])
+    remove_partial(folder)
+    if scored:
+        write_json(folder / "scores.json", [e for e in scored if (e["iteration"] or 0) <= iteration])
     mark(folder, "running")
     return Run(folder)
 

@@ -10,7 +10,6 @@ import logging
 import os
 import shutil
 import sys
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,11 +23,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sparring import stored
+from sparring import report, secrecy, stored, trust
 from sparring.config import plain_name
 from sparring.errors import UserError
-from sparring.explain import EXPECTED, explain
-from sparring.files import replacing
+from sparring.explain import explain
+from sparring.files import read_json, replacing
+from sparring.locks import Occupied, trained_here
 
 if TYPE_CHECKING:
     from sparring.comparison.tables import Table
@@ -83,7 +83,7 @@ def job_folder(sweep: str, overrides: list[str], besides: list[str]) -> str:
         }
 
     for path in sorted(Path(sweep).glob("*/overrides.yaml")):
-        if experiment(json.loads(path.read_text())) == experiment(overrides):
+        if experiment(read_json(path, list)) == experiment(overrides):
             return path.parent.name
     name = plain_name(overrides, besides)
     if not Path(sweep).is_dir():
@@ -92,7 +92,7 @@ def job_folder(sweep: str, overrides: list[str], besides: list[str]) -> str:
         with suppress(FileExistsError):
             place.mkdir(parents=True)  # which one of several processes can
             with replacing(place / "overrides.yaml") as temporary:
-                temporary.write_text(json.dumps(list(overrides)))
+                temporary.write_text(secrecy.redacted(json.dumps(list(overrides))))
             return place.name
 
 
@@ -110,7 +110,13 @@ def job(cfg: DictConfig, work: Callable[[DictConfig], Any]) -> None:
     if cfg.logger:
         cfg.logger.group = cfg.logger.group or name_of(folder.parent)
         cfg.logger.name = cfg.logger.name or folder.name
-    if (failure := _failure_of(lambda: _rest_of(cfg, folder, work), folder)) is not None:
+    try:
+        failure = _failure_of(lambda: _rest_of(cfg, folder, work), folder)
+    except SystemExit:
+        again = report.typed("hydra.sweep.dir", folder.parent)
+        print(f"The whole sweep: the same command with {again} sweep.skip_done=true", flush=True)
+        raise
+    if failure is not None:
         from sparring import runs
 
         if not (folder / "config.yaml").exists():  # refused before it began: what was it to be?
@@ -127,15 +133,17 @@ def _rest_of(cfg: DictConfig, folder: Path, work: Callable[[DictConfig], Any]) -
     from sparring import runs
 
     if not (folder / "checkpoints" / "last.ckpt").exists():
-        for left in ("metrics.csv", "scores.json"):  # by an attempt that left no weights to go on with
-            (folder / left).unlink(missing_ok=True)
-        for left in ("samples", "wandb"):
-            shutil.rmtree(folder / left, ignore_errors=True)
+        with trained_here(folder):
+            for left in ("metrics.csv", "scores.json"):  # by an attempt that left no weights to go on with
+                (folder / left).unlink(missing_ok=True)
+            for left in ("samples", "wandb"):
+                shutil.rmtree(folder / left, ignore_errors=True)
         return work(cfg)
     cfg.resume = str(folder)
+    cfg.trust = [*cfg.trust, *trust.names(OmegaConf.to_container(cfg))]  # what was typed is theirs
     wanted, status = stored.settle(cfg.copy(), list(HydraConfig.get().overrides.task)), runs.status(folder)
-    whole = status.get("state") == "done" and _length(wanted) <= _length(runs.Run(folder).config)
-    if whole or status.get("kimg", 0) >= _length(wanted)[0]:
+    whole = status.get("state") == "done" and _length(wanted) <= _length(runs.Run(folder, tuple(cfg.trust)).config)
+    if whole or status.get("kimg", 0) > _length(wanted)[0]:
         log.info("done already: %s", folder)
     else:
         work(cfg)
@@ -150,8 +158,11 @@ def _failure_of(work: Callable[[], Any], folder: Path) -> str | None:
     try:
         work()
         return None
+    except Occupied as error:  # by a sweep of the same name: no failure, and not this one's to write down
+        log.warning("%s", error)
+        return None
     except Exception as error:
-        said = explain(error) if isinstance(error, EXPECTED) else traceback.format_exc()
+        said = explain(error)
     print(f"\n{folder.name} failed:\n{said}", file=sys.stderr, flush=True)
     Report.failed.append(folder.name)
     return said.strip()

@@ -4,6 +4,7 @@ import logging
 import shutil
 import signal
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,31 +14,24 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object
 from omegaconf import DictConfig
 
-from sparring import distributed, report, runs
+from sparring import distributed, report, runs, strangers, tensors
 from sparring import export as exporting
 from sparring.answers import answer
 from sparring.assembly import (
     build_evaluator,
     build_game,
     build_module,
-    build_trainer,
-    build_wandb,
     check_machine,
     count_iterations,
     device_of,
     look_at_data,
     open_gallery,
-    showing,
     silence_lightning,
     start_from,
 )
-from sparring.callbacks.checkpoints import Checkpoints, GracefulStop
-from sparring.callbacks.health import Health
-from sparring.callbacks.progress import Progress
-from sparring.callbacks.samples import SampleGrids, beside_targets, columns_for, rows_of, save_gif, save_image, tile
-from sparring.callbacks.scores import Scores, record
+from sparring.callbacks.samples import beside_targets, columns_for, rows_of, save_gif, save_image, tile
 from sparring.callbacks.scores import entry as scored
-from sparring.callbacks.status import Status
+from sparring.callbacks.scores import record
 from sparring.comparison import page, records, workspace
 from sparring.config import build
 from sparring.data import cache
@@ -47,7 +41,9 @@ from sparring.evaluation.made import Answers, Generated
 from sparring.evaluation.sets import Decoded, ImageSet, Subset, open_images
 from sparring.examples import divide, keep_apart, thinned
 from sparring.files import replacing
-from sparring.logging import MetricsFile
+from sparring.locks import trained_here
+from sparring.stopping import Stop
+from sparring.training import fit
 
 log = logging.getLogger(__name__)
 
@@ -59,69 +55,48 @@ def train(cfg: DictConfig, folder: Path) -> None:
     """
     silence_lightning()
     first = distributed.rank() == 0
-    check_machine(cfg)
-    source = look_at_data(cfg)
-    game = build_game(cfg)
-    checkpoint = runs.find(cfg.resume, "resume").checkpoint() if cfg.resume else None
-    module = build_module(cfg, game, data := cache.load(source, cfg.cache))
-    evaluator = build_evaluator(cfg)
-    iterations = count_iterations(cfg, module)
-    if cfg.init:
-        start_from(module, runs.find(cfg.init, "init").checkpoint())
-
-    begun = torch.load(checkpoint, weights_only=True, mmap=True)["global_step"] if checkpoint else 0
-    if begun >= iterations:
-        raise UserError(
-            f"resume={cfg.resume}: has its {module.kimg_at(begun):.1f} kimg already; go on with a larger kimg="
-        )
-    if first and checkpoint is None:
-        runs.begin(folder, cfg, list(HydraConfig.get().overrides.task))
-    elif first:
-        runs.go_on(folder, begun)
-        log.info("going on at %.1f kimg, from %s", module.kimg_at(begun), checkpoint)
-
-    wandb_run = build_wandb(cfg, folder, evaluator) if first else None
-    stop = GracefulStop()
-    checkpoints = Checkpoints(
-        folder / "checkpoints", **cfg.checkpoint, artifacts=bool(wandb_run and cfg.logger.log_checkpoints)
-    )
-    scores = evaluator and Scores(
-        evaluator, Decoded(data), data, folder, cfg.cache, cfg.data.get("split", "all"), **showing(cfg)
-    )
-    grids = SampleGrids(folder / "samples", **cfg.grid, **showing(cfg))
-    status = Status(folder)
-    callbacks = [stop, first and Health(), scores, first and grids, checkpoints, first and Progress(), first and status]
-    loggers = [first and MetricsFile(folder / "metrics.csv", begun), wandb_run]
-    trainer = build_trainer(cfg, iterations, list(filter(None, loggers)), list(filter(None, callbacks)), folder)
-    failed = True
-    try:
-        if wandb_run:
-            wandb_run.start()
-        trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
-        failed = False
-    finally:
-        if wandb_run:
-            wandb_run.finish(failed)
-    distributed.wait_for_all()  # to torchrun and srun the first exit is the end; the first rank may still be writing
-
-    if stop.signal is not None:
+    with Stop() as stop, ExitStack() as held:
+        check_machine(cfg)
+        source, game, evaluator = look_at_data(cfg), build_game(cfg), build_evaluator(cfg)
+        iterations, stored = count_iterations(cfg), runs.find(cfg.resume, "resume") if cfg.resume else None
         if first:
-            print(f"\nStopped at {module.kimg:.1f} kimg. Go on with: python run.py {report.typed('resume', folder)}")
-        sys.exit(128 + stop.signal)
-    if not first:
-        return
-    status.mark("done", module)
+            held.enter_context(trained_here(folder))
+        checkpoint, begun = distributed.tell(first and stored and stored.newest(cfg.resume_fallback)) or (None, 0)
+        if begun > iterations or begun == iterations and stored.is_done:
+            raise UserError(f"resume={cfg.resume}: is as long as kimg={cfg.kimg} already; go on with a larger kimg=")
+        if first:
+            if stored is None:
+                runs.begin(folder, cfg, list(HydraConfig.get().overrides.task))
+            else:
+                runs.go_on(folder, begun)
+                log.info(
+                    "going on at iteration %d, from %s", begun, checkpoint or "the start: it has no checkpoint yet"
+                )
+            stop.command = report.going_on(folder, HydraConfig.get().overrides.task)
+            held.enter_context(runs.recorded(folder))
+
+        module = build_module(cfg, game, data := cache.load(source, cfg.cache))
+        if cfg.init and checkpoint is None:
+            start_from(module, runs.find(cfg.init, "init").checkpoint())
+        ended = fit(cfg, folder, module, data, evaluator, stop, iterations, checkpoint, begun)
+        if stop.signal is not None:
+            if first:
+                print(f"\nStopped at {module.kimg:.1f} kimg. Go on with: {stop.command}")
+            sys.exit(128 + stop.signal)
+        if not first:
+            return
+        ended.status.mark("done", module)
     if evaluator:
-        print("\n" + report.scores_table(scores.latest, evaluator.lower_is_better))
+        print("\n" + report.scores_table(ended.scores, evaluator.lower_is_better))
         print(report.best_line(folder, evaluator.lower_is_better))
     else:
         print("\nNo scores: evaluation=none")
-    print("\n" + report.places(folder, grids.latest, module.last_checkpoint))
+    print("\n" + report.places(folder, ended.samples, module.last_checkpoint))
 
 
 def sample(cfg: DictConfig, folder: Path) -> None:
     """Draw a run's generator: a grid, single images, and a walk through its latents; or its answers to images."""
-    run, wanted = runs.find(cfg.run, "run"), cfg.sample
+    run, wanted = runs.find(cfg.run, "run", cfg), cfg.sample
     path, given, cfg = run.checkpoint(wanted.checkpoint), cfg.input, run.config
     translates = get_object(cfg.model._target_).translates
     if given and not translates:
@@ -199,11 +174,11 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
         iteration, kimg, labelled, game = None, None, given.labels is not None, None
     else:
         samples, seeds = evaluator.samples, [cfg.seed + i for i in range(evaluator.seeds)]
-        path = runs.find(cfg.run, "run").checkpoint(cfg.evaluation.checkpoint)
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        path = runs.find(cfg.run, "run", cfg).checkpoint(cfg.evaluation.checkpoint)
+        stored = tensors.read_checkpoint(path)
         game = build_game(cfg)
         if data is not None:
-            keep_apart(cfg, runs.find(cfg.run, "run").config, game, data)
+            keep_apart(cfg, runs.find(cfg.run, "run", cfg).config, game, data)
         iteration, kimg, labelled = stored["global_step"], stored["kimg"], game.conditional
         asked = None  # of a conditional generator: the reals' classes, or all alike where these are unknown
         if labelled:
@@ -220,7 +195,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
 
     learnt_from = data
     if cfg.run and data is not None and "Classifier" in cfg.evaluation.extractor._target_:  # of the training split
-        learnt_from = cache.load(look_at_data(runs.find(cfg.run, "run").config), cfg.cache)
+        learnt_from = cache.load(look_at_data(runs.find(cfg.run, "run", cfg).config), cfg.cache)
     evaluator.prepare(
         reals, device_of(cfg), cfg.cache, learnt_from, labelled, game is not None and game.translates and data.aligned
     )
@@ -239,7 +214,7 @@ def _study(cfg: DictConfig, folder: Path) -> None:
         raise UserError("evaluation=augmentation studies a run: run=outputs/...")
     if distributed.rank() > 0:
         return
-    run, study = runs.find(cfg.run, "run"), build(cfg.evaluation, "evaluation")
+    run, study = runs.find(cfg.run, "run", cfg), build(cfg.evaluation, "evaluation")
     path, game = run.checkpoint(cfg.evaluation.checkpoint), build_game(run.config)
     data, other = (cache.load(look_at_data(each), cfg.cache) for each in (run.config, cfg))
     rows = {"images": torch.arange(len(data))} | {k: c for k, c in data.columns.items() if k == "labels"}
@@ -250,7 +225,7 @@ def _study(cfg: DictConfig, folder: Path) -> None:
 
     test = None if other.key == data.key else other  # data.split=test
     result, pictures, text = study(data, gallery, seen, test, device_of(cfg), cfg.seed)
-    stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    stored = tensors.read_checkpoint(path)
     result["protocol"] |= {"checkpoint": path.name, "ema": study.ema}
     record(folder, {"iteration": stored["global_step"], "kimg": stored["kimg"], **result}, pictures)
     print(f"\n{text}\n\nRecorded in {folder / 'scores.json'}, class by class")
@@ -260,6 +235,9 @@ def compare(cfg: DictConfig, folder: Path) -> None:
     """Lay stored runs side by side: a page that needs no other file, and a table; and those of a W&B project in a workspace."""
     folder = Path(cfg.compare.folder or folder).expanduser()
     found = records.find(cfg.run) if cfg.run else []
+    for run in found:
+        strangers.check_links(run.folder)
+        strangers.check_code(run.config, run.folder / "config.yaml", cfg.trust)
     if cfg.compare.wandb:
         print(f"W&B    {workspace.publish(cfg.logger.entity, cfg.logger.project, found)}")
     if not found:
@@ -271,7 +249,7 @@ def compare(cfg: DictConfig, folder: Path) -> None:
 
 def export(cfg: DictConfig, folder: Path) -> None:
     """A run's generator as one file, for use elsewhere."""
-    print(exporting.told(*exporting.write(runs.find(cfg.run, "run"), cfg.export)))
+    print(exporting.told(*exporting.write(runs.find(cfg.run, "run", cfg), cfg.export)))
 
 
 def benchmark(cfg: DictConfig, folder: Path) -> None:

@@ -12,7 +12,7 @@ from sparring.adversarial import AdversarialModule
 from sparring.evaluation.gallery import BatchNormPolicy, Gallery
 from sparring.evaluation.made import Answers
 from sparring.evaluation.modes import scatter
-from sparring.files import replacing
+from sparring.files import forgiving, replacing
 
 
 def save_image(image: Tensor, path: Path) -> None:
@@ -81,14 +81,20 @@ class SampleGrids(pl.Callback):
         self.latest: Path | None = None
 
     def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        if module.iteration == 0:
-            self.draw(trainer, module)
+        if module.iteration == 0 or module.passed(self.every_kimg):
+            self._draw_once(trainer, module)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
         if module.passed(self.every_kimg):
-            self.draw(trainer, module)
+            self._draw_once(trainer, module)
 
     def on_train_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
+        self._draw_once(trainer, module)
+
+    def on_fit_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
+        self._draw_once(trainer, module)  # of a run that ended just before it
+
+    def _draw_once(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         if self._path(module) != self.latest and not module.interrupted:
             self.draw(trainer, module)
 
@@ -101,7 +107,8 @@ class SampleGrids(pl.Callback):
         )
         self.latest = self._path(module)
         for name, picture in pictures.items():
-            save_image(picture, self.latest if name == "samples" else self._path(module, f"{name}-"))
+            with forgiving(self.folder):
+                save_image(picture, self.latest if name == "samples" else self._path(module, f"{name}-"))
             for logger in trainer.loggers:
                 if hasattr(logger, "log_image"):
                     logger.log_image(name, [picture], step=module.iteration, kimg=module.kimg)

@@ -1,12 +1,12 @@
 """When a run is scored, and where its scores go."""
 
-import json
 import logging
 from pathlib import Path
 
 import pytorch_lightning as pl
 from torch import Tensor
 
+from sparring import runs
 from sparring.adversarial import AdversarialModule
 from sparring.callbacks.samples import save_image
 from sparring.data.cache import Data
@@ -16,7 +16,8 @@ from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.gallery import BatchNormPolicy
 from sparring.evaluation.made import Answers, Generated
 from sparring.evaluation.sets import Decoded, ImageSet
-from sparring.files import update_json_list
+from sparring.files import forgiving, write_json
+from sparring.stopping import Interrupted
 
 log = logging.getLogger(__name__)
 
@@ -53,27 +54,48 @@ class Scores(pl.Callback):
         self.evaluator, self.images, self.data, self.folder, self.cache = evaluator, images, data, folder, cache
         self.split, self.batch_norm, self.seed = split, batch_norm, seed
         self.latest: dict | None = None  # the last entry of scores.json
+        self._earlier: list[dict] = []  # those of training
+        self._unwritten: list[dict] = []
 
     def setup(self, trainer: pl.Trainer, module: AdversarialModule, stage: str) -> None:
+        if trainer.is_global_zero:
+            entries = runs.evaluations(self.folder)
+            self._earlier = [e for e in entries if "checkpoint" not in e["protocol"]]  # else it was made after training
+        self._earlier = tell(self._earlier)
+        self.latest = self._earlier[-1] if self._earlier else None
         device, game = trainer.strategy.root_device, module.game
         targeted = game.translates and self.data.aligned
         self.evaluator.prepare(self.images, device, self.cache, self.data, game.conditional, targeted)
 
     def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        if module.iteration == 0:
-            self.evaluate(module, during=True)
+        self._during(module)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
-        if module.passed(self.evaluator.every_kimg):
-            self.evaluate(module, during=True)
-            self._keep_best(trainer, module)
+        self._during(module)
 
     def on_fit_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         """After the last checkpoint was written, so that nothing that fails here loses training."""
+        self._during(module)  # of a run that ended just before it
+        module.on_train_end()
         alike = self.evaluator.samples == self.evaluator.samples_during and self.evaluator.seeds == 1
-        scored = alike and self.latest is not None and self.latest["iteration"] == module.iteration
-        if not module.interrupted and not scored:
-            self.evaluate(module, during=False)
+        if not (alike and self._is_made(module, during=True)):
+            self._make(module, during=False)
+
+    def _during(self, module: AdversarialModule) -> None:
+        if module.iteration == 0 or module.passed(self.evaluator.every_kimg):
+            self._make(module, during=True)
+
+    def _is_made(self, module: AdversarialModule, during: bool) -> bool:
+        return any((e["iteration"], e.get("during_training")) == (module.iteration, during) for e in self._earlier)
+
+    def _make(self, module: AdversarialModule, during: bool) -> None:
+        """Evaluate, unless all are asked to stop or it was done before the run was gone on with."""
+        if module.interrupted or self._is_made(module, during):
+            return
+        try:
+            self.evaluate(module, during)
+        except Interrupted:
+            module.interrupted = module.trainer.should_stop = True
 
     def evaluate(self, module: AdversarialModule, during: bool) -> dict:
         """Score the generator as it is now, with fewer samples and one seed ``during`` training; return the entry."""
@@ -91,9 +113,11 @@ class Scores(pl.Callback):
             return Generated(gallery, samples, self.images.image_size, labels)
 
         result, pictures = evaluator(fakes, seeds)
-        self.latest = entry(result, module.iteration, module.kimg, ema=evaluator.ema, split=self.split)
+        made = entry(result, module.iteration, module.kimg, ema=evaluator.ema, split=self.split)
+        made["during_training"] = during
+        if during and module.iteration > 0:
+            self._keep_best(module, made)
         if module.global_rank == 0:
-            record(self.folder, self.latest, pictures)
             part = "scores" if samples == evaluator.samples else f"scores_{samples}"
             row = {f"{part}/{name}": value for name, value in result["scores"].items()}
             for baseline, scores in result.get("baselines", {}).items():
@@ -103,30 +127,34 @@ class Scores(pl.Callback):
                 for logger in module.trainer.loggers:
                     if hasattr(logger, "log_image"):
                         logger.log_image(name, [picture], step=module.iteration, kimg=module.kimg)
-        return self.latest
+            self._record(made, pictures)  # at last: what is recorded is not done again by a run that is gone on with
+        self.latest = made
+        self._earlier.append(made)
+        return made
 
-    def _keep_best(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
+    def _record(self, made: dict, pictures: dict[str, Tensor]) -> None:
+        """To the disk; entries for which there is no space now are written with the next one."""
+        self._unwritten.append(made)
+        with forgiving(self.folder / "scores.json"):
+            append(self.folder, self._unwritten)
+            self._unwritten = []
+        with forgiving(self.folder / "samples"):
+            save(self.folder, made, pictures)
+
+    def _keep_best(self, module: AdversarialModule, now: dict) -> None:
         """Keep this checkpoint if no comparable evaluation of this run, also before it was resumed, did better."""
-        now = self.latest
         name = next((name for name in self.evaluator.lower_is_better if name in now["scores"]), None)
         if name is None:
             return
-        better = False
-        if trainer.is_global_zero:  # one decision, though every rank worked the scores out
-            earlier = [
-                e
-                for e in json.loads((self.folder / "scores.json").read_text())
-                if "checkpoint" not in e["protocol"]  # an evaluation after training
-                and 0 < e["iteration"] < now["iteration"]
-                and not protocol.differences(e["protocol"], now["protocol"])
-            ]
-            better = all(now["scores"][name] < e["scores"][name] for e in earlier)
-        if tell(better):
+        comparable = [
+            e
+            for e in self._earlier
+            if 0 < e["iteration"] < now["iteration"] and not protocol.differences(e["protocol"], now["protocol"])
+        ]
+        if tell(all(now["scores"][name] < e["scores"][name] for e in comparable)):  # one decision for all ranks
             path = self.folder / "checkpoints" / f"best_by_{name}.ckpt"
-            trainer.save_checkpoint(path)
-            self.latest["kept_as"] = path.name
-            if module.global_rank == 0:
-                update_json_list(self.folder / "scores.json", lambda entries: [*entries[:-1], self.latest])
+            module.trainer.save_checkpoint(path)
+            now["kept_as"] = path.name
 
 
 def entry(result: dict, iteration: int | None, kimg: float | None, **facts) -> dict:
@@ -138,7 +166,15 @@ def entry(result: dict, iteration: int | None, kimg: float | None, **facts) -> d
 
 def record(folder: Path, entry: dict, pictures: dict[str, Tensor]) -> None:
     """Write an entry and its pictures to a folder."""
-    update_json_list(folder / "scores.json", lambda entries: [*entries, entry])
+    append(folder, [entry])
+    save(folder, entry, pictures)
+
+
+def append(folder: Path, entries: list[dict]) -> None:
+    write_json(folder / "scores.json", [*runs.evaluations(folder, "Mend it, or move it away."), *entries])
+
+
+def save(folder: Path, entry: dict, pictures: dict[str, Tensor]) -> None:
     for name, picture in pictures.items():
         when = "" if entry["kimg"] is None else f"-kimg-{entry['kimg']:011.3f}"
         save_image(picture, folder / "samples" / f"{name}{when}.png")

@@ -8,18 +8,18 @@ import torch
 
 from sparring import distributed, runs
 from sparring.adversarial import AdversarialModule
-from sparring.errors import UserError
 
 
 class Status(pl.Callback):
-    """Keeps ``status.json`` of the first rank: at the start, with every checkpoint, and when training fails or is stopped.
+    """Keeps ``status.json`` of the first rank: at the start, with every checkpoint, and when training fails.
 
-    That all is done is for the task to say, after the last evaluation.
+    How it ended is for the task to say, after the last evaluation.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
         self._before, self._started = 0.0, 0.0
+        self._known: Path | None = None  # the newest checkpoint
 
     @property
     def seconds(self) -> float:
@@ -33,16 +33,16 @@ class Status(pl.Callback):
         name = torch.cuda.get_device_name(device) if on_gpu else f"CPU, {torch.get_num_threads()} threads"
         runs.mark(self.folder, "running", device=name, ranks=distributed.world_size())
 
-    def on_save_checkpoint(self, trainer: pl.Trainer, module: AdversarialModule, checkpoint: dict) -> None:
-        self.mark("running", module)
+    def on_train_batch_end(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
+        if module.last_checkpoint != self._known:  # it is whole by now
+            self._known = module.last_checkpoint
+            self.mark("running", module, checkpoint=self._known.name)
 
     def on_train_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        if module.interrupted:
-            self.mark("stopped", module)
+        self.on_train_batch_end(trainer, module)
 
     def on_exception(self, trainer: pl.Trainer, module: AdversarialModule, exception: BaseException) -> None:
-        error = str(exception) if isinstance(exception, UserError) else f"{type(exception).__name__}: {exception}"
-        self.mark("failed", module, error=error)
+        self.mark("failed", module)  # of what, the task says
 
     def mark(self, state: runs.State, module: AdversarialModule, **facts) -> None:
         """Write down the state, the time, and where the run's clock stands."""

@@ -1,0 +1,122 @@
+"""Runs that are killed, stopped or damaged. ``tests/faults.py`` kills them at more moments than there is time for here."""
+
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from commands import begin
+from conftest import Malicious
+from faults import EVERY, SETTINGS, Faults, contents, entries
+from sparring.errors import UserError
+from sparring.runs import Run
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills processes by their /proc")
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory) -> Faults:
+    return Faults(tmp_path_factory.mktemp("faults"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["cache", "checkpoint", "evaluation", "last evaluation"])
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(moment, faults):
+    seen = faults.point(moment.replace(" ", "-"), moment, random.Random(moment))
+    assert seen.same and seen.repeated <= EVERY
+
+
+@pytest.mark.slow
+def test_a_run_of_two_ranks_one_of_which_is_killed_does_too(tmp_path):
+    seen = Faults(tmp_path, ranks=2).point("one", "checkpoint", random.Random(0), victim="rank 1")
+    assert seen.under_way and seen.same and seen.repeated <= EVERY
+
+
+@pytest.mark.slow
+def test_asked_to_stop_in_an_evaluation_it_leaves_at_once_and_makes_it_again_later(faults, run):
+    """Of so many samples that it would take minutes; those of the run that goes on are as many as the unbroken one's."""
+    place, many = faults.folder / "asked", "evaluation.samples_during=500000"
+    process = begin(*SETTINGS, many, "hydra.run.dir=asked", f"cache={faults.folder}/cache", cwd=faults.folder)
+    until = time.monotonic() + 60
+    while not (place / "samples").exists() and not list(place.glob("status.json")) and time.monotonic() < until:
+        time.sleep(0.05)
+    while '"device"' not in (place / "status.json").read_text() and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGUSR1)
+    asked = time.monotonic()
+    said = process.communicate(timeout=60)[0]
+    assert time.monotonic() - asked < 30
+    assert process.returncode == 128 + signal.SIGUSR1 and f"Go on with: python run.py resume={place}" in said
+    assert not entries(place)
+
+    run("resume=asked", "evaluation.samples_during=500", f"cache={faults.folder}/cache", cwd=faults.folder)
+    assert contents(place) == faults.whole
+
+
+def stored(folder: Path, *iterations: int) -> Run:
+    """A run with checkpoints that hold little, the newest under two names."""
+    place = folder / "checkpoints"
+    place.mkdir(parents=True)
+    for iteration in iterations:
+        path = place / f"kimg-{iteration:011.3f}.ckpt"
+        content = {"state_dict": {"weight": torch.arange(1000)}, "global_step": iteration, "kimg": float(iteration)}
+        torch.save(content, path)
+    (place / "last.ckpt").hardlink_to(path)
+    return Run(folder)
+
+
+def flip(path: Path) -> None:
+    """One bit, in the middle of the weights."""
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.arange(1000).numpy().tobytes()) + 4000] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize("damage", [flip, cut])
+def test_a_damaged_checkpoint_is_named_and_passed_over_if_that_is_asked_for(damage, tmp_path):
+    run = stored(tmp_path, 3, 6)
+    assert run.newest() == (tmp_path / "checkpoints" / "last.ckpt", 6)
+    damage(tmp_path / "checkpoints" / "last.ckpt")
+    with pytest.raises(UserError, match=r"last\.ckpt is damaged(.|\n)*resume_fallback=true.*kimg-0000003\.000\.ckpt"):
+        run.newest()
+    assert run.newest(fallback=True) == (tmp_path / "checkpoints" / "kimg-0000003.000.ckpt", 3)
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {
+        "kimg-0000003.000.ckpt",
+        "kimg-0000006.000.ckpt.damaged",  # nothing is thrown away
+        "last.ckpt.damaged",
+    }
+
+
+def test_where_every_checkpoint_is_damaged_that_is_told_and_training_does_not_begin_anew(tmp_path):
+    run = stored(tmp_path, 3)
+    flip(tmp_path / "checkpoints" / "last.ckpt")
+    for _ in range(2):
+        with pytest.raises(UserError, match="none of its 2 checkpoints is intact"):
+            run.newest(fallback=True)
+
+
+def test_where_checkpoints_are_gone_training_does_not_begin_anew(tmp_path):
+    assert Run(tmp_path).newest() is None  # cut off before its first one
+    (tmp_path / "status.json").write_text('{"iteration": 6}')
+    with pytest.raises(UserError, match="its checkpoints are gone"):
+        Run(tmp_path).newest()
+
+
+def test_a_checkpoint_that_holds_code_is_refused_and_the_code_not_run(tmp_path):
+    run = stored(tmp_path / "run", 3)
+    torch.save(
+        {"state_dict": {"weight": Malicious(tmp_path / "mark")}, "global_step": 3, "kimg": 3.0}, tmp_path / "bad"
+    )
+    (tmp_path / "bad").replace(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    with pytest.raises(UserError, match=r"last\.ckpt: holds code \(pathlib\.Path\.touch|last\.ckpt: holds code"):
+        run.newest()
+    assert not (tmp_path / "mark").exists()

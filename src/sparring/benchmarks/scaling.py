@@ -11,10 +11,11 @@ from omegaconf import DictConfig
 from torch import nn
 
 from sparring.adversarial import AdversarialModule
-from sparring.assembly import build_game, build_module, build_trainer, look_at_data
+from sparring.assembly import build_game, build_module, look_at_data
 from sparring.benchmarks.pairs import record
 from sparring.data import cache
 from sparring.distributed import rank, wait_for_all, world_size
+from sparring.training import build_trainer
 
 KINDS = ("together", "apart", "timed")
 

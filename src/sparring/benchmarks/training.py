@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from sparring.adversarial import AdversarialModule
-from sparring.assembly import build_game, build_module, build_trainer, check_machine, device_of, look_at_data
+from sparring.assembly import build_game, build_module, check_machine, device_of, look_at_data
 from sparring.benchmarks import photographs
 from sparring.benchmarks.pairs import now, ratios, record, spread
 from sparring.benchmarks.plain import PlainLoop
@@ -27,6 +27,7 @@ from sparring.data import cache
 from sparring.data.batches import Batches
 from sparring.errors import UserError
 from sparring.logging import MetricsFile
+from sparring.training import build_trainer
 
 OWN = ("task=", "benchmark", "data", "cache", "evaluation", "logger")  # not passed on to the workloads
 FOLDER, MEMORY = "loop, ImageFolder", "loop, batches in memory"

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from sparring.benchmarks import building, data, pairs, photographs, startup, testbed
+from sparring.benchmarks import building, data, pairs, photographs, soak, startup, testbed
 from sparring.errors import UserError
 
 
@@ -126,3 +126,11 @@ def test_the_engine_is_timed_beside_both_loops(run, tmp_path):
 def test_a_workload_that_is_not_there_is_refused_with_those_that_are(run, tmp_path):
     done = run("task=benchmark", "benchmark=training", "benchmark.only=[nothing]", cwd=tmp_path, check=False)
     assert done.returncode == 1 and "benchmark.only=['nothing']" in done.stderr and "MLP 28 pixels" in done.stderr
+
+
+def test_growth_is_that_of_medians_from_the_second_tenth_of_what_was_done_to_the_last_one():
+    samples = [
+        {"done": done, "MiB": 500.0 if done < 10 else 100 + done / 10} for done in range(1, 101)
+    ]  # a start that does not count
+    samples[95]["MiB"] = 9000.0  # nor does a moment
+    assert soak.growth(samples, "MiB") == pytest.approx(109.5 / 101.5 - 1)

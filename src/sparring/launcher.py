@@ -62,7 +62,8 @@ def start(work: Callable[[Any], None], job: Any, devices: int, nodes: int) -> No
             except mp.ProcessExitedException as error:
                 if not received:
                     raise UserError(_what_happened(error, first, letters)) from None
-                log.warning("%s ended the ranks where they could not stop by themselves", error.signal_name or "They")
+                if error.signal_name:
+                    log.warning("%s ended the ranks where they could not stop by themselves", error.signal_name)
         if received:
             sys.exit(128 + received[0])
         if (status := Path(letters, "status")).exists():

@@ -26,7 +26,7 @@ class Status(pl.Callback):
         """On the clock in all sessions, evaluations and all."""
         return round(self._before + time.monotonic() - self._started, 2)
 
-    def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
+    def on_fit_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         self._before, self._started = runs.status(self.folder).get("seconds", 0.0), time.monotonic()
         device = trainer.strategy.root_device
         on_gpu = device.type == "cuda"

@@ -33,6 +33,7 @@ RANGES = {
     "[2, 65536]": "categorical",
     "[1, 10000]": "rounds iterations modes side k coverage_k density_k neighbours shown splits benchmark.sizes crop",
     "[0, 10000]": "frames border",
+    "[0, 1e6]": "run_iterations sweep_jobs",
     "[1, 1000]": "n_dis seeds parallel devices num_nodes gpus",
     "[1, 64]": "depth discriminators packing mapping_layers",
     "[0, 64]": "blocks layers octaves",

@@ -25,30 +25,30 @@ LONG = ["kimg=null", "evaluation.samples=200", "evaluation.samples_during=200", 
 SHORT = [*LONG, "trainer.max_steps=5", "trainer.log_every_n_steps=5"]
 
 
-def run(cfg: DictConfig, folder: Path, iterations: int = 10_000, jobs: int = 200) -> None:
+def run(cfg: DictConfig, folder: Path, run_iterations: int = 10_000, sweep_jobs: int = 200) -> None:
     """Print and keep (``benchmark.json``) what a process uses while the command runs, and its growth after the first tenth.
 
     Args:
         cfg: only what was set in this command is passed on; ``data.batch_size`` decides how often a run is scored.
         folder: where the figures are written.
-        iterations: of the run.
-        jobs: of the sweep.
+        run_iterations: of one run; 0 for none.
+        sweep_jobs: of one sweep in one process; 0 for none.
 
     Raises:
         UserError: the command failed; it is told what it said.
     """
     own = [o for o in HydraConfig.get().overrides.task if not o.startswith(("task=", "benchmark"))]
-    every = f"{iterations * cfg.n_dis * cfg.data.batch_size / 1000 / 100}"
+    every = f"{run_iterations * cfg.n_dis * cfg.data.batch_size / 1000 / 100}"
     often = [f"{key}.every_kimg={every}" for key in ("evaluation", "grid", "checkpoint")]
     found = {}
     with tempfile.TemporaryDirectory(prefix="sparring-") as place:
         one, many = Path(place, "run"), Path(place, "sweep")
-        if iterations:
-            command = [*LONG, *often, f"trainer.max_steps={iterations}", *own, f"hydra.run.dir={one}"]
+        if run_iterations:
+            command = [*LONG, *often, f"trainer.max_steps={run_iterations}", *own, f"hydra.run.dir={one}"]
             found["run"] = watched(command, lambda: _iterations(one / "metrics.csv"), Path(place))
             told("iterations", found["run"], _seconds(one / "metrics.csv"))
-        if jobs:
-            command = ["-m", *SHORT, *own, f"seed=range(0,{jobs})", f"hydra.sweep.dir={many}"]
+        if sweep_jobs:
+            command = ["-m", *SHORT, *own, f"seed=range(0,{sweep_jobs})", f"hydra.sweep.dir={many}"]
             found["sweep"] = watched(command, lambda: len(list(many.glob("*/scores.json"))), Path(place))
             told("jobs", found["sweep"])
     record(folder, found)

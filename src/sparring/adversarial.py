@@ -74,14 +74,14 @@ class AdversarialModule(pl.LightningModule):
         self.meter = Meter()
         self.latest: dict[str, float] = {}  # the last row of the log
         self.last_checkpoint: Path | None = None
+        self.run_id: str | None = None  # of whom checkpoints say that they are
         self.interrupted = False  # set when a signal asks to stop
         self._seconds, self._timed = 0.0, 0  # of how many iterations
 
     # ---- the clock ----------------------------------------------------------------------------------------------
 
     @property
-    def iteration(self) -> int:
-        """Iterations completed."""
+    def iteration(self) -> int:  # completed
         return self.trainer.global_step
 
     def kimg_at(self, iteration: int) -> float:
@@ -170,7 +170,7 @@ class AdversarialModule(pl.LightningModule):
         share(self.buffers())  # else ranks that go on would keep other running statistics than those that resume
         self.check_finite()
         checkpoint["meter"] = self.meter.state_dict()
-        checkpoint["kimg"] = self.kimg
+        checkpoint |= {"kimg": self.kimg, "run": self.run_id}
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         if any(value.dtype == torch.float64 for value in checkpoint["state_dict"].values()):

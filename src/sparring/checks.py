@@ -14,6 +14,10 @@ def check_task(cfg: DictConfig, overrides: list[str]) -> None:
     task = cfg.task._target_.rpartition(".")[2]
     if task != "evaluate" and (stray := [key for key in ("fake", "real") if cfg[key] is not None]):
         raise UserError(f"{stray[0]}={cfg[stray[0]]}: only task=evaluate reads it")
+    if task in ("train", "benchmark") and cfg.run is not None:
+        raise UserError(
+            f"run={cfg.run}: task={task} reads none; resume=FOLDER goes on with a run, task=sample run=FOLDER looks at it"
+        )
     if task != "sample" and cfg.input is not None:
         raise UserError(f"input={cfg.input}: only task=sample reads it")
     if task == "evaluate":

@@ -253,7 +253,8 @@ def _output_folder(task: str, resume: str | None, run: Any, nodes: int, name: st
     if nodes > 1 and int(os.environ.get("NODE_RANK", 0)) > 0:
         return tempfile.gettempdir()  # of a run on several machines the first one's folder counts
     for key, value in (("resume", resume), ("run", run)):
-        if isinstance(value, str) and task != "sparring.tasks.compare":
+        reads = key == "resume" or task.rpartition(".")[2] in ("sample", "evaluate", "export")
+        if isinstance(value, str) and reads:
             if not (Path(value).expanduser() / "config.yaml").is_file():
                 raise UserError(f"{key}={value}: no run is stored there (it has no config.yaml)")
             return str(Path(value).expanduser())

@@ -64,9 +64,9 @@ def forgiving(place: Path) -> Iterator[None]:
     try:
         with naming(place):
             yield
-    except OSError as error:
+    except (OSError, UserError) as error:  # it can't be written, or what is there is damaged, and not written over
         if place not in _refused:
-            log.warning("%s. Training goes on without it.", told(error))
+            log.warning("%s. Training goes on without it.", told(error) if isinstance(error, OSError) else error)
         _refused.add(place)
     else:
         _refused.discard(place)

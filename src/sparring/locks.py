@@ -30,19 +30,19 @@ def one_at_a_time(place: Path, what: str = "", meanwhile: Callable[[], object] =
         meanwhile: called once a second while it waits.
     """
     with ExitStack() as held:
-        with suppress(*IMPOSSIBLE):
-            locks = place.parent.with_name("locks")
-            locks.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(locks / f"{place.parent.name}-{place.name}.lock")
-            for seconds in itertools.count(1):
-                try:
-                    held.enter_context(lock.acquire(timeout=1))
-                    break
-                except Timeout:
-                    if seconds == 1:
-                        log.info("waiting for another process, which is making %s", what or place)
+        lock = FileLock(place.parent.with_name("locks") / f"{place.parent.name}-{place.name}.lock")
+        for seconds in itertools.count(1):
+            try:
+                Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+                held.enter_context(lock.acquire(timeout=1))
+                remove_partial(place.parent, place.name)
+                break
+            except Timeout:
+                if seconds == 1:
+                    log.info("waiting for another process, which is making %s", what or place)
                 meanwhile()
-            remove_partial(place.parent, place.name)
+            except IMPOSSIBLE:
+                break
         yield
 
 

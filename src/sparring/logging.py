@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from io import StringIO
 from itertools import chain
 from pathlib import Path
@@ -131,7 +132,7 @@ class WandbRun(WandbLogger):
             with replacing(folder / RUN_ID) as temporary:
                 temporary.write_text(secrets.token_hex(4))
         self.folder, self.lower_is_better = folder, lower_is_better
-        self.online, self._resumed, self._broken = online, resumed, False
+        self.online, self._resumed, self._broken, self._gone = online, resumed, False, False
         super().__init__(
             name=name,
             group=group,
@@ -213,6 +214,13 @@ class WandbRun(WandbLogger):
     def finish(self, failed: bool = False) -> None:
         """Close the run; without it the next job of a sweep would write into this one."""
         self._guarded(lambda: self._experiment and self._experiment.finish(exit_code=int(failed)))
+        if self._gone:
+            import wandb
+
+            with suppress(
+                Exception
+            ):  # else it would try to say goodbye at the very end, and tell with a traceback that it can't
+                wandb.teardown(exit_code=1)
 
     def _guarded(self, action) -> None:
         if self._broken:
@@ -220,7 +228,7 @@ class WandbRun(WandbLogger):
         try:
             action()
         except Exception as error:
-            self._broken = True
+            self._broken, self._gone = True, isinstance(error, ConnectionError)
             logging.getLogger("wandb").setLevel(logging.CRITICAL)  # its own threads would go on about it
             log.warning(
                 "W&B failed (%s); training goes on without it, and metrics.csv stays complete",

@@ -7,6 +7,7 @@ import logging
 import logging.config
 import os
 import warnings
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -46,7 +47,11 @@ def start(cfg: DictConfig) -> None:
             f"-m with trainer.num_nodes={cfg.trainer.num_nodes}: start each job with hydra/launcher=submitit_slurm"
         )
     else:
-        launcher.start(be_a_rank, job, cfg.trainer.devices, cfg.trainer.num_nodes)
+        try:
+            launcher.start(be_a_rank, job, cfg.trainer.devices, cfg.trainer.num_nodes)
+        except UserError as error:
+            _write_down(Path(hydra.runtime.output_dir), str(error))
+            raise
 
 
 def started_outside() -> dict[str, str] | None:
@@ -156,6 +161,15 @@ def _do(job: Job) -> None:
             logging.config.dictConfig(hydra["job_logging"])
     with memory.told():
         get_method(cfg.task._target_)(cfg, Path(hydra["runtime"]["output_dir"]))
+
+
+def _write_down(folder: Path, error: str) -> None:
+    """What became of a run, where its ranks could not say so, or one of them said what followed from another's end."""
+    from sparring import locks, runs
+
+    with suppress(locks.Occupied), locks.trained_here(folder, patience=0):  # else another process is well and at it
+        if (folder / "config.yaml").exists() and runs.status(folder).get("state") in ("running", "failed"):
+            runs.mark(folder, "failed", error=error)
 
 
 def _hydras_launcher() -> str:

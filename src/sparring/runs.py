@@ -3,6 +3,7 @@
 import json
 import logging
 import platform
+import secrets
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ from typing import Literal
 
 from omegaconf import DictConfig, OmegaConf
 
-from sparring import secrecy, strangers, tensors
+from sparring import report, secrecy, strangers, tensors
 from sparring.callbacks.checkpoints import numbered
 from sparring.config import Config
 from sparring.errors import UserError
@@ -72,6 +73,14 @@ class Run:
         raise UserError(f"{folder} holds no checkpoint: the run ended before its first one (checkpoint.every_kimg)")
 
     @property
+    def id(self) -> str | None:
+        """Which its checkpoints bear; None of a run of before there were any."""
+        try:
+            return read_json(self.folder / "versions.json", dict).get("run")
+        except FileNotFoundError:
+            return None
+
+    @property
     def is_done(self) -> bool:
         """Whether all that it was to do is done, the last evaluation included."""
         return status(self.folder).get("state") == "done"
@@ -83,14 +92,16 @@ class Run:
             fallback: where it is damaged, the newest intact one; damaged ones are set aside as ``NAME.damaged``.
 
         Raises:
-            UserError: it is damaged, and what there is besides; or all are.
+            UserError: it is damaged, or of another run, and what there is besides; or all are.
         """
         folder = self.folder / "checkpoints"
         paths = [folder / "last.ckpt", *reversed(numbered(folder)), *folder.glob("best_by_*.ckpt")]
         paths, damaged = [path for path in paths if path.is_file()], {}
         for path in paths:
             try:
-                iteration = tensors.read_checkpoint(path)["global_step"]
+                found = tensors.read_checkpoint(path)
+                if found.get("run", self.id) != self.id:
+                    raise UserError(f"{path}: is of another run")
             except UserError as error:
                 damaged[path] = error
                 if fallback:
@@ -103,12 +114,17 @@ class Run:
             for bad, error in damaged.items():
                 log.warning("%s. It is set aside", error)
                 bad.rename(bad.with_name(f"{bad.name}.damaged"))
-            return path, iteration
+            return path, found["global_step"]
         if paths:
             raise UserError(f"resume={self.folder}: none of its {len(paths)} checkpoints is intact")
         if known := status(self.folder).get("checkpoint"):
             raise UserError(f"resume={self.folder}: its checkpoints are gone; the last one was {folder / known}")
         return None
+
+
+def holds_checkpoints(folder: Path) -> bool:
+    """Whether something was trained there, intact or not."""
+    return any((folder / "checkpoints").glob("*.ckpt*"))
 
 
 def find(folder: str, key: str, today: DictConfig | None = None) -> Run:
@@ -119,8 +135,12 @@ def find(folder: str, key: str, today: DictConfig | None = None) -> Run:
 
 def begin(folder: Path, cfg: DictConfig, overrides: list[str]) -> Run:
     """Write down what will be run: on which versions, what was typed, and the resolved configuration."""
+    if holds_checkpoints(folder) or (folder / "metrics.csv").exists():
+        raise UserError(
+            f"{folder}: holds a run already; {report.typed('resume', folder)} goes on with it, hydra.run.dir=DIR begins elsewhere"
+        )
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "versions.json", versions())
+    write_json(folder / "versions.json", {"run": secrets.token_hex(8), **versions()})
     mark(folder, "running", seconds=0.0)
     for name, content in (
         ("overrides.yaml", json.dumps(overrides)),

@@ -5,6 +5,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 from sparring.distributed import Largest, rank
@@ -12,6 +14,7 @@ from sparring.distributed import Largest, rank
 log = logging.getLogger(__name__)
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]
 PATIENCE = 25.0  # seconds from the first signal on; who asks often kills after 30
+AT_ONCE = 0.5  # seconds; within them one Ctrl-C comes several times, from the terminal and from who started this
 
 
 class Interrupted(Exception):
@@ -27,6 +30,7 @@ class Stop:
 
     Attributes:
         command: with which the run is gone on with; None as long as there is none.
+        leave: what is still to be done where the process has to be cut off.
         training: whether iterations, or what belongs to them, are under way.
         signal: what all ranks know one of them received; None if none did.
     """
@@ -35,12 +39,14 @@ class Stop:
 
     def __init__(self):
         self.command: str | None = None
+        self.leave: Callable[[], object] = lambda: None
         self.training = False
         self.signal: int | None = None
         self.received: int | None = None  # by this rank
         self._anyone = Largest()
         self._before: dict[int, object] = {}
         self._end: threading.Timer | None = None
+        self._pressed: float | None = None  # Ctrl-C, when first
 
     def __enter__(self) -> "Stop":
         Stop.current = self
@@ -79,17 +85,19 @@ class Stop:
             self._hurry()
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        if not self.training:
-            self._tell(f"{signal.Signals(number).name}: stopped before training began")
-            raise SystemExit(128 + number)
-        # one Ctrl-C comes several times at once: from the terminal, and from who started this
-        if self.received == number == signal.SIGINT and time.monotonic() > self._since + 1:
-            self._leave("Left at once")
+        if number == signal.SIGINT:
+            if self._pressed is not None and time.monotonic() > self._pressed + AT_ONCE:
+                self._leave("Left at once")
+            self._pressed = self._pressed or time.monotonic()
         if self.received is None:
-            name = signal.Signals(number).name
-            log.warning("%s received: training stops after this iteration, with a checkpoint", name)
-            self.received, self._since = number, time.monotonic()
+            self.received, name = number, signal.Signals(number).name
             self._hurry()
+            if self.training:
+                log.warning("%s received: training stops after this iteration, with a checkpoint", name)
+            else:
+                self._tell(f"{name} received: stopped before training began")
+        if not self.training:
+            raise SystemExit(128 + number)
 
     def _hurry(self) -> None:
         if self._end is None:
@@ -99,6 +107,9 @@ class Stop:
 
     def _leave(self, why: str) -> None:
         self._tell(why)
+        if rank() == 0:
+            with suppress(Exception):  # nothing keeps it from leaving
+                self.leave()
         os._exit(128 + (self.signal or self.received))
 
     def _tell(self, what: str) -> None:

@@ -164,11 +164,12 @@ def recompose(stored_in: str, today: DictConfig, named: str, free: tuple[str, ..
         )
     resolved = OmegaConf.to_container(today, resolve=True)
     with open_dict(stored):
-        for group in ("logger", "evaluation"):  # as a whole: another choice has other keys
-            if any(key.partition(".")[0] == group for key in changed):
-                stored[group] = resolved[group]
+        another = {key for key in changed if key not in before or key not in after or key.endswith("_target_")}
+        anew = {"logger", "evaluation"} & {key.partition(".")[0] for key in another}
+        for group in anew:  # as a whole: another choice has other keys
+            stored[group] = resolved[group]
         for key in sorted(changed - set(decisive)):
-            if key.partition(".")[0] not in ("logger", "evaluation"):
+            if key.partition(".")[0] not in anew:
                 OmegaConf.update(stored, key, after.get(key), force_add=True)
         stored[named], stored.cache, stored.trust = stored_in, today.cache, today.trust
     trust.check(OmegaConf.to_container(stored), today.trust)

@@ -132,7 +132,7 @@ def job(cfg: DictConfig, work: Callable[[DictConfig], Any]) -> None:
 def _rest_of(cfg: DictConfig, folder: Path, work: Callable[[DictConfig], Any]) -> None:
     from sparring import runs
 
-    if not (folder / "checkpoints" / "last.ckpt").exists():
+    if not (runs.holds_checkpoints(folder) or runs.status(folder).get("checkpoint")):
         with trained_here(folder):
             for left in ("metrics.csv", "scores.json"):  # by an attempt that left no weights to go on with
                 (folder / left).unlink(missing_ok=True)

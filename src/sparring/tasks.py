@@ -6,6 +6,7 @@ import signal
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -66,16 +67,18 @@ def train(cfg: DictConfig, folder: Path) -> None:
             raise UserError(f"resume={cfg.resume}: is as long as kimg={cfg.kimg} already; go on with a larger kimg=")
         if first:
             if stored is None:
-                runs.begin(folder, cfg, list(HydraConfig.get().overrides.task))
+                stored = runs.begin(folder, cfg, list(HydraConfig.get().overrides.task))
             else:
                 runs.go_on(folder, begun)
                 log.info(
                     "going on at iteration %d, from %s", begun, checkpoint or "the start: it has no checkpoint yet"
                 )
             stop.command = report.going_on(folder, HydraConfig.get().overrides.task)
+            stop.leave = partial(runs.mark, folder, "stopped")
             held.enter_context(runs.recorded(folder))
 
         module = build_module(cfg, game, data := cache.load(source, cfg.cache))
+        module.run_id = stored and stored.id
         if cfg.init and checkpoint is None:
             start_from(module, runs.find(cfg.init, "init").checkpoint())
         ended = fit(cfg, folder, module, data, evaluator, stop, iterations, checkpoint, begun)

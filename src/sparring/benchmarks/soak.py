@@ -4,6 +4,7 @@ python run.py task=benchmark benchmark=soak
 """
 
 import csv
+import math
 import statistics
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def growth(samples: list[Sample], name: str) -> float:
     end = max(sample["done"] for sample in samples)
     second = [s[name] for s in samples if 0.1 * end <= s["done"] <= 0.2 * end]
     last = [s[name] for s in samples if s["done"] >= 0.9 * end]
-    return statistics.median(last) / statistics.median(second) - 1
+    return statistics.median(last) / statistics.median(second) - 1 if last and second else math.nan  # too short
 
 
 def told(what: str, samples: list[Sample], seconds: list[Sample] | None = None) -> None:

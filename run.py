@@ -29,8 +29,8 @@ def do(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     try:
-        typed.check(sys.argv[1:], CONF)
-        sys.argv[1:] = sweeps.named_by_what_varies(stored.completed(sys.argv[1:], CONF))
+        arguments = typed.checked(sys.argv[1:], CONF)
+        sys.argv[1:] = sweeps.named_by_what_varies(stored.completed(arguments, CONF))
         ranks.follow() if ranks.is_follower() else main()
         sys.exit(1 if sweeps.Report.failed else 0)
     except Exception as error:

@@ -31,7 +31,8 @@ PROTOCOL |= {"metrics": {"prdc": {"fakes": 500}}}
 def evaluation(kimg: float = 8.0, protocol: dict | None = None, **scores: float) -> dict:
     """An entry of ``scores.json``."""
     lower = [name for name in ("fd", "reverse_kl") if name in scores]
-    return {"kimg": kimg, "scores": scores, "protocol": PROTOCOL | (protocol or {}), "lower_is_better": lower}
+    when = {"iteration": round(kimg * 10), "kimg": kimg}
+    return when | {"scores": scores, "protocol": PROTOCOL | (protocol or {}), "lower_is_better": lower}
 
 
 def stored(folder, overrides=(), *evaluations, state="done", seed=1, metrics="", config=None, **status):
@@ -248,7 +249,7 @@ def test_runs_are_found_in_folders_sweeps_globs_and_lists_once_each(sweep):
 
 
 def test_the_newest_evaluation_of_images_counts_and_a_study_of_something_else_does_not(tmp_path):
-    study = {"kimg": 8.0, "scores": {"gain_5": 0.1}, "protocol": {"classifier": "small"}}
+    study = {"iteration": 80, "kimg": 8.0, "scores": {"gain_5": 0.1}, "protocol": {"classifier": "small"}}
     stored(tmp_path / "a", [], evaluation(fd=2.0), evaluation(fd=1.0), study)
     (record,) = find(str(tmp_path / "a"))
     assert record.scores == {"fd": 1.0} and record.leading_score == "fd"

@@ -20,8 +20,7 @@ def refusal(composed):
 
     def read(*overrides: str) -> str:
         try:
-            typed.check(list(overrides), CONF)
-            cfg = composed(*completed(list(overrides), CONF))
+            cfg = composed(*completed(typed.checked(list(overrides), CONF), CONF))
             check_task(cfg, list(overrides))
             check(cfg)
             assembly.look_at_data(cfg)
@@ -62,7 +61,26 @@ def refusal(composed):
         ("trainer.strategy=fsdp", ["trainer.strategy=fsdp", "ddp"]),
         ("trainer.accelerator=cuda0", ["trainer.accelerator=cuda0", "gpu"]),
         ("ema.batch_norm=none", ["ema.batch_norm=none", "standing"]),
+        ("loss=[hinge,wgan]", ["loss=[hinge,wgan]", "loss is a group, of which one"]),
+        ("loss=hinge loss=wgan", ["loss=hinge loss=wgan", "chosen twice"]),
+        ("experiment=../x", ["experiment=../x", "by name"]),
+        (
+            "model/generator=unet",
+            ["model.generator.in_channels", "model.in_channels, which is not there", "model=NAME"],
+        ),
+        ("+loss._args_=[1]", ["loss._args_", "loss takes none"]),
+        ("hydra.job.env_set.FOO=bar", ["+hydra.job.env_set.FOO=VALUE"]),
+        ("optimizer.schedule=5", ["optimizer.schedule=5", "optimizer/schedule=NAME"]),
         # types
+        ("sample.classes=99", ["sample.classes=99: must be a list: sample.classes=[99]"]),
+        ("trust=mine", ["trust=mine: must be a list: trust=[mine]"]),
+        ("data.held_out=1.5", ["data.held_out=1.5: must be a whole number, or 'all'"]),
+        ("logger=wandb logger.mode=foo", ["logger.mode=foo: must be 'auto', 'online' or 'offline'"]),
+        ("logger=wandb logger.entity=../x", ["logger.entity=../x", "letters, digits"]),
+        ("logger=wandb logger.project=a/b", ["logger.project=a/b", "none of them /"]),
+        ("task=compare run=5", ["run=5", "folders of runs"]),
+        ("hydra.run.dir=/dev/null", ["hydra.run.dir=/dev/null: must be a folder"]),
+        ("task=sample run=x sample.folder=/dev/null/x", ["sample.folder=/dev/null/x: must be a folder, and /dev/null"]),
         ("kimg=abc", ["kimg", "abc", "Float"]),
         ("seed=1.5", ["seed", "1.5", "Integer"]),
         ("model.width=abc", ["width=abc", "whole number"]),
@@ -85,6 +103,8 @@ def refusal(composed):
         ("data.image_size=50", ["model.generator", "image_size=50", "48 or 56"]),
         ("data.channels=2", ["data.channels=2", "1 (grey) or 3 (RGB)"]),
         ("data.image_size=-4", ["data.image_size=-4", "positive"]),
+        ("data.num_classes=3", ["data.num_classes=3", "of these data it is 10"]),
+        ("grid.count=1000000", ["grid.count=1000000", "at most 10000"]),
         ("optimizer.generator.lr=-1", ["optimizer.generator.lr=-1", "at least 0"]),
         # combinations
         ("kimg=null", ["kimg=null", "trainer.max_steps=null"]),
@@ -153,6 +173,10 @@ def test_the_embedded_labels_are_known_before_the_data_are_loaded(composed):
     assert cfg.data.num_classes == cfg.model.generator.num_classes == 10
 
 
+def test_the_shortest_training_is_an_iteration(composed):
+    assert assembly.count_iterations(composed("kimg=1e-30")) == 1
+
+
 def test_arrays_tell_their_own_shape_and_classes(composed, tmp_path):
     images = np.zeros((30, 32, 32, 3), np.uint8)
     np.savez(tmp_path / "mine.npz", images=images, labels=np.arange(30) % 4)
@@ -161,6 +185,61 @@ def test_arrays_tell_their_own_shape_and_classes(composed, tmp_path):
     assembly.look_at_data(cfg)
     assert (cfg.data.image_size, cfg.data.channels, cfg.data.num_classes) == (32, 3, 4)
     assert cfg.model.discriminator.num_classes == 4
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lé ge nd 日本",
+        "a=b",
+        "a,b",
+        "a[1]",
+        "a(b)",
+        "o'clock",
+        'say "x"',
+        "a;b#c&d!e~f",
+        "b\\c",
+        "{x}",
+        "größe=1, [2]",
+    ],
+)
+def test_paths_of_any_name_arrive_as_they_are_typed(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    for key in ("data.path", "init", "run", "sample.folder", "+hydra.run.dir"):
+        once = typed.checked([f"{key}={name}"], CONF)
+        assert [override.value() for override in typed.parsed(once)] == [name]
+        assert typed.checked(once, CONF) == once  # as they are stored, and read again
+
+
+def test_a_path_is_composed_as_it_is_typed(composed):
+    path = "/données/größe=1, [日本]"
+    assert composed("data=image_folder", *typed.checked([f"data.path={path}"], CONF)).data.path == path
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "data.path=null",
+        "run=[a,b]",
+        "data.path=/a b/c",
+        "resume='a b'",
+        'cache="é"',
+        "loss=é",
+        "run=outputs/*",
+        "data.path=${x}",
+    ],
+)
+def test_what_hydra_reads_stays_as_it_is_typed_and_so_do_other_keys(argument):
+    assert typed.checked([argument], CONF) == [argument]
+
+
+def test_each_path_of_a_list_or_a_sweep_is_quoted_for_itself(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert typed.checked(["run=[é,b,'ü']"], CONF) == ["run=[\"é\",b,'ü']"]
+    assert typed.checked(["-m", "data.path=é,b"], CONF) == ["-m", 'data.path="é",b']
+    (tmp_path / "é,b").mkdir()
+    assert typed.checked(["-m", "data.path=é,b"], CONF) == ["-m", 'data.path="é,b"']
 
 
 def test_names_of_runs_can_be_typed_back():

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -13,15 +15,18 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from conftest import Malicious
+from conftest import CONF, Malicious
 from sparring import runs, secrecy, tensors
+from sparring.assembly import open_gallery
 from sparring.comparison import page
 from sparring.comparison.records import find
 from sparring.comparison.tables import side_by_side
 from sparring.data.downloads import CIFAR10, CelebA
 from sparring.errors import UserError
+from sparring.evaluation.extractors import CLIP, VGG16, Inception, TorchFidelity
 from sparring.explain import explain
 from sparring.logging import run_id
+from sparring.stored import completed
 
 SMALL = [
     "model=mlp",
@@ -32,6 +37,7 @@ SMALL = [
     "grid.count=4",
 ]
 QUIET = ["logger=none", "trainer.max_steps=2", "kimg=1"]
+ENTRY = {"iteration": 1, "kimg": 1.0, "scores": {}, "protocol": {}}
 KEY = "k3y-of-nobody-0123456789"
 
 # What runs in a process of the real command before anything else: every address outside this machine is written down.
@@ -151,7 +157,9 @@ def test_a_checkpoint_with_a_payload_is_refused_and_runs_nothing(theirs, run):
 
 
 def test_no_path_leads_out_of_the_folder(theirs, tmp_path):
-    folder = theirs({"cache": "/theirs", "data.path": "/theirs/downloads", "evaluation": {"checkpoint": "../../x"}})
+    folder = theirs(
+        {"cache": "/theirs", "data._target_": "sparring.data.downloads.MNIST", "data.path": "/theirs/downloads"}
+    )
     assert (folder / "wandb" / "latest-run").is_symlink()  # W&B's own stay inside
     config = runs.find(str(folder), "run", OmegaConf.create({"trust": [], "cache": str(tmp_path)})).config
     assert (config.cache, config.data.path) == (str(tmp_path), str(tmp_path / "downloads"))
@@ -176,6 +184,183 @@ def test_data_of_a_stored_run_are_not_fetched_into_a_folder_that_it_names(theirs
     done = asks(run, folder, "resume=theirs", "trainer.max_steps=3")
     assert done.returncode == 1 and "nothing is written outside the cache folder" in done.stderr
     assert not list(place.iterdir())
+
+
+def pipe(folder: Path) -> Path:
+    (folder / "pipe").unlink(missing_ok=True)
+    os.mkfifo(folder / "pipe")
+    return folder / "pipe"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without pipes")
+@pytest.mark.parametrize(
+    "name", ["overrides.yaml", "versions.json", "status.json", "scores.json", "samples/1.png", ".lock"]
+)
+def test_nothing_is_waited_for_in_a_folder_that_holds_a_pipe(name, theirs):
+    folder = theirs()
+    pipe(folder).replace(folder / name)
+    uses = [lambda: runs.find(str(folder), "run"), lambda: find(str(folder))]
+    for use in [*uses, lambda: completed([f"resume={folder}"], CONF)] if name == "overrides.yaml" else uses:
+        with pytest.raises(UserError, match=rf"{name}: is neither a file nor a folder"):
+            use()
+
+
+STORED = {  # what could not have been typed, and what is said of it
+    "model": (None, "model=None: must be chosen"),
+    "loss._args_": ([1], "holds _args_"),
+    "model.generator._partial_": (True, "holds _partial_"),
+    "model.generator.width": ("x", "model.generator.width=x: must be a whole number"),
+    "model.generator.depth": (10**9, "model.generator.depth=1000000000: must be at most 64"),
+    "data.num_classes": (10**9, "data.num_classes=1000000000: must be at most 65536"),
+    "data.batch_sizes": (8, "data.batch_sizes: no such key"),
+    "trainer.profiler": ("os.system", "trainer.profiler=os.system: must be one of"),
+    "evaluation": ({"checkpoint": "../../x"}, "evaluation._target_=None: must name"),
+    "seeds": (1, "seeds"),
+    "seed": ("x", "seed"),
+}
+
+
+@pytest.mark.parametrize("key", STORED)
+def test_a_stored_configuration_is_checked_as_if_it_were_typed(key, theirs):
+    value, said = STORED[key]
+    folder = theirs({key: value})
+    with pytest.raises(UserError, match=rf"(?s)^{folder / 'config.yaml'}: .*{said}"):
+        _ = runs.Run(folder).config
+
+
+def test_a_checkpoint_that_holds_something_else_is_refused_by_name(theirs):
+    folder = theirs()
+    path = folder / "checkpoints" / "last.ckpt"
+    good, cfg = tensors.read_checkpoint(path), runs.Run(folder).config
+    weights = good["state_dict"]
+    odd = {key: 7 for key in good if key != "epoch"}
+    odd |= {"state_dict": {name: "x" for name in weights}, "global_step": -1, "kimg": float("nan")}
+    for key, value in odd.items():
+        tensors.write(good | {key: value}, path)
+        with pytest.raises(UserError, match="last.ckpt: not a checkpoint of a run"):
+            runs.Run(folder).newest()
+    for changed, said in (
+        ({name: torch.zeros(1) for name in weights}, "is not of this model .*there.*here"),
+        (dict(list(weights.items())[1:]), "is not of this model .*absent there"),
+        (
+            {name: weight * float("nan") if weight.is_floating_point() else weight for name, weight in weights.items()},
+            "not finite",
+        ),
+    ):
+        tensors.write(good | {"state_dict": changed}, path)
+        with pytest.raises(UserError, match=rf"(?s)last\.ckpt: .*{said}"):
+            open_gallery(cfg, path)
+
+
+def test_a_run_goes_on_from_no_checkpoint_of_another_model(theirs, run):
+    folder = theirs()
+    good = tensors.read_checkpoint(path := folder / "checkpoints" / "last.ckpt")
+    narrow = {name: weight[..., :1] if weight.ndim else weight for name, weight in good["state_dict"].items()}
+    for changed, said in (
+        ({"state_dict": narrow}, "size mismatch"),
+        ({"optimizer_states": [{"state": {}, "param_groups": []}] * 2}, "parameter groups"),
+    ):
+        path.unlink()
+        tensors.write(good | changed, path)
+        done = asks(run, folder, "resume=theirs", "trainer.max_steps=3")
+        assert (
+            done.returncode == 1 and "last.ckpt: is not of this model" in done.stderr and "Traceback" not in done.stderr
+        )
+        assert re.search(said, done.stderr)
+
+
+RECORDS = {
+    "versions.json": [{"packages": "abc"}, {"packages": [1]}, {"run": 5}],
+    "status.json": [{"seconds": "x"}, {"kimg": []}, {"checkpoint": 5}],
+    "scores.json": [
+        [ENTRY | change]
+        for change in (
+            {"iteration": "x"},
+            {"scores": 5},
+            {"scores": {"fd": "x"}},
+            {"lower_is_better": 5},
+            {"protocol": []},
+        )
+    ],
+}
+RECORDS["scores.json"] += [[{"scores": {}, "protocol": {}, "kimg": 1.0}], [ENTRY | {"protocol": {"extractor": "x"}}]]
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_of_other_kinds_than_ours_is_refused_with_what_is_wrong(name, tmp_path):
+    for content in RECORDS[name]:
+        (tmp_path / name).write_text(json.dumps(content))
+        with pytest.raises(UserError, match=rf"{tmp_path / name} is damaged \(\S+: .*move it away"):
+            runs.go_on(tmp_path, 1)
+        assert json.loads((tmp_path / name).read_text()) == content
+    assert name != "status.json" or "is damaged" in runs.status(tmp_path)["error"]
+
+
+def test_a_damaged_record_sets_no_checkpoint_aside(theirs):
+    folder = theirs()
+    (folder / "versions.json").write_text('{"packages": []}')
+    with pytest.raises(UserError, match="versions.json is damaged"):
+        runs.Run(folder).newest(fallback=True)
+    assert not list(folder.rglob("*.damaged"))
+
+
+# ---- weights ----------------------------------------------------------------------------------------------------
+
+
+class Program(torch.nn.Module):
+    """Which writes a file when it is loaded."""
+
+    def __init__(self, path: str):
+        super().__init__()
+        self.path, self.weight = path, torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        return x
+
+    @torch.jit.export
+    def __getstate__(self):
+        return self.weight, self.path, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, str, bool]):
+        self.weight, self.path, self.training = state[0], state[1], state[2]
+        torch.save(torch.zeros(1), self.path)
+
+
+@pytest.fixture
+def two_in_one(tmp_path) -> Path:
+    """Tensors to who looks at the first bytes, a program to who looks at the last ones."""
+    program, path = io.BytesIO(), tmp_path / "both.pt"
+    torch.jit.save(torch.jit.script(Program(str(tmp_path / "it ran"))), program)
+    torch.save({"weight": torch.zeros(1)}, path, _use_new_zipfile_serialization=False)
+    with zipfile.ZipFile(program) as inner, zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as outer:
+        for member in inner.infolist():
+            outer.writestr(member.filename, inner.read(member.filename))
+    return path
+
+
+def test_a_file_that_is_two_in_one_is_read_as_neither_and_runs_nothing(two_in_one, tmp_path):
+    torch.jit.load(str(two_in_one))
+    assert (tmp_path / "it ran").exists()  # so it would
+    (tmp_path / "it ran").unlink()
+    with pytest.raises(UserError, match="begins as a file of one kind, and ends as one of another"):
+        tensors.read(two_in_one)
+    for extractor in (Inception, VGG16, CLIP):
+        with pytest.raises(UserError, match="evaluation.weights"):
+            extractor(weights=str(two_in_one))
+    assert not (tmp_path / "it ran").exists()
+
+
+def test_whatever_is_called_clip_must_be_openais_file(tmp_path):
+    """A class of somebody whom the person trusts may name it so."""
+
+    class Mine(TorchFidelity):
+        name = where = "mine"
+
+    torch.jit.save(torch.jit.script(Program(str(tmp_path / "it ran"))), str(tmp_path / "w.pt"))
+    with pytest.raises(UserError, match="is not OpenAI's file"):
+        Mine("clip-vit-b-32", ["clip"], str(tmp_path / "w.pt"))
+    assert not (tmp_path / "it ran").exists()
 
 
 # ---- downloads --------------------------------------------------------------------------------------------------
@@ -270,7 +455,7 @@ def test_the_default_run_asks_nothing_of_the_network(trained):
 def test_a_secret_is_refused_in_what_is_typed_and_composed_and_taken_out_of_what_is_said(run, tmp_path, monkeypatch):
     typed = run(*SMALL, *QUIET, f"logger.name={KEY}", cwd=tmp_path, check=False, A_SECRET=KEY)
     composed = run(
-        *SMALL, *QUIET, "logger=wandb", "logger.name=${oc.env:A_SECRET}", cwd=tmp_path, check=False, A_SECRET=KEY
+        *SMALL, *QUIET[1:], "logger=wandb", "logger.name=${oc.env:A_SECRET}", cwd=tmp_path, check=False, A_SECRET=KEY
     )
     for done in (typed, composed):
         assert done.returncode == 1 and "logger.name: holds the value of A_SECRET" in done.stderr

@@ -31,7 +31,11 @@ NAMED = {  # what a stored configuration may not name, and where
     ],
     "data": ["sparring.data.source.ThreadPoolExecutor", "sparring.files.shutil.rmtree", "sparring.data.arrays.np.load"],
     "optimizer.generator": ["torch.optim.optimizer.torch.load", "torch.optim.LBFGS", "sparring.schedule.importlib"],
-    "evaluation": ["sparring.evaluation.features.pickle.loads", "sparring.evaluation"],
+    "evaluation": [
+        "sparring.evaluation.features.pickle.loads",
+        "sparring.evaluation",
+        "sparring.evaluation.extractors.TorchFidelity",
+    ],
     "task": ["sparring.tasks.shutil.rmtree", "sparring.tasks.Path", "sparring.tasks._samples", "os.system"],
     "benchmark": [
         "sparring.benchmarks.training.torch.load",

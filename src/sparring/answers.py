@@ -10,7 +10,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from sparring.callbacks.samples import rows_of, save_image
 from sparring.data.folder import walk
-from sparring.data.images import MOST_WHOLE, SUFFIXES, Unreadable, decoding, in_8_bits, is_transparent, on_white, read
+from sparring.data.images import SUFFIXES, Unreadable, decoding, in_8_bits, is_transparent, on_white, read
 from sparring.errors import UserError
 from sparring.evaluation.gallery import Gallery
 from sparring.evaluation.sets import like
@@ -74,7 +74,7 @@ def _is_image(file: Path) -> bool:
 def _opened(file: Path, channels: int) -> tuple[Tensor, Tensor]:
     """A file as an image (1, C, H, W) uint8, laid on white, and where it is transparent (1, 1, H, W), 1 or 0."""
     with decoding(file):
-        image = in_8_bits(read(file, MOST_WHOLE))
+        image = in_8_bits(read(file))
         lost = np.zeros((image.height, image.width), dtype=np.float32)
         if is_transparent(image):
             lost = (np.asarray(image.convert("RGBA"))[:, :, 3] < 128).astype(np.float32)

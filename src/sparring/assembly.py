@@ -37,8 +37,11 @@ def look_at_data(cfg: DictConfig) -> Source:
         cfg.data.path = str(Path(cfg.data.path).expanduser().absolute())
     source = build(cfg.data, "data")
     source.fetches = not (cfg.run or cfg.resume) or strangers.is_within(cfg.data.get("path"), cfg.cache)
-    cfg.data.image_size, cfg.data.channels = source.image_size, source.channels
-    cfg.data.num_classes = source.num_classes
+    facts = {"image_size": source.image_size, "channels": source.channels, "num_classes": source.num_classes}
+    for key, value in facts.items():
+        if cfg.data.get(key) not in (None, 0, value) and not (cfg.run or cfg.resume):
+            raise UserError(f"data.{key}={cfg.data[key]}: of these data it is {value}; leave it out")
+        cfg.data[key] = value
     check_data(cfg)
     return source
 
@@ -163,24 +166,14 @@ def count_iterations(cfg: DictConfig) -> int:
     images = cfg.n_dis * cfg.data.batch_size * distributed.world_size()
     limits = [cfg.trainer.max_steps or math.inf, math.inf]
     if cfg.kimg is not None:
-        limits[1] = math.ceil(round(cfg.kimg * 1000 / images, 6))
+        limits[1] = max(math.ceil(round(cfg.kimg * 1000 / images, 6)), 1)
     return int(min(limits))
 
 
 def start_from(module: AdversarialModule, path: Path) -> None:
     """Take the weights of another run: networks and average, all of the same names and shapes."""
     stored = tensors.read_checkpoint(path)["state_dict"]
-    own = module.state_dict()
-    wrong = [
-        f"  {name}: {tuple(stored[name].shape) if name in stored else 'absent'} there, "
-        f"{tuple(own[name].shape) if name in own else 'absent'} here"
-        for name in sorted(own.keys() | stored.keys(), reverse=True)  # the game's own before its average's
-        if name not in own or name not in stored or own[name].shape != stored[name].shape
-    ]
-    if wrong:
-        raise UserError(
-            f"init: the weights of {path} do not fit this model ({len(wrong)} differ):\n" + "\n".join(wrong[:8])
-        )
+    tensors.check_fit(stored, module.state_dict(), f"init: the weights of {path} do not fit this model")
     module.load_state_dict(stored)
     log.info("starting from the weights of %s", path)
 
@@ -238,13 +231,20 @@ def open_gallery(
         batch_size: images a pass.
         data: of which it answers to the part that is held out, if it translates.
         back: of a CycleGAN: the way back, from images to inputs.
+
+    Raises:
+        UserError: the weights are damaged, of another model, or not finite.
     """
     stored = tensors.read_checkpoint(checkpoint)["state_dict"]
     game = build_game(cfg)
     average = EMA(game.producer, half_life_kimg=0)
-    for part, name in ((game, "game."), (average, "ema.")):
-        part.load_state_dict({key.removeprefix(name): value for key, value in stored.items() if key.startswith(name)})
-    producer = (average.network if ema else game.producer).to(device)
+    both = nn.ModuleDict({"game": game, "ema": average})
+    tensors.check_fit(stored, both.state_dict(), f"{checkpoint}: is not of this model")
+    both.load_state_dict(stored)
+    producer = average.network if ema else game.producer
+    if bad := next((name for name, weight in producer.named_parameters() if not weight.isfinite().all()), None):
+        raise UserError(f"{checkpoint}: its weights are not finite ({bad}); choose another checkpoint")
+    producer = producer.to(device)
     classes = cfg.data.num_classes if game.conditional else 0
     examples = divide(cfg, game, data)[1] if data is not None else None
     if back:

@@ -1,10 +1,8 @@
 """What is refused before anything is built, and how it is said: the key, its value, what would be right."""
 
-from pathlib import Path
-
 from omegaconf import DictConfig, OmegaConf
 
-from sparring import memory, nodes, ranges
+from sparring import memory, nodes, ranges, typed
 from sparring.errors import UserError
 
 
@@ -49,8 +47,7 @@ def check(cfg: DictConfig) -> None:
     nodes.check_nodes(cfg)
     _check_choices(cfg)
     ranges.check_values(cfg)
-    if (cache := Path(cfg.cache).expanduser()).exists() and not cache.is_dir():
-        raise UserError(f"cache={cfg.cache}: must be a folder, and is a file")
+    typed.check_folder("cache", cfg.cache)
     _check_combinations(cfg)
 
 
@@ -103,7 +100,7 @@ def _check_combinations(cfg: DictConfig) -> None:
     if task in ("sample", "export") and not isinstance(cfg.run, str):
         raise UserError(f"task={task} needs the folder of a run: run=outputs/...")
     if task == "compare":
-        named = [cfg.run] if isinstance(cfg.run, str) else list(cfg.run or [])
+        named = list(cfg.run) if OmegaConf.is_list(cfg.run) else [cfg.run] * (cfg.run is not None)
         if not (named or cfg.compare.wandb) or not all(isinstance(name, str) for name in named):
             raise UserError(
                 f"run={cfg.run}: task=compare needs folders of runs or sweeps: run=multirun/... or run=[a,b]"

@@ -10,7 +10,7 @@ from typing import Any
 
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
 from sparring import errors, secrecy
@@ -50,10 +50,16 @@ def _explained(error: BaseException, conf: Path) -> str:
             group, _, name = told.missing_cfg_file.rpartition("/")
             if group and (choices := sorted(path.stem for path in (conf / group).glob("*.yaml"))):
                 return f"{group}={name}: no such choice.{suggestion(name, choices)} Choices: {', '.join(choices)}"
+        if isinstance(told, InterpolationKeyError) and (absent := re.search(r"key '([\w.]+)' not found", str(told))):
+            group = absent[1].rpartition(".")[0].replace(".", "/")
+            remedy = f"; {group}=NAME chooses one that has it, +{absent[1]}=VALUE gives it" * bool(group)
+            return f"{told.full_key}: takes its value from {absent[1]}, which is not there{remedy}"
         if isinstance(told, OmegaConfBaseException) and isinstance(told, AttributeError | KeyError):
             holder = told.parent_node if isinstance(told.parent_node, DictConfig) else {}
             key = told.full_key or str(told.key)
             place = key.rpartition(".")[0]
+            if key.startswith("hydra."):
+                return f"{key}: no such key; +{key}=VALUE would add it"
             if place and not holder:
                 return f"{key}: no such key. {place} holds none; {place}=NAME would choose something that does."
             known = [str(key) for key in holder] or [f.name for f in fields(Config)]
@@ -63,6 +69,8 @@ def _explained(error: BaseException, conf: Path) -> str:
     chain = [each for each in chain if each not in system[1:]]  # pathlib tries again, and fails again
     lines = [_told(each).partition("\n    full_key")[0] for each in chain if isinstance(each, EXPECTED)]
     lines = list(dict.fromkeys(line for line in lines if "$VALUE" not in line))  # OmegaConf's unfilled template
+    if single := re.match(r"Error merging override \S*?([\w.]+)=(.*)\n.* is not a ListConfig", "\n".join(lines)):
+        return f"{single[1]}={single[2]}: must be a list: {single[1]}=[{single[2]}]"
     keys = [told.full_key for told in chain if isinstance(told, OmegaConfBaseException) and told.full_key]
     if keys and keys[0] not in "".join(lines):
         lines.append(f"    key: {keys[0]}")

@@ -139,13 +139,13 @@ def _class_names(cfg: DictConfig) -> list[str]:
 
 
 def _save_weights(path: Path, network: Produced, inputs: tuple[Tensor, ...], facts: dict[str, Any]) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     weights = {
         name: tensor.clone(memory_format=torch.contiguous_format)
         for name, tensor in network.producer.state_dict().items()
     }
-    save_file(weights, path, {FACTS: json.dumps(facts)})
+    path.write_bytes(save(weights, {FACTS: json.dumps(facts)}))
 
 
 def _save_program(path: Path, network: Produced, inputs: tuple[Tensor, ...], facts: dict[str, Any]) -> None:

@@ -68,6 +68,13 @@ def check_sizes(cfg: DictConfig) -> None:
         need(count * (8 * data.channels + 16), f"data.count={count}: the points", "choose fewer")
 
 
+def check_samples(wanted: DictConfig, data: DictConfig) -> None:
+    """Raise UserError if the samples of a run of these data, and the walk between them, can't be held."""
+    numbers, of = data.channels * data.image_size**2, f"of data.image_size={data.image_size}"
+    need(2 * numbers * wanted.count, f"sample.count={wanted.count}: images {of}, and their grid,", "choose fewer")
+    need(16 * numbers * wanted.frames, f"sample.frames={wanted.frames}: of 16 images {of} each,", "choose fewer")
+
+
 def check_networks(cfg: DictConfig, build: Callable[[], "Game"]) -> None:
     """Raise UserError if networks of unusual sizes can't be held; they are built without their memory to be counted.
 

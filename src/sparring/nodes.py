@@ -40,7 +40,7 @@ WORDS = {  # of pydantic's errors
     "list_type": "must be a list, [a,b]",
     "tuple_type": "must be a list, [a,b]",
     "none_required": "or null",
-    "callable_type": "must be a schedule, {_target_:sparring.schedule.Linear,end_kimg:...}",
+    "callable_type": (SCHEDULE := "must be a schedule, {_target_:sparring.schedule.Linear,end_kimg:...}"),
 }
 
 
@@ -56,6 +56,10 @@ def check_groups(cfg: DictConfig) -> None:
         if node is None or isinstance(node, DictConfig) and not node:
             if place in WANTED or place == "optimizer":
                 raise UserError(f"{place}={node}: must be chosen; {group.partition('/')[0]}=NAME")
+        elif not isinstance(node, DictConfig) and not KINDS.get(place, True):
+            raise UserError(
+                f"{place}={node}: {SCHEDULE}{'; optimizer/schedule=NAME' * (place == 'optimizer.schedule')}"
+            )
         elif not isinstance(node, DictConfig):
             raise UserError(f"{place}={node}: must be one of the choices; {group.partition('/')[0]}=NAME")
         elif place in OF_NODES:
@@ -103,7 +107,7 @@ def _check_keys(node: DictConfig, path: str, known: list[str]) -> None:
         if key not in known and key != "_target_":
             name = f"{path}.{key}" if path else str(key)
             raise UserError(
-                f"{name}: no such key.{suggestion(key, known)} {path or 'The top level'} takes {', '.join(known)}."
+                f"{name}: no such key.{suggestion(key, known)} {path or 'The top level'} takes {', '.join(known) or 'none'}."
             )
 
 
@@ -180,8 +184,13 @@ def _check_value(node: DictConfig, key: str, path: str, hint: Any) -> None:
     try:
         valid = adapter.validate_json(json.dumps(plain), strict=True)
     except ValidationError as error:
-        said = [WORDS.get(e["type"], e["msg"]) for e in error.errors() if e["type"] not in CLASS_TYPES]
-        raise UserError(f"{path}.{key}={plain}: {'; or '.join(dict.fromkeys(said)) or f'must be a {hint}'}") from error
+        found = [e for e in error.errors() if e["type"] not in CLASS_TYPES]
+        said = [
+            f"must be {e['ctx']['expected']}" if "expected" in e.get("ctx", {}) else WORDS.get(e["type"], e["msg"])
+            for e in found
+        ]
+        told = "; or ".join(dict.fromkeys(said)).replace("; or must be", ", or")
+        raise UserError(f"{path}.{key}={plain}: {told or f'must be a {hint}'}") from error
     if plain != valid or json.dumps(plain) != json.dumps(valid, default=str):
         node[key] = valid  # 0 where a float is wanted becomes 0.0: torch's optimizers ask for it
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,14 +25,14 @@ RANGES = {
     "[1, 1e15]": "max_steps log_every_n_steps keep every adjust_every",
     "[0, 1e9]": "half_life_kimg held_out",
     "[1, 1e9]": "subset count mode_samples",
-    "[1, 1e6]": """long_tail batch_size accumulate sample.count grid.count trials steps subsets subset_size images files
+    "[1, 1e6]": """long_tail batch_size accumulate sample.count trials steps subsets subset_size images files
         cache_images real_per_class generated_per_class long_tail_head""",
     "[50, 1e7]": "samples samples_during evaluation.reals",
     "[1, 1e7]": "prdc.samples",
     "[1, 65536]": "width suggested_width latent_dim embedding_dim hidden group_size halve_above",
     "[0, 65536]": "num_classes continuous pool minibatch_stddev sample.classes",
     "[2, 65536]": "categorical",
-    "[1, 10000]": "rounds iterations modes side k coverage_k density_k neighbours shown splits benchmark.sizes crop",
+    "[1, 10000]": "grid.count rounds iterations modes side k coverage_k density_k neighbours shown splits benchmark.sizes crop",
     "[0, 10000]": "frames border",
     "[0, 1e6]": "run_iterations sweep_jobs",
     "[1, 1000]": "n_dis seeds parallel devices num_nodes gpus",
@@ -41,6 +42,10 @@ RANGES = {
     "[0, 256]": "workers",
 }  # fmt: skip
 BY_END = {name: interval for interval, names in RANGES.items() for name in names.split()}
+NAMES = {  # of W&B's own rule
+    "logger.project": (r"[^/\\#?%:]{1,128}", "up to 128 letters, none of them / \\ # ? % :"),
+    "logger.entity": (r"[A-Za-z0-9][\w.-]*", "letters, digits, - and _"),
+}
 LEAST, MOST = 1e-37, 1e38  # of single precision, in which everything is computed
 
 
@@ -76,6 +81,8 @@ def _check_text(key: str, value: str) -> None:
         raise UserError(f"{key}='{value}': empty; give a value, or null where there may be none")
     if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
         raise UserError(f"{key}={value!r}: holds letters that can't be written down")
+    if key in NAMES and not re.fullmatch(NAMES[key][0], value, re.ASCII):
+        raise UserError(f"{key}={value}: W&B takes {NAMES[key][1]}")
     if os.path.expanduser(value).startswith("~"):
         raise UserError(f"{key}={value}: there is no such home folder")
 

@@ -14,11 +14,11 @@ from typing import Literal
 
 from omegaconf import DictConfig, OmegaConf
 
-from sparring import report, secrecy, strangers, tensors
+from sparring import kept, report, secrecy, strangers, tensors
 from sparring.callbacks.checkpoints import numbered
 from sparring.config import Config
 from sparring.errors import UserError
-from sparring.files import forgiving, read_json, read_rows, remove_partial, replacing, write_json
+from sparring.files import forgiving, read_rows, remove_partial, replacing, write_json
 
 State = Literal["running", "done", "stopped", "failed"]
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Run:
 
     @property
     def config(self) -> DictConfig:
-        """What was run. Raises UserError if it is damaged, or names code of strangers."""
+        """What was run. Raises UserError if it is damaged, names code of strangers, or holds what could not be typed."""
         found = strangers.config_of(self.folder, self.trusted, self.cache)
         return OmegaConf.merge(OmegaConf.structured(Config), found, {"run": str(self.folder)})
 
@@ -76,7 +76,7 @@ class Run:
     def id(self) -> str | None:
         """Which its checkpoints bear; None of a run of before there were any."""
         try:
-            return read_json(self.folder / "versions.json", dict).get("run")
+            return kept.read(self.folder, "versions.json").get("run")
         except FileNotFoundError:
             return None
 
@@ -96,11 +96,11 @@ class Run:
         """
         folder = self.folder / "checkpoints"
         paths = [folder / "last.ckpt", *reversed(numbered(folder)), *folder.glob("best_by_*.ckpt")]
-        paths, damaged = [path for path in paths if path.is_file()], {}
+        paths, damaged, own = [path for path in paths if path.is_file()], {}, self.id
         for path in paths:
             try:
                 found = tensors.read_checkpoint(path)
-                if found.get("run", self.id) != self.id:
+                if found.get("run", own) != own:
                     raise UserError(f"{path}: is of another run")
             except UserError as error:
                 damaged[path] = error
@@ -182,7 +182,7 @@ def mark(folder: Path, state: State, **facts) -> None:
 def status(folder: Path) -> dict:
     """What ``mark`` wrote; nothing of a run that is older than that; of a damaged file that it is, as its ``error``."""
     try:
-        return read_json(folder / "status.json", dict)
+        return kept.read(folder, "status.json")
     except FileNotFoundError:
         return {}
     except UserError as error:
@@ -195,11 +195,10 @@ def evaluations(folder: Path, remedy: str = "") -> list[dict]:
     Raises:
         UserError: it is damaged; ``remedy`` says what to do.
     """
-    path = folder / "scores.json"
-    found = read_json(path, list, remedy) if path.exists() else []
-    if not all(isinstance(e, dict) and {"scores", "protocol", "kimg"} <= e.keys() for e in found):
-        raise UserError(f"{path} is damaged (an entry has no scores, protocol and kimg). {remedy}".strip())
-    return found
+    try:
+        return kept.read(folder, "scores.json", remedy)
+    except FileNotFoundError:
+        return []
 
 
 def go_on(folder: Path, iteration: int) -> Run:
@@ -212,12 +211,12 @@ def go_on(folder: Path, iteration: int) -> Run:
     known: dict[str, dict] = {}
     for name in ("versions.json", "status.json"):
         with suppress(FileNotFoundError):
-            known[name] = read_json(folder / name, dict, remedy)
+            known[name] = kept.read(folder, name, remedy)
     with suppress(FileNotFoundError):
         read_rows(folder / "metrics.csv", remedy)
     scored = evaluations(folder, remedy)
 
-    then, now = dict(known.get("versions.json", {}).get("packages") or {}), versions()["packages"]
+    then, now = known.get("versions.json", {}).get("packages", {}), versions()["packages"]
     if changed := [name for name in PACKAGES if then.get(name) != now.get(name)]:
         log.warning(
             "other versions than at the start of this run: %s. The result may differ from an unbroken one.", changed

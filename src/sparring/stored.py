@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from sparring import secrecy, strangers, trust
 from sparring.config import Config
 from sparring.errors import UserError
+from sparring.typed import parsed
 
 FREE = (  # what may differ when a run is resumed: it changes neither the weights nor the draws
     "kimg",
@@ -59,6 +60,13 @@ def key_of(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
 
 
+def _said(argument: str) -> str:
+    """The text of an override, without the quotes around it."""
+    found = [o for o in parsed([argument]) if not (o.is_delete() or o.is_sweep_override())]
+    value = found[0].value() if found else None
+    return value if isinstance(value, str) else argument.partition("=")[2]
+
+
 def completed(arguments: list[str], conf: Path) -> list[str]:
     """The command line with what follows from it.
 
@@ -69,18 +77,18 @@ def completed(arguments: list[str], conf: Path) -> list[str]:
         UserError: an argument holds a secret, or the stored ones do what a stored run may not.
     """
     secrecy.refuse((key_of(argument), argument) for argument in arguments)
-    typed = {key_of(a): a.partition("=")[2].strip("'\"") for a in arguments}
+    typed = {key_of(argument): _said(argument) for argument in arguments}
     if typed.get("resume") and typed.get("init"):
         raise UserError("resume= goes on with a run, init= starts a new one from its weights: choose one of them")
     evaluates = typed.get("task") == "evaluate"
     stored = typed.get("resume") or evaluates and typed.get("run")
     path = Path(stored).expanduser() / "overrides.yaml" if stored else None
-    if path is not None and path.is_file():
+    if path is not None and path.exists():
         # a group that is chosen anew leaves nothing of its former choice behind, and a run is scored on the machine at hand
         again = tuple(f"{key}{end}" for key in typed if key != "trainer" for end in "./")
         again += MACHINE if evaluates or "trainer" in typed else ()
         told = [*typed, "trainer"] if evaluates else typed
-        strangers.check_links(path.parent)
+        strangers.check_entries(path.parent)
         kept = [o for o in strangers.read_overrides(path) if key_of(o) not in told and not key_of(o).startswith(again)]
         arguments = strangers.checked(kept, path) + arguments
     if evaluates and (conf / "data" / f"{typed.get('real')}.yaml").is_file():

@@ -2,16 +2,19 @@
 
 import os
 import re
+import stat
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from sparring import trust
+from sparring import checks, nodes, trust
 from sparring.config import Config
 from sparring.errors import UserError
+from sparring.explain import explain
 
 LARGEST = 2**20  # bytes of a file of YAML; ours have some thousand
 DEEPEST = 32  # nodes in nodes; ours have six
@@ -26,27 +29,33 @@ def folder_of(named: str, key: str) -> Path:
     """The run's folder that was named under ``key``.
 
     Raises:
-        UserError: it is none, or a symbolic link in it leads out of it.
+        UserError: it is none, or holds what ``check_entries`` refuses.
     """
     folder = Path(named).expanduser()
     if not (folder / "config.yaml").is_file():
         raise UserError(f"{key}={named}: no run is stored there (it has no config.yaml)")
-    check_links(folder)
+    check_entries(folder)
     return folder
 
 
-def check_links(folder: Path) -> None:
-    """Raise UserError if a symbolic link below a folder leads out of it: what is read and written in a run is its own."""
+def check_entries(folder: Path) -> None:
+    """Refuse a run's folder that holds something else than files and folders of its own, before anything of it is opened.
+
+    Raises:
+        UserError: a symbolic link leads out of it, or to read something there would be to wait for somebody (a pipe, a device).
+    """
     whole = folder.resolve()
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = Path(place, name)
-            if (
-                path.is_symlink()
-                and not path.match(UNREAD)
-                and not (leads := Path(os.path.realpath(path))).is_relative_to(whole)
-            ):
-                raise UserError(f"{path}: leads out of the run's folder, to {leads}; put what it means in its place")
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                if not path.match(UNREAD) and not (leads := Path(os.path.realpath(path))).is_relative_to(whole):
+                    raise UserError(
+                        f"{path}: leads out of the run's folder, to {leads}; put what it means in its place"
+                    )
+            elif not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise UserError(f"{path}: is neither a file nor a folder; a run holds nothing else")
 
 
 def config_of(folder: Path, trusted: Collection[str] = (), cache: str | None = None) -> dict[str, Any]:
@@ -58,13 +67,14 @@ def config_of(folder: Path, trusted: Collection[str] = (), cache: str | None = N
         cache: the cache folder of this command, by default the environment's; data in the run's own are looked for there.
 
     Raises:
-        UserError: it is no configuration, or names code that it may not.
+        UserError: it is no configuration, names code that it may not, or holds what could not have been typed.
     """
     path = folder / "config.yaml"
     found = read_yaml(path)
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise UserError(f"{path}: is not a run's configuration, which has keys")
     check_code(found, path, trusted)
+    check_values({key: value for key, value in found.items() if key not in PLACES}, path)
     theirs, ours = found.get("cache"), cache or os.environ.get("SPARRING_CACHE") or Config.cache
     found = {key: value for key, value in found.items() if key not in PLACES} | {"cache": ours}
     _move(found.get("data"), theirs, ours)
@@ -76,7 +86,18 @@ def check_code(config: dict[str, Any], path: Path, trusted: Collection[str] = ()
     try:
         trust.check({key: value for key, value in config.items() if key not in PLACES}, trusted)
     except UserError as error:
-        raise UserError(f"{path}: {error}. If you know whose it is, trust it: trust=[PACKAGE]") from error
+        advice = ". If you know whose it is, trust it: trust=[PACKAGE]" if "_target_" in str(error) else ""
+        raise UserError(f"{path}: {error}{advice}") from error
+
+
+def check_values(config: dict[str, Any], path: Path) -> None:
+    """Refuse keys, types, ranges and combinations in a stored configuration, from the file ``path``, as if they were typed."""
+    try:
+        cfg = OmegaConf.merge(OmegaConf.structured(Config), config)
+        nodes.check_groups(cfg)
+        checks.check(cfg)
+    except (UserError, OmegaConfBaseException) as error:
+        raise UserError(f"{path}: {explain(error)}") from error
 
 
 def _move(data: Any, theirs: Any, ours: str) -> None:

@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object
 from omegaconf import DictConfig
 
-from sparring import distributed, report, runs, strangers, tensors
+from sparring import distributed, memory, report, runs, strangers, tensors
 from sparring import export as exporting
 from sparring.answers import answer
 from sparring.assembly import (
@@ -101,6 +101,7 @@ def sample(cfg: DictConfig, folder: Path) -> None:
     """Draw a run's generator: a grid, single images, and a walk through its latents; or its answers to images."""
     run, wanted = runs.find(cfg.run, "run", cfg), cfg.sample
     path, given, cfg = run.checkpoint(wanted.checkpoint), cfg.input, run.config
+    memory.check_samples(wanted, cfg.data)
     translates = get_object(cfg.model._target_).translates
     if given and not translates:
         raise UserError(f"input={given}: this model makes images from noise; it answers to none")
@@ -239,7 +240,6 @@ def compare(cfg: DictConfig, folder: Path) -> None:
     folder = Path(cfg.compare.folder or folder).expanduser()
     found = records.find(cfg.run) if cfg.run else []
     for run in found:
-        strangers.check_links(run.folder)
         strangers.check_code(run.config, run.folder / "config.yaml", cfg.trust)
     if cfg.compare.wandb:
         print(f"W&B    {workspace.publish(cfg.logger.entity, cfg.logger.project, found)}")

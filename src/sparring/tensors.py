@@ -1,6 +1,7 @@
 """Files of tensors: written and read whole or not at all, and never read as code."""
 
 import logging
+import math
 import re
 import zipfile
 from pathlib import Path
@@ -12,19 +13,34 @@ from sparring.errors import UserError
 from sparring.files import replacing
 
 log = logging.getLogger(__name__)
+ZIP = b"PK\x03\x04"  # the first bytes of an archive
+CHECKPOINT = {"state_dict": dict, "global_step": int, "kimg": float}  # what every one holds
+RESUMING = {
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    "loops": dict,
+    "callbacks": dict,
+    "meter": list,
+    "pytorch-lightning_version": str,
+}  # and ours, too
 
 
 def read(path: Path, device: torch.device | str = "cpu") -> Any:
     """What ``torch.save`` wrote there: tensors, numbers, strings, and lists and dictionaries of them.
 
-    PyTorch's own reader does not look at the checksums in its files, so that a flipped byte becomes another weight.
+    PyTorch's own reader does not look at the checksums in its files, so that a flipped byte becomes another weight. It goes by
+    a file's first bytes and other readers by its last ones: a file that is a zip archive to one of them alone is none of ours.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: it is damaged, or holds code.
+        UserError: it is damaged, holds code, or is two files in one.
     """
     try:
-        if zipfile.is_zipfile(path):  # else of PyTorch before 1.6, whose files have no checksums
+        with open(path, "rb") as file:
+            begins = file.read(len(ZIP)) == ZIP  # else of PyTorch before 1.6, whose files have no checksums
+        if begins != zipfile.is_zipfile(path):
+            raise ValueError("it begins as a file of one kind, and ends as one of another")
+        if begins:
             with zipfile.ZipFile(path) as archive:
                 if (damaged := archive.testzip()) is not None:
                     raise ValueError(f"the checksum of {damaged} is wrong")
@@ -73,10 +89,32 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         UserError: it is none, is damaged, or holds code.
     """
     found = read(path)
-    kinds = {"state_dict": dict, "global_step": int, "kimg": float}
-    if not isinstance(found, dict) or not all(isinstance(found.get(key), kind) for key, kind in kinds.items()):
-        raise UserError(f"{path}: not a checkpoint of a run, which holds {', '.join(kinds)}")
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), kind) for key, kind in CHECKPOINT.items()):
+        raise UserError(f"{path}: not a checkpoint of a run, which holds {', '.join(CHECKPOINT)}")
+    for key, kind in (RESUMING | {"run": str | None}).items():
+        if not isinstance(found.get(key, None if key == "run" else kind()), kind):
+            raise UserError(f"{path}: not a checkpoint of a run, whose {key} are another thing")
+    strange = [name for name, value in found["state_dict"].items() if not isinstance(value, torch.Tensor)]
+    if strange or not all(isinstance(name, str) for name in found["state_dict"]):
+        raise UserError(f"{path}: not a checkpoint of a run, whose state_dict holds tensors by their names")
+    if found["global_step"] < 0 or not 0 <= found["kimg"] < math.inf:
+        raise UserError(
+            f"{path}: not a checkpoint of a run, after {found['global_step']} iterations, {found['kimg']} kimg"
+        )
     return found
+
+
+def check_fit(stored: dict[str, torch.Tensor], own: dict[str, torch.Tensor], said: str) -> None:
+    """Raise UserError unless weights are of the names and shapes of a model's ``own``: ``said``, and the first that differ."""
+
+    def told(there: dict[str, torch.Tensor], name: str) -> str:
+        return str(tuple(there[name].shape)) if name in there else "absent"
+
+    names = sorted(own.keys() | stored.keys(), reverse=True)  # the game's own before its average's
+    wrong = [name for name in names if told(stored, name) != told(own, name)]
+    if wrong:
+        lines = [f"  {name}: {told(stored, name)} there, {told(own, name)} here" for name in wrong[:8]]
+        raise UserError(f"{said} ({len(wrong)} weights differ):\n" + "\n".join(lines))
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,5 +1,7 @@
 """The training of a module in a run's folder, with everything that is recorded of it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.plugins.environments import TorchElasticEnvironment
 
-from sparring import distributed
+from sparring import distributed, memory
 from sparring.adversarial import AdversarialModule
 from sparring.assembly import showing
 from sparring.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
@@ -21,6 +23,7 @@ from sparring.callbacks.stop import GracefulStop
 from sparring.config import build, plain_name
 from sparring.data.cache import Data
 from sparring.distributed import Replicas
+from sparring.errors import UserError
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.sets import Decoded
 from sparring.logging import MetricsFile, WandbRun
@@ -57,6 +60,9 @@ def fit(
         stop: where signals are noted.
         iterations: in all, those of earlier sessions included.
         checkpoint: to go on from, if any, at the iteration ``begun``.
+
+    Raises:
+        UserError: the checkpoint is of another model.
     """
     first = distributed.rank() == 0
     wandb_run = build_wandb(cfg, folder, evaluator) if first else None
@@ -80,13 +86,30 @@ def fit(
     try:
         if wandb_run:
             wandb_run.start()
-        trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+        with _restoring(trainer, checkpoint):
+            trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
         failed = False
     finally:
         if wandb_run:
             wandb_run.finish(failed)
     distributed.wait_for_all()  # to torchrun and srun the first exit is the end; the first rank may still be writing
     return Ended(status, grids.latest, scores.latest if scores else None)
+
+
+@contextmanager
+def _restoring(trainer: pl.Trainer, checkpoint: Path | None) -> Iterator[None]:
+    """What fails while a checkpoint is put in, of whatever kind, becomes a UserError that names the file and what differs."""
+    try:
+        with memory.told():
+            yield
+    except Exception as error:
+        # Lightning holds what it has read until all of it is in its place
+        if isinstance(error, UserError) or not trainer._checkpoint_connector._loaded_checkpoint:
+            raise
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise UserError(
+            f"{checkpoint}: is not of this model ({type(error).__name__}: {' '.join(lines[:4])[:600]})"
+        ) from error
 
 
 def build_wandb(cfg: DictConfig, folder: Path, evaluator: Evaluator | None) -> WandbRun | None:

@@ -12,6 +12,7 @@ from typing import Any
 from sparring.errors import UserError
 
 SCHEDULE = "sparring.schedule"
+HYDRAS = ("_args_", "_partial_", "_recursive_", "_convert_")  # keys with which Hydra is told how to build
 CLASSES = {  # by the keys below which they stand: the modules and packages whose classes may be named
     "data": ("sparring.data",),
     "model": ("sparring.games", "sparring.networks", "sparring.degradations", "sparring.perceptual"),
@@ -55,6 +56,9 @@ def check(config: dict[str, Any], trusted: Collection[str] = (), where: str = ""
                 f"{where}{path}._target_={name}: not a class of {', '.join(kinds) or 'any place: none may stand there'}. "
                 "It may be anybody's code"
             )
+    for path, _ in _leaves(config):
+        if told := next((key for key in path.split(".") if key in HYDRAS), None):
+            raise UserError(f"{where}{path}: no stored configuration holds {told}")
     for path, text in strings(config):
         if "${" in text:
             raise UserError(f"{where}{path}={text}: must be a value; a stored configuration is resolved")
@@ -97,14 +101,14 @@ def _within(name: str, places: Collection[str]) -> bool:
 
 
 def _is_defined(name: str, places: Collection[str]) -> bool:
-    """Whether that is a class which was written there, and not merely imported."""
+    """Whether that is a class of which there are objects, and which was written there and not merely imported."""
     from hydra.utils import get_object
 
     try:
         found = get_object(name)
     except Exception:  # of many kinds, by what there is not
         return False
-    return inspect.isclass(found) and _within(found.__module__, places)
+    return inspect.isclass(found) and not inspect.isabstract(found) and _within(found.__module__, places)
 
 
 def _is_of(name: str, packages: Collection[str]) -> bool:

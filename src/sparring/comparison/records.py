@@ -11,7 +11,7 @@ from typing import Any
 from sparring import runs
 from sparring.errors import UserError
 from sparring.files import read_rows
-from sparring.strangers import read_overrides, read_yaml
+from sparring.strangers import check_entries, read_overrides, read_yaml
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def find(named: str | list[str], key: str = "run") -> list[Record]:
     """The runs in folders, each a run's own or a sweep's with runs somewhere below it, or in what globs match.
 
     Raises:
-        UserError: there is no run in one of them.
+        UserError: there is no run in one of them, or one holds what ``strangers.check_entries`` refuses.
     """
     folders: list[Path] = []
     for name in [named] if isinstance(named, str) else named:
@@ -131,6 +131,8 @@ def find(named: str | list[str], key: str = "run") -> list[Record]:
             raise UserError(f"{key}={name}: no run is stored there (none has a config.yaml)")
         folders += found
     folders = list(dict.fromkeys(folder.resolve() for folder in folders))
+    for folder in folders:
+        check_entries(folder)
     return [Record(name, folder) for name, folder in zip(_names(folders), folders, strict=True)]
 
 

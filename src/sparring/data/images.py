@@ -26,7 +26,6 @@ TURNS = {
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # whatever the name says; of Pillow's others some run a program
 MOST_PIXELS = 2**26  # 8192 x 8192: decoded on every core at once, they fit in the memory
-MOST_WHOLE = 2**24  # 4096 x 4096: of those that networks see as they are
 MOST_BYTES = 2**30
 
 warnings.filterwarnings("ignore", module=r"PIL\.")  # remarks on oddities of a file that it reads
@@ -94,27 +93,27 @@ def decoding(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def opened(path: Path, most: int = MOST_PIXELS) -> Iterator[Image.Image]:
-    """A file's image of ``most`` so many pixels, nothing but its header read. Call it and use it ``decoding``."""
+def opened(path: Path) -> Iterator[Image.Image]:
+    """A file's image of sane size, nothing but its header read. Call it and use it ``decoding``."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device read for ever
         raise ValueError("it is no regular file")
     if status.st_size > MOST_BYTES:
         raise ValueError(f"it holds {status.st_size / 2**30:.1f} GiB")
     with Image.open(path, formats=FORMATS) as image:
-        check_size(image.width, image.height, most)
+        check_size(image.width, image.height)
         yield image
 
 
-def check_size(width: int, height: int, most: int = MOST_PIXELS) -> None:
+def check_size(width: int, height: int) -> None:
     """Raises ValueError for an image without pixels, or more than would fit in the memory."""
-    if not 0 < width * height <= most:
-        raise ValueError(f"{width}x{height} are {width * height:,} pixels; wanted: 1 to {most:,}")
+    if not 0 < width * height <= MOST_PIXELS:
+        raise ValueError(f"{width}x{height} are {width * height:,} pixels; wanted: 1 to {MOST_PIXELS:,}")
 
 
-def read(path: Path, most: int = MOST_PIXELS) -> Image.Image:
-    """Decode a file of at ``most`` so many pixels, upright. Call it ``decoding``."""
-    with opened(path, most) as image:
+def read(path: Path) -> Image.Image:
+    """Decode a file, upright. Call it ``decoding``."""
+    with opened(path) as image:
         image.load()
         turn = TURNS.get(_orientation(image))
         return image.copy() if turn is None else image.transpose(turn)

@@ -1,5 +1,6 @@
 """The feature extractors of the literature, as torch-fidelity builds them."""
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Literal
 
@@ -31,7 +32,12 @@ class TorchFidelity(Extractor):
         UserError: the weights are damaged, of something else, or can't be had, and how to get them.
     """
 
-    where = "torch-fidelity"  # from where weights are downloaded
+    where: str  # from where weights are downloaded
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Of each network its own: this class is built as none, and no stored run may name it."""
 
     def __init__(
         self,
@@ -91,8 +97,18 @@ class TorchFidelity(Extractor):
         return Path(weights).expanduser() if weights else published(self.where)
 
     def _check(self, registered: str, path: Path, found: str) -> None:
-        """Refuse a file, whose SHA-256 was ``found``, that is damaged or would run code: torch-fidelity does not look."""
-        tensors.read(path)
+        """Refuse a file, whose SHA-256 was ``found``, that is damaged or would run code: torch-fidelity does not look.
+
+        CLIP's is a program, a TorchScript archive as OpenAI publishes it: it must be that one.
+        """
+        from torch_fidelity.feature_extractor_clip import MODEL_METADATA
+
+        if registered not in MODEL_METADATA:
+            tensors.read(path)
+        elif found != (known := MODEL_METADATA[registered]["hash"]):
+            raise UserError(
+                f"{path} is not OpenAI's file (SHA-256 {known[:8]}...), the only one that is opened: it is a program"
+            )
 
     def _advice(self) -> str:
         return (
@@ -151,15 +167,6 @@ class CLIP(TorchFidelity):
 
         kept = f"{registered}-{MODEL_METADATA[registered]['hash']}.pt"  # as torch-fidelity calls it
         return Path(weights).expanduser() if weights else published(MODEL_URLS[registered], kept)
-
-    def _check(self, registered: str, path: Path, found: str) -> None:
-        """A TorchScript archive, as OpenAI publishes it, is a program: it must be that one."""
-        from torch_fidelity.feature_extractor_clip import MODEL_METADATA
-
-        if found != (known := MODEL_METADATA[registered]["hash"]):
-            raise UserError(
-                f"{path} is not OpenAI's file (SHA-256 {known[:8]}...), the only one that is opened: it is a program"
-            )
 
 
 class DINOv2(TorchFidelity):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sparring import stopping, tensors
+from sparring import memory, stopping, tensors
 from sparring.data.cache import Data
 from sparring.distributed import add_up, all_agree, rank, tell, wait_for_all, world_size, writes_here
 from sparring.evaluation.sets import ImageSet
@@ -91,7 +91,9 @@ def rounds(images: ImageSet, extractor: Extractor, batch_size: int, title: str) 
 
     The batches are the same, however many ranks share them.
     """
-    size = world_size() * batch_size
+    size, (height, width) = world_size() * batch_size, images.image_size
+    batch = f"evaluation.batch_size={batch_size}: a batch of {height}x{width} pixels"
+    memory.need(6 * min(batch_size, len(images)) * height * width, batch, "choose a smaller one")
     bar = tqdm(
         total=len(images),
         desc=title,

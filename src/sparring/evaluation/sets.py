@@ -15,7 +15,7 @@ from torchvision.transforms.functional import resize, rgb_to_grayscale
 
 from sparring.data.cache import Data
 from sparring.data.folder import walk
-from sparring.data.images import MOST_WHOLE, SUFFIXES, check_size, decoding, in_8_bits, opened
+from sparring.data.images import SUFFIXES, check_size, decoding, in_8_bits, opened
 from sparring.data.npy import ArraysIn, Header
 from sparring.data.source import stamp
 from sparring.errors import UserError
@@ -115,7 +115,7 @@ class Folder(ImageSet):
 
     @staticmethod
     def _size(path: Path) -> tuple[int, int]:
-        with decoding(path), opened(path, MOST_WHOLE) as image:
+        with decoding(path), opened(path) as image:
             return image.size
 
     def _pixels(self, path: Path) -> np.ndarray:
@@ -153,7 +153,7 @@ class ArrayImages(ImageSet):
                 array = array[:, None]
             elif array.shape[3] in (1, 3):
                 array = array.transpose(0, 3, 1, 2)
-            check_size(array.shape[3], array.shape[2], MOST_WHOLE)
+            check_size(array.shape[3], array.shape[2])
             if "labels" in headers:
                 self.labels = self._read_labels(content, headers["labels"], len(array))
         except UserError:

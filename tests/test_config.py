@@ -66,7 +66,7 @@ def refusal(composed):
         ("experiment=../x", ["experiment=../x", "by name"]),
         (
             "model/generator=unet",
-            ["model.generator.in_channels", "model.in_channels, which is not there", "model=NAME"],
+            ["model.generator.", "which is not there", "model=NAME"],
         ),
         ("+loss._args_=[1]", ["loss._args_", "loss takes none"]),
         ("hydra.job.env_set.FOO=bar", ["+hydra.job.env_set.FOO=VALUE"]),

@@ -245,8 +245,9 @@ def test_a_search_of_no_trials_is_refused_and_does_not_hang(key):
 
 def test_a_score_that_there_is_not_is_told_with_those_that_there_are(tmp_path):
     (tmp_path / "status.json").write_text('{"state": "done"}')
-    entry = {"iteration": 1, "kimg": 1.0, "protocol": {"extractor": "x"}, "lower_is_better": ["fid"]}
-    entry |= {"scores": {"fid": 3.0, "recall": 0.5}}
+    entry = {"iteration": 1, "kimg": 1.0, "scores": {"fid": 3.0, "recall": 0.5}, "lower_is_better": ["fid"]}
+    counts = dict.fromkeys(("samples", "reals", "reals_available"), 50)
+    entry["protocol"] = {"extractor": "x", "fakes": "a", "real_images": "b", "metrics": {}} | counts
     (tmp_path / "scores.json").write_text(json.dumps([entry]))
     assert a_search()._value(tmp_path) == 3.0 and a_search(score="recall")._value(tmp_path) == 0.5
     with pytest.raises(UserError, match="sweep.score=nosuch: the scores are fid, recall"):

@@ -173,6 +173,8 @@ class AdversarialModule(pl.LightningModule):
         checkpoint |= {"kimg": self.kimg, "run": self.run_id}
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
+        if len(checkpoint["optimizer_states"]) != len(self.game.players):
+            raise ValueError("it lacks an optimizer's state")  # Lightning would go on without
         if any(value.dtype == torch.float64 for value in checkpoint["state_dict"].values()):
             self.double()  # before the weights are put in: Lightning converts later, when their last digits are lost
         self.meter.load_state_dict(checkpoint["meter"], self.device)
@@ -251,8 +253,6 @@ class AdversarialModule(pl.LightningModule):
         (shared,) = self._plays(last, 0, batch[first][0], iteration, moment)
         _ = shared.fakes
         return shared
-
-    # ---- small parts --------------------------------------------------------------------------------------------
 
     def _let_learn(self, player: str) -> None:
         """Only the player's own parameters collect gradient; it still flows through the others' layers."""

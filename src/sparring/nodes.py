@@ -121,7 +121,7 @@ def _check_target(node: DictConfig, path: str, hint: Any) -> dict[str, Any]:
     known = [name for name in parameters if name not in ("self", "params")] + list(own)
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         _check_keys(node, path, known)
-    for key in set(map(str, node)) & set(hints):
+    for key in (name for name in map(str, node) if name in hints):
         if not OmegaConf.is_missing(node, key):
             _check_value(node, key, path, hints[key])
     for name, parameter in parameters.items():

@@ -202,7 +202,8 @@ class Report(Callback):
     failed: list[str] = []  # of the jobs of this process
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        job_return.cfg = job_return.hydra_cfg = None  # which Hydra would keep of every job, a quarter of a MiB
+        if config.hydra.sweeper._target_.endswith("BasicSweeper"):
+            job_return.cfg = job_return.hydra_cfg = None  # which it would keep of every job, a quarter of a MiB
         gc.collect()  # a trainer and its module refer to each other
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:

@@ -271,7 +271,8 @@ def test_the_way_back_makes_inputs_of_images(composed, tmp_path):
     cfg = composed("data=unpaired", f"data.path={tmp_path / 'pairs.npz'}", "model.width=8", "data.aligned=true")
     data = load(look_at_data(cfg), tmp_path / "cache")
     module = build_module(cfg, build_game(cfg), data)
-    torch.save({"state_dict": module.state_dict()}, tmp_path / "last.ckpt")
+    clock = {"global_step": 7, "kimg": 0.1}
+    torch.save({"state_dict": module.state_dict()} | clock, tmp_path / "last.ckpt")
     gallery = open_gallery(cfg, tmp_path / "last.ckpt", data=data, back=True)
     assert torch.equal(gallery.examples["inputs"], module.held_out["images"])
     made = gallery.show(None, gallery.inputs(range(2)))
@@ -279,7 +280,7 @@ def test_the_way_back_makes_inputs_of_images(composed, tmp_path):
     assert torch.equal(made, game.as_data(game.back.generator(game.scaled(module.held_out["images"][:2])).detach()))
     with pytest.raises(UserError, match="sample.back=true: .*Generation, knows no way back"):
         cfg = composed("model=mlp")
-        torch.save({"state_dict": _stored(build_game(cfg))}, tmp_path / "other.ckpt")
+        torch.save({"state_dict": _stored(build_game(cfg))} | clock, tmp_path / "other.ckpt")
         open_gallery(cfg, tmp_path / "other.ckpt", back=True)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -91,9 +92,9 @@ def rounds(images: ImageSet, extractor: Extractor, batch_size: int, title: str) 
 
     The batches are the same, however many ranks share them.
     """
-    size, (height, width) = world_size() * batch_size, images.image_size
-    batch = f"evaluation.batch_size={batch_size}: a batch of {height}x{width} pixels"
-    memory.need(6 * min(batch_size, len(images)) * height * width, batch, "choose a smaller one")
+    size, pixels = world_size() * batch_size, math.prod(images.image_size)
+    batch = f"evaluation.batch_size={batch_size}: a batch of {pixels:,} pixels each"
+    memory.need(6 * min(batch_size, len(images)) * pixels, batch, "choose a smaller one")
     bar = tqdm(
         total=len(images),
         desc=title,

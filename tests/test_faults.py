@@ -1,4 +1,4 @@
-"""Runs that are killed, stopped or damaged. ``tests/faults.py`` kills them at more moments than there is time for here."""
+"""Runs that are killed, stopped or damaged. ``python tests/faults.py`` kills them at more moments, and ranks of theirs."""
 
 import os
 import random
@@ -34,12 +34,6 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(moment, faults):
 
 
 @pytest.mark.slow
-def test_a_run_of_two_ranks_one_of_which_is_killed_does_too(tmp_path):
-    seen = Faults(tmp_path, ranks=2).point("one", "checkpoint", random.Random(0), victim="rank 1")
-    assert seen.under_way and seen.same and seen.repeated <= EVERY
-
-
-@pytest.mark.slow
 def test_asked_to_stop_in_an_evaluation_it_leaves_at_once_and_makes_it_again_later(faults, run):
     """Of so many samples that it would take minutes; those of the run that goes on are as many as the unbroken one's."""
     place, many = faults.folder / "asked", "evaluation.samples_during=500000"
@@ -56,7 +50,7 @@ def test_asked_to_stop_in_an_evaluation_it_leaves_at_once_and_makes_it_again_lat
     assert process.returncode == 128 + signal.SIGUSR1 and f"Go on with: python run.py resume={place}" in said
     assert not entries(place)
 
-    run("resume=asked", "evaluation.samples_during=500", f"cache={faults.folder}/cache", cwd=faults.folder)
+    run("resume=asked", "evaluation.samples_during=300", f"cache={faults.folder}/cache", cwd=faults.folder)
     assert contents(place) == faults.whole
 
 

@@ -184,15 +184,14 @@ def unbroken(run, tmp_path_factory):
     return folder / "whole"
 
 
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(sent, status, unbroken, run, tmp_path):
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(unbroken, run, tmp_path):
     process = begin(*LONG, "hydra.run.dir=stopped", cwd=tmp_path)
     until = time.time() + 120
     while not (tmp_path / "stopped" / "checkpoints" / "last.ckpt").exists() and time.time() < until:
         time.sleep(0.05)
-    process.send_signal(sent)
+    process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=60)[0]
-    assert process.returncode == status
+    assert process.returncode == 128 + signal.SIGTERM
     assert "python run.py resume=" in said
     at = torch.load(tmp_path / "stopped" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
     assert 0 < at < 400

@@ -190,7 +190,7 @@ LONG = os.environ.get("SPARRING_EXAMPLES")
 
 
 @settings(
-    max_examples=int(LONG or 30),
+    max_examples=int(LONG or 20),
     derandomize=LONG is None,
     deadline=None,
     database=None,

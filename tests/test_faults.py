@@ -50,7 +50,7 @@ def test_asked_to_stop_in_an_evaluation_it_leaves_at_once_and_makes_it_again_lat
     assert process.returncode == 128 + signal.SIGUSR1 and f"Go on with: python run.py resume={place}" in said
     assert not entries(place)
 
-    run("resume=asked", "evaluation.samples_during=300", f"cache={faults.folder}/cache", cwd=faults.folder)
+    run("resume=asked", "evaluation.samples_during=500", f"cache={faults.folder}/cache", cwd=faults.folder)
     assert contents(place) == faults.whole
 
 

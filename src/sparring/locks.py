@@ -15,7 +15,6 @@ from sparring.errors import UserError
 from sparring.files import remove_partial
 
 log = logging.getLogger(__name__)
-IMPOSSIBLE = (OSError, NotImplementedError)
 
 
 @contextmanager
@@ -41,7 +40,7 @@ def one_at_a_time(place: Path, what: str = "", meanwhile: Callable[[], object] =
                 if seconds == 1:
                     log.info("waiting for another process, which is making %s", what or place)
                 meanwhile()
-            except IMPOSSIBLE:
+            except OSError:  # nothing can be written there, or nothing locked
                 break
         yield
 
@@ -62,7 +61,7 @@ def trained_here(folder: Path, patience: float = 40) -> Iterator[None]:
         Occupied: another process trains it.
     """
     with ExitStack() as held:
-        with suppress(*IMPOSSIBLE):
+        with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(folder / ".lock")
             try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from sparring.errors import UserError
+from sparring.ranges import leaves
 
 if TYPE_CHECKING:
     from sparring.games.game import Game
@@ -84,14 +85,15 @@ def check_networks(cfg: DictConfig, build: Callable[[], "Game"]) -> None:
     """
     import torch
 
-    largest = max((n for n in _numbers(OmegaConf.to_container(cfg.model, resolve=True))), default=0)
+    sizes = [value for _, value in leaves(OmegaConf.to_container(cfg.model, resolve=True)) if type(value) is int]
+    largest = max(sizes, default=0)
     if largest <= USUAL["model"] and cfg.data.image_size <= USUAL["image_size"]:
         return
-    sizes = f"model.width={cfg.model.get('width')} data.image_size={cfg.data.image_size}"
+    said = f"model.width={cfg.model.get('width')} data.image_size={cfg.data.image_size}"
     with told(f"model: networks of {largest} in one of their sizes"), torch.device("meta"):
         game = build()
     numbers = COPIES * sum(p.numel() for p in game.parameters()) + sum(b.numel() for b in game.buffers())
-    need(4 * numbers, f"{sizes}: the networks in training", "choose smaller ones")
+    need(4 * numbers, f"{said}: the networks in training", "choose smaller ones")
 
 
 @contextmanager
@@ -110,12 +112,3 @@ def told(doing: str = "") -> Iterator[None]:
             f"{doing or 'the memory'} {'take more memory than there is' if doing else 'is full'} ({first[:200]}). Make smaller: "
             "data.batch_size (or accumulate larger), model.width, data.image_size, grid.count, evaluation.batch_size, sample.count"
         ) from error
-
-
-def _numbers(node: object) -> Iterator[int]:
-    """All whole numbers below a node."""
-    if isinstance(node, dict | list):
-        for child in node.values() if isinstance(node, dict) else node:
-            yield from _numbers(child)
-    elif isinstance(node, int) and not isinstance(node, bool):
-        yield node

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
-from sparring.callbacks.samples import rows_of, save_image
 from sparring.data.folder import walk
 from sparring.data.images import SUFFIXES, Unreadable, decoding, in_8_bits, is_transparent, on_white, read
 from sparring.errors import UserError
 from sparring.evaluation.gallery import Gallery
 from sparring.evaluation.sets import like
+from sparring.pictures import rows_of, save_image
 
 LONGEST_NAME = 230  # bytes; file systems take 255, and a file has a longer name while it is written
 

@@ -11,7 +11,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig
 from torch import nn
 
-from sparring import distributed, memory, strangers, tensors
+from sparring import distributed, memory, modalities, strangers, tensors
 from sparring.adversarial import AdversarialModule
 from sparring.checks import check_data
 from sparring.config import build, signature
@@ -37,8 +37,7 @@ def look_at_data(cfg: DictConfig) -> Source:
         cfg.data.path = str(Path(cfg.data.path).expanduser().absolute())
     source = build(cfg.data, "data")
     source.fetches = not (cfg.run or cfg.resume) or strangers.is_within(cfg.data.get("path"), cfg.cache)
-    facts = {"image_size": source.image_size, "channels": source.channels, "num_classes": source.num_classes}
-    for key, value in facts.items():
+    for key, value in source.facts.items():
         if cfg.data.get(key) not in (None, 0, value) and not (cfg.run or cfg.resume):
             raise UserError(f"data.{key}={cfg.data[key]}: of these data it is {value}; leave it out")
         cfg.data[key] = value
@@ -86,6 +85,7 @@ def _game(cfg: DictConfig) -> Game:
             game = build(cfg.model, "model", partial=True, **parts)(**({"others": others} if others else {}))
         except ValueError as error:
             raise UserError(f"model: {error}") from error
+        game.modality = modalities.of(cfg.data)
         return game.to(memory_format=torch.channels_last)  # 1.1 to 1.2 times as fast on a CPU, more in bf16 on a GPU
 
 

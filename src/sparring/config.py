@@ -151,6 +151,7 @@ class DataKeys:
     rotation: float
     device_memory_gb: float
     input_channels: int
+    modality: str | None
     num_classes: int
     classifier_accuracy: float
     mode_samples: int

@@ -7,7 +7,10 @@ from sparring.data import cache
 from sparring.data.held_out import choose_subset, hold_out
 from sparring.data.imbalance import long_tailed
 from sparring.errors import UserError
+from sparring.evaluation.sets import Decoded
 from sparring.games.game import Game
+
+HELD_OUT = "held out"
 
 
 def divide(cfg: DictConfig, game: Game, data: cache.Data) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
@@ -21,6 +24,15 @@ def divide(cfg: DictConfig, game: Game, data: cache.Data) -> tuple[dict[str, tor
     if game.translates and not data.aligned:  # nobody knows what their answers should be
         held_out.pop("images")
     return columns, held_out
+
+
+def compared(cfg: DictConfig, game: Game, data: cache.Data) -> tuple[Decoded, Decoded | None]:
+    """What samples are compared with: all data, or, where a game that makes from latents is kept from some, those; then also
+    the examples that it is trained on, which are scored beside its samples."""
+    columns, held_out = divide(cfg, game, data)
+    if game.translates or not len(held_out["images"]):
+        return Decoded(data), None
+    return Decoded(data, held_out, HELD_OUT), Decoded(data, thinned(cfg, columns), "training")
 
 
 def thinned(cfg: DictConfig, columns: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

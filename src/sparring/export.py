@@ -12,7 +12,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from sparring import runs, tensors, trust
+from sparring import modalities, runs, tensors, trust
 from sparring.assembly import look_at_data, open_gallery
 from sparring.data import cache
 from sparring.errors import UserError
@@ -111,6 +111,7 @@ def _facts(cfg: DictConfig, gallery: Gallery, checkpoint: Path, ema: bool) -> di
     game, versions = gallery.game, runs.versions()
     stored = tensors.read_checkpoint(checkpoint)
     data: dict[str, Any] = {key: cfg.data[key] for key in ("image_size", "channels", "num_classes")}
+    data |= modalities.facts(cfg.data)
     if game.translates:
         data["input_channels"] = cfg.data.get("input_channels", cfg.data.channels)
     else:

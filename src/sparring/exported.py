@@ -10,7 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from sparring import trust
+from sparring import modalities, trust
 from sparring.config import build
 from sparring.errors import UserError
 from sparring.evaluation.gallery import BLOCK
@@ -42,7 +42,7 @@ class Exported:
 
     Attributes:
         network: a ``Produced``, or the program that was made of it.
-        facts: ``config`` (model and loss, resolved), ``data`` (``image_size``, ``channels``, ``num_classes``, ``class_names`` ...),
+        facts: ``config`` (model and loss, resolved), ``data`` (``image_size``, ``channels``, ``num_classes``, ``class_names``, ``modality`` ...),
             ``inputs`` (shapes of what the network is given, without the batch), ``latents`` (``distribution``, ``conditional``; null of
             a translator), ``weights`` (``checkpoint``, ``kimg``, ``ema``, ``batch_norm`` ...), ``versions``.
         device: where it computes.
@@ -211,7 +211,9 @@ def _game(path: Path, facts: dict[str, Any]) -> Game:
         trust.check(config, where="config.")
         loss = {"loss": config["loss"]} if config.get("loss") else {}
         with torch.device("meta"):
-            return build(OmegaConf.create(config["model"]), "model", partial=True, **loss)()
+            game = build(OmegaConf.create(config["model"]), "model", partial=True, **loss)()
+        game.modality = modalities.of(facts["data"])
+        return game
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except Exception as error:  # a constructor's, or Hydra's

@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
+from html import escape
 from io import StringIO
 from itertools import chain
 from pathlib import Path
@@ -193,6 +194,21 @@ class WandbRun(WandbLogger):
 
             pictures = [wandb.Image(i.permute(1, 2, 0).numpy() if isinstance(i, Tensor) else i) for i in images]
             super(WandbRun, self).log_metrics({key: pictures, "kimg": kimg}, step)
+
+        self._guarded(send)
+
+    def log_file(self, key: str, path: Path, step: int | None = None, kimg: float | None = None) -> None:
+        """Log what is heard (.wav), watched (.gif) or read (.txt) against kimg, in the same record."""
+
+        def send() -> None:
+            import wandb
+
+            kinds = {
+                ".wav": lambda: wandb.Audio(os.fspath(path)),
+                ".gif": lambda: wandb.Video(os.fspath(path), format="gif"),
+                ".txt": lambda: wandb.Html(f"<pre>{escape(path.read_text())}</pre>", inject=False),
+            }
+            super(WandbRun, self).log_metrics({key: kinds[path.suffix](), "kimg": kimg}, step)
 
         self._guarded(send)
 

@@ -48,10 +48,16 @@ def need(size: float, what: str, remedy: str) -> None:
         )
 
 
+def numbers_of(data: DictConfig) -> int:
+    """In an example: of pixels, of frames of them, of a sound's samples, of letters."""
+    channels = max(data.channels, data.get("input_channels") or 0)
+    return channels * data.image_size**2 * (data.get("frames") or 1) * (data.get("length") or 1)
+
+
 def check_sizes(cfg: DictConfig) -> None:
     """Raise UserError if batches, grids or drawn data can't be held: a lower bound of what they take."""
     data = cfg.data
-    numbers = max(data.channels, data.get("input_channels") or 0) * data.image_size**2  # of an example
+    numbers = numbers_of(data)
     turn, part = cfg.n_dis * data.batch_size, data.batch_size // cfg.accumulate
     here = f"of data.image_size={data.image_size}"
     need(
@@ -71,7 +77,7 @@ def check_sizes(cfg: DictConfig) -> None:
 
 def check_samples(wanted: DictConfig, data: DictConfig) -> None:
     """Raise UserError if the samples of a run of these data, and the walk between them, can't be held."""
-    numbers, of = data.channels * data.image_size**2, f"of data.image_size={data.image_size}"
+    numbers, of = numbers_of(data), f"of data.image_size={data.image_size}"
     need(2 * numbers * wanted.count, f"sample.count={wanted.count}: images {of}, and their grid,", "choose fewer")
     need(16 * numbers * wanted.frames, f"sample.frames={wanted.frames}: of 16 images {of} each,", "choose fewer")
 

@@ -11,7 +11,7 @@ def scores_table(entry: dict, lower_is_better: list[str]) -> str:
     """An entry of ``scores.json`` as aligned text."""
     scores, p = entry["scores"], entry["protocol"]
     beside = entry.get("baselines", {})
-    rows = [("", "answers", *beside, "", "")] if beside else []
+    rows = [("", "answers" if "of" in p else "samples", *beside, "", "")] if beside else []
     for name, value in scores.items():
         if re.fullmatch(r"(\w+)_(low|high|sd|std)", name):
             continue

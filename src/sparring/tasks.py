@@ -9,13 +9,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object
 from omegaconf import DictConfig
 
-from sparring import distributed, memory, report, runs, strangers, tensors
+from sparring import distributed, drawing, memory, report, runs, strangers, tensors
 from sparring import export as exporting
 from sparring.answers import answer
 from sparring.assembly import (
@@ -30,7 +29,6 @@ from sparring.assembly import (
     silence_lightning,
     start_from,
 )
-from sparring.callbacks.samples import beside_targets, columns_for, rows_of, save_gif, save_image, tile
 from sparring.callbacks.scores import entry as scored
 from sparring.callbacks.scores import record
 from sparring.comparison import page, records, workspace
@@ -40,8 +38,7 @@ from sparring.errors import UserError
 from sparring.evaluation.gallery import Gallery
 from sparring.evaluation.made import Answers, Generated
 from sparring.evaluation.sets import Decoded, ImageSet, Subset, open_images
-from sparring.examples import divide, keep_apart, thinned
-from sparring.files import replacing
+from sparring.examples import HELD_OUT, compared, divide, keep_apart, thinned
 from sparring.locks import trained_here
 from sparring.stopping import Stop
 from sparring.training import fit
@@ -117,40 +114,9 @@ def sample(cfg: DictConfig, folder: Path) -> None:
         print(f"{answered} images in {out / 'images'}, each beside what it was made of in {out / 'compared'}")
         return
     if translates:
-        save_image(beside_targets(gallery, wanted.count), out / "grid.png")
-        answers = Answers(gallery, wanted.count)
-        images = answers.images(range(len(answers)))
+        drawing.draw_answers(gallery, wanted, out)
     else:
-        images = _samples(cfg, gallery, wanted, out)
-    if images.ndim == 2:
-        with replacing(out / "points.npy") as temporary, open(temporary, "wb") as file:
-            np.save(file, images.cpu().numpy())
-        print(f"{len(images)} points in {out / 'points.npy'}, drawn in {out / 'grid.png'}")
-    else:
-        for i, image in enumerate(images):
-            save_image(image, out / "images" / f"{i:05d}.png")
-        print(f"{len(images)} images in {out / 'images'}, together as {out / 'grid.png'}")
-
-
-def _samples(cfg: DictConfig, gallery: Gallery, wanted: DictConfig, out: Path) -> torch.Tensor:
-    """Images of latents, after they were drawn as a grid, and walks through the latents."""
-    game, classes = gallery.game, cfg.data.num_classes if gallery.game.conditional else 0
-    labels = choose_labels(wanted.classes, wanted.count, classes)
-    latents = gallery.latents("sample", wanted.count)
-    if wanted.truncation is not None:
-        latents = game.truncate(latents, wanted.truncation)
-    images = gallery.show(latents, labels)
-    columns = columns_for(wanted.count, len(wanted.classes or range(classes)))
-    save_image(tile(images, columns), out / "grid.png")
-    for name, steps in game.traversals(latents[:10]).items():
-        save_image(rows_of([gallery.show(step) for step in steps]), out / f"{name}.png")
-        print(f"what {name} means, a column for each of its values, in {out / name}.png")
-    if wanted.frames:
-        walk = game.interpolate(latents[:16], wanted.frames)
-        frames = [tile(gallery.show(z, None if labels is None else labels[:16]), 4) for z in walk]
-        save_gif(frames, out / "interpolation.gif")
-        print(f"a walk between the first {len(walk[0])} of them in {out / 'interpolation.gif'}")
-    return images
+        drawing.draw_samples(gallery, cfg.data.num_classes if gallery.game.conditional else 0, wanted, out)
 
 
 def evaluate(cfg: DictConfig, folder: Path) -> None:
@@ -163,7 +129,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
     given = open_images(cfg.fake, "fake") if cfg.fake else None
     evaluator = build_evaluator(cfg)
     data = None if cfg.real else cache.load(look_at_data(cfg), cfg.cache)
-    reals = open_images(cfg.real, "real") if cfg.real else Decoded(data)
+    reals, training = (open_images(cfg.real, "real") if cfg.real else Decoded(data)), None
     facts = {} if cfg.real else {"split": cfg.data.get("split", "all")}
     for key, images in (("fake", given), ("real", reals)):
         if images is not None and len(images) < 50:
@@ -183,6 +149,8 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
         game = build_game(cfg)
         if data is not None:
             keep_apart(cfg, runs.find(cfg.run, "run", cfg).config, game, data)
+            reals, training = compared(cfg, game, data)
+            facts |= {"split": HELD_OUT} if training else {}
         iteration, kimg, labelled = stored["global_step"], stored["kimg"], game.conditional
         asked = None  # of a conditional generator: the reals' classes, or all alike where these are unknown
         if labelled:
@@ -195,7 +163,8 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
         gallery = open_gallery(cfg, path, evaluator.ema, seed, device_of(cfg), evaluator.batch_size, data)
         if gallery.game.translates:
             return Answers(gallery, samples)
-        return Generated(gallery, samples, (cfg.data.image_size,) * 2, asked)
+        size = reals.image_size if data is not None else (cfg.data.image_size,) * 2
+        return Generated(gallery, samples, size, asked, training)
 
     learnt_from = data
     if cfg.run and data is not None and "Classifier" in cfg.evaluation.extractor._target_:  # of the training split
@@ -260,15 +229,3 @@ def benchmark(cfg: DictConfig, folder: Path) -> None:
     silence_lightning()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary folders are removed
     build(cfg.benchmark, "benchmark", partial=True)(cfg, folder)
-
-
-def choose_labels(wanted: list[int] | None, count: int, classes: int) -> torch.Tensor | None:
-    """Labels (count,) that cycle through the wanted classes, or all; None for an unconditional generator."""
-    if wanted is not None and not classes:
-        raise UserError(f"sample.classes={wanted}: this generator is unconditional (model.conditional=false)")
-    if not classes:
-        return None
-    chosen = torch.tensor(list(range(classes)) if wanted is None else list(wanted))
-    if len(chosen) == 0 or chosen.min() < 0 or chosen.max() >= classes:
-        raise UserError(f"sample.classes={wanted}: classes are 0 to {classes - 1}")
-    return chosen[torch.arange(count) % len(chosen)]

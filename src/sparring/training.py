@@ -25,7 +25,7 @@ from sparring.data.cache import Data
 from sparring.distributed import Replicas
 from sparring.errors import UserError
 from sparring.evaluation.evaluator import Evaluator
-from sparring.evaluation.sets import Decoded
+from sparring.examples import HELD_OUT, compared
 from sparring.logging import MetricsFile, WandbRun
 from sparring.stopping import Stop
 
@@ -67,9 +67,9 @@ def fit(
     first = distributed.rank() == 0
     wandb_run = build_wandb(cfg, folder, evaluator) if first else None
     artifacts = bool(wandb_run and cfg.logger.log_checkpoints)
-    scores = evaluator and Scores(
-        evaluator, Decoded(data), data, folder, cfg.cache, cfg.data.get("split", "all"), **showing(cfg)
-    )
+    reals, training = compared(cfg, module.game, data)
+    split = HELD_OUT if training else cfg.data.get("split", "all")
+    scores = evaluator and Scores(evaluator, reals, data, folder, cfg.cache, split, training=training, **showing(cfg))
     grids, status = SampleGrids(folder / "samples", **cfg.grid, **showing(cfg)), Status(folder)
     callbacks = [
         GracefulStop(stop),  # first of all: the others ask whether training is interrupted

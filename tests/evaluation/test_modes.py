@@ -10,8 +10,9 @@ from sparring.data.cache import Data
 from sparring.data.mixture import Grid, Mixture, Ring
 from sparring.errors import UserError
 from sparring.evaluation.evaluator import Evaluator
-from sparring.evaluation.modes import ModeFinder, Modes, scatter
+from sparring.evaluation.modes import ModeFinder, Modes
 from sparring.evaluation.sets import Decoded, ImageSet
+from sparring.pictures import scatter
 
 
 class Points(ImageSet):
@@ -105,7 +106,7 @@ def test_data_without_known_modes_and_features_of_images_for_points_are_refused(
     from conftest import Projection
 
     ring = Ring(count=100).drawn()
-    with pytest.raises(UserError, match="only evaluation=modes can score"):
+    with pytest.raises(UserError, match="takes images, and these data are points: choose evaluation=modes"):
         Evaluator(Projection(), {"modes": Modes()}, reals="all").prepare(
             Decoded(ring), torch.device("cpu"), tmp_path, ring
         )

@@ -8,6 +8,7 @@ from conftest import blobs, dcgan, engine, fit, mlp, small_game
 from sparring import losses
 from sparring.errors import UserError
 from sparring.games.generation import Generation
+from sparring.modalities import Points
 from sparring.play import Play
 from sparring.randomness import Draws
 from sparring.regularizers import R1, GradientPenalty
@@ -47,7 +48,9 @@ def play_of(game, player="discriminator", count=4):
 
 def game_of(*discriminators, **options):
     first, *others = discriminators
-    return Generation(Same(), first, options.pop("loss", losses.Wasserstein()), others=others, latent_dim=2, **options)
+    game = Generation(Same(), first, options.pop("loss", losses.Wasserstein()), others=others, latent_dim=2, **options)
+    game.modality = Points()
+    return game
 
 
 def test_a_pack_is_judged_as_one():

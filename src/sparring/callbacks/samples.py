@@ -5,44 +5,13 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
-from torchvision.utils import make_grid
 
 from sparring.adversarial import AdversarialModule
 from sparring.evaluation.gallery import BatchNormPolicy, Gallery
 from sparring.evaluation.made import Answers
-from sparring.evaluation.modes import scatter
-from sparring.files import forgiving, replacing
-
-
-def save_image(image: Tensor, path: Path) -> None:
-    """Write an image (C, H, W) uint8 as a PNG."""
-    with replacing(path) as temporary:
-        to_pil_image(image).save(temporary, format="png")
-
-
-def save_gif(frames: list[Tensor], path: Path, milliseconds: int = 80) -> None:
-    """Write frames (C, H, W) uint8 as an endless animation."""
-    pictures = [to_pil_image(frame) for frame in frames]
-    with replacing(path) as temporary:
-        pictures[0].save(temporary, "gif", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
-
-
-def tile(images: Tensor, columns: int) -> Tensor:
-    """One picture (3, H', W') uint8 of many images (N, C, H, W) uint8, ``columns`` in a row; of points (N, dims) a plot."""
-    if images.ndim == 2:
-        return scatter(images.cpu())
-    return make_grid(images.cpu(), columns, padding=2, pad_value=255)
-
-
-def rows_of(steps: list[Tensor], times: int = 1) -> Tensor:
-    """One picture of a walk: the steps of an image, each a batch (N, C, H, W), side by side, those of ``times`` images in a row."""
-    return tile(torch.stack([step.cpu() for step in steps], dim=1).flatten(0, 1), times * len(steps))
-
-
-def columns_for(count: int, classes: int) -> int:
-    """A class a column where there are few of them, else nearly a square."""
-    return classes if 2 <= classes <= 20 else round(count**0.5)
+from sparring.files import forgiving
+from sparring.modalities import Images
+from sparring.pictures import columns_for, rows_of, save_image, side_by_side
 
 
 def beside_targets(gallery: Gallery, count: int) -> Tensor:
@@ -55,7 +24,8 @@ def beside_targets(gallery: Gallery, count: int) -> Tensor:
 
 
 class SampleGrids(pl.Callback):
-    """Writes ``samples/kimg-0000016.000.png`` and hands each grid to the loggers.
+    """Writes ``samples/kimg-0000016.000.png`` and hands each grid to the loggers; what is heard, watched or read rather than
+    looked at comes as a file of that name, too.
 
     Args:
         folder: where the pictures are written.
@@ -100,12 +70,14 @@ class SampleGrids(pl.Callback):
 
     def draw(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         gallery = module.gallery(self.ema, self.batch_norm, self.seed)
-        pictures = (
-            {"samples": beside_targets(gallery, self.count // 3)}
-            if gallery.game.translates
-            else self._samples(gallery, module)
-        )
-        self.latest = self._path(module)
+        self.latest, modality = self._path(module), gallery.game.modality
+        if gallery.game.translates:
+            pictures = {"samples": beside_targets(gallery, self.count // 3)}
+        else:
+            samples, columns = self._samples(gallery, module)
+            pictures = {"samples": modality.picture(samples, columns)} | self._others(gallery, module)
+            if modality.plays:
+                self._play(trainer, module, samples)
         for name, picture in pictures.items():
             with forgiving(self.folder):
                 save_image(picture, self.latest if name == "samples" else self._path(module, f"{name}-"))
@@ -113,20 +85,33 @@ class SampleGrids(pl.Callback):
                 if hasattr(logger, "log_image"):
                     logger.log_image(name, [picture], step=module.iteration, kimg=module.kimg)
 
-    def _samples(self, gallery: Gallery, module: AdversarialModule) -> dict[str, Tensor]:
-        """A grid of samples, walks along what single latents mean, and examples beside what an encoder keeps of them."""
+    def _play(self, trainer: pl.Trainer, module: AdversarialModule, samples: Tensor) -> None:
+        modality, path = module.game.modality, self.latest.with_suffix(module.game.modality.ending)
+        with forgiving(self.folder):
+            modality.play(samples, path)
+            for logger in trainer.loggers:
+                if hasattr(logger, "log_file"):
+                    logger.log_file(modality.name, path, step=module.iteration, kimg=module.kimg)
+
+    def _samples(self, gallery: Gallery, module: AdversarialModule) -> tuple[Tensor, int]:
+        """Samples, and how many of them make a row."""
         classes = module.num_classes if gallery.game.conditional else 0
         columns = columns_for(self.count, classes)
         count = max(self.count // columns, 1) * columns  # whole rows
         labels = torch.arange(count) % classes if classes else None
-        pictures = {"samples": tile(gallery.show(gallery.latents("grid", count), labels), columns)}
+        return gallery.show(gallery.latents("grid", count), labels), columns
+
+    def _others(self, gallery: Gallery, module: AdversarialModule) -> dict[str, Tensor]:
+        """Walks along what single latents mean, and examples beside what an encoder keeps of them."""
+        pictures, modality = {}, gallery.game.modality
         for name, walk in gallery.game.traversals(gallery.latents("grid", 10)).items():
-            pictures[name] = rows_of([gallery.show(step) for step in walk])
+            steps = [gallery.show(step) for step in walk]
+            pictures[name] = modality.picture(side_by_side(steps), len(steps))
         known = gallery.examples if gallery.example_count else module.batches.columns
-        spread = torch.linspace(0, len(known["images"]) - 1, count // 2).long()  # data often lie by class
+        spread = torch.linspace(0, len(known["images"]) - 1, self.count // 2).long()  # data often lie by class
         examples = {name: column[spread] for name, column in known.items()}
         remade = gallery.reconstructions(examples)
-        if remade is not None and remade.ndim == 4:
+        if remade is not None and isinstance(modality, Images):
             pictures["reconstructions"] = rows_of([examples["images"], remade], 4)
         return pictures
 

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from sparring import runs
 from sparring.adversarial import AdversarialModule
-from sparring.callbacks.samples import save_image
 from sparring.data.cache import Data
 from sparring.distributed import share, tell
 from sparring.evaluation import protocol
@@ -17,6 +16,7 @@ from sparring.evaluation.gallery import BatchNormPolicy
 from sparring.evaluation.made import Answers, Generated
 from sparring.evaluation.sets import Decoded, ImageSet
 from sparring.files import forgiving, write_json
+from sparring.pictures import save_image
 from sparring.stopping import Interrupted
 
 log = logging.getLogger(__name__)
@@ -31,13 +31,14 @@ class Scores(pl.Callback):
 
     Args:
         evaluator: what computes them.
-        images: the real split.
-        data: the decoded data behind it.
+        images: the reals beside which it is scored.
+        data: the decoded data behind them.
         folder: the run's folder.
         cache: the cache folder.
         split: name of the real split.
         batch_norm: see Gallery.
         seed: of the first set of samples; the same for every evaluation of a run.
+        training: what it is trained on, where the reals are others: scored beside the samples.
     """
 
     def __init__(
@@ -50,9 +51,10 @@ class Scores(pl.Callback):
         split: str,
         batch_norm: BatchNormPolicy = "standing",
         seed: int = 0,
+        training: Decoded | None = None,
     ):
         self.evaluator, self.images, self.data, self.folder, self.cache = evaluator, images, data, folder, cache
-        self.split, self.batch_norm, self.seed = split, batch_norm, seed
+        self.training, self.split, self.batch_norm, self.seed = training, split, batch_norm, seed
         self.latest: dict | None = None  # the last entry of scores.json
         self._earlier: list[dict] = []  # those of training
         self._unwritten: list[dict] = []
@@ -110,7 +112,7 @@ class Scores(pl.Callback):
             gallery = module.gallery(evaluator.ema, self.batch_norm, seed, evaluator.batch_size)
             if gallery.game.translates:
                 return Answers(gallery, samples)
-            return Generated(gallery, samples, self.images.image_size, labels)
+            return Generated(gallery, samples, self.images.image_size, labels, self.training)
 
         result, pictures = evaluator(fakes, seeds)
         made = entry(result, module.iteration, module.kimg, ema=evaluator.ema, split=self.split)

@@ -1,8 +1,9 @@
-"""Every data set is decoded once, into a memory-mapped file of uint8 pixels."""
+"""Every data set is decoded once, into a memory-mapped file: images as uint8 pixels."""
 
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 from array import array
@@ -16,11 +17,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sparring import modalities
 from sparring.data.source import Source
 from sparring.errors import UserError
 from sparring.files import need_space
 from sparring.folders import made
 from sparring.locks import one_at_a_time
+from sparring.modalities import Images, Modality
 
 if TYPE_CHECKING:
     from sparring.data.mixture import Mixture
@@ -34,7 +37,7 @@ class Data:
     """A decoded data set.
 
     Args:
-        columns: ``images`` (N, C, H, W) uint8, or points (N, dims) float32; ``labels`` (N,) int64 if there are any; of
+        columns: ``images`` (N, C, H, W) uint8, or examples of another ``modality``; ``labels`` (N,) int64 if there are any; of
             data for translation ``inputs`` (M, C', H', W') uint8, what images are made from.
         key: names the content; equal for equal source, size, crop and files.
         class_names: of the labels.
@@ -43,6 +46,7 @@ class Data:
         mixture: of points: what they were drawn from.
         aligned: whether answers to inputs may be compared with the images of the same rows.
         paired: whether input i belongs to image i (then M is N), or inputs and images have nothing but their kind in common.
+        modality: what ``images`` are.
     """
 
     columns: dict[str, Tensor]
@@ -53,6 +57,7 @@ class Data:
     mixture: "Mixture | None" = None
     paired: bool = True
     aligned: bool = True
+    modality: Modality = Images()
 
     def __len__(self) -> int:
         return len(self.columns["images"])
@@ -97,7 +102,7 @@ def _identity(source: Source) -> dict:
 
 def _build(source: Source, identity: dict, partial: Path) -> None:
     sides = {"images.bin": source} | ({"inputs.bin": source.inputs} if source.inputs is not None else {})
-    needed = sum(len(side) * (side.channels * side.image_size**2 + 8) for side in sides.values())
+    needed = sum(len(side) * (math.prod(side.shape) * side.dtype.itemsize + 8) for side in sides.values())
     need_space(partial.parents[1], needed, "the decoded data", "a smaller data.image_size")
     if source.paired:
         labels, skipped = _decode({partial / name: side for name, side in sides.items()})
@@ -108,7 +113,7 @@ def _build(source: Source, identity: dict, partial: Path) -> None:
         counts = {name: len(kept) for name, (kept, _) in decoded.items()}
     if source.num_classes:
         np.asarray(labels).tofile(partial / "labels.bin")
-    shapes = {n: [counts[n], side.channels, side.image_size, side.image_size] for n, side in sides.items()}
+    shapes = {n: [counts[n], *side.shape] for n, side in sides.items()}
     facts = {"shape": shapes["images.bin"], "class_names": source.class_names, "skipped": skipped}
     if "inputs.bin" in shapes:
         facts["inputs_shape"] = shapes["inputs.bin"]
@@ -140,7 +145,7 @@ def _decode(sides: dict[Path, Source]) -> tuple[array, int]:
 
 def _open(place: Path, key: str, source: Source) -> Data:
     facts = json.loads((place / "facts.json").read_text())
-    columns = {"images": _mapped(place / "images.bin", facts["shape"])}
+    columns = {"images": _mapped(place / "images.bin", facts["shape"], getattr(torch, source.dtype.name))}
     if "inputs_shape" in facts:
         columns["inputs"] = _mapped(place / "inputs.bin", facts["inputs_shape"])
     if facts["class_names"]:
@@ -148,7 +153,14 @@ def _open(place: Path, key: str, source: Source) -> Data:
     if facts["skipped"]:
         log.warning("%d unreadable images were left out (data.on_bad_image=skip)", facts["skipped"])
     return Data(
-        columns, key, facts["class_names"], facts["skipped"], source.name, paired=source.paired, aligned=source.aligned
+        columns,
+        key,
+        facts["class_names"],
+        facts["skipped"],
+        source.name,
+        paired=source.paired,
+        aligned=source.aligned,
+        modality=modalities.of(source.facts),
     )
 
 

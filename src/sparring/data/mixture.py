@@ -13,6 +13,7 @@ from torch import Tensor
 from sparring.data.cache import Data
 from sparring.data.source import Example, Source
 from sparring.evaluation.features import hash_of
+from sparring.modalities import Points
 from sparring.randomness import generator
 
 
@@ -24,6 +25,8 @@ class Mixture(Source):
         sigma: deviation of each coordinate around its mode.
         count: points.
     """
+
+    modality = "points"
 
     def __init__(self, centres: Tensor, sigma: float, count: int):
         if sigma < 0 or count < len(centres):
@@ -54,6 +57,7 @@ class Mixture(Source):
             self.class_names,
             name=self.name,
             mixture=self,
+            modality=Points(),
         )
 
 

@@ -21,7 +21,7 @@ from sparring.errors import UserError
 if TYPE_CHECKING:
     from sparring.data.cache import Data
 
-Example = tuple[np.ndarray | None, int]  # pixels (C, H, W) uint8, None if unreadable and skipped; label, or -1
+Example = tuple[np.ndarray | None, int]  # of the source's shape and dtype, None if unreadable and skipped; label, or -1
 
 
 class Source(ABC):
@@ -35,12 +35,16 @@ class Source(ABC):
         paired: whether input i belongs to image i. Unpaired inputs may be more or fewer than the images.
         fetches: whether ``prepare`` may download and unpack; not into a folder that a stored run names.
         aligned: whether answers to inputs may be compared with the images of the same rows.
+        modality: the name of what its examples are, of ``sparring.modalities``.
+        dtype: of the numbers of an example.
     """
 
     inputs: "Source | None" = None
     paired = True
     fetches = True
     aligned = True
+    modality = "images"
+    dtype = np.dtype(np.uint8)
 
     def __init__(self, image_size: int, channels: int, class_names: Sequence[str] = ()):
         if image_size < 1:
@@ -59,6 +63,17 @@ class Source(ABC):
     def num_classes(self) -> int:
         """Number of labels, 0 for data without."""
         return len(self.class_names)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an example."""
+        return self.channels, self.image_size, self.image_size
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What networks, and those who show what they make, have to know of the data: keys of ``data`` that it fills in."""
+        kind = {"modality": self.modality, "num_classes": self.num_classes}
+        return kind | {"image_size": self.image_size, "channels": self.channels}
 
     def prepare(self) -> None:  # noqa: B027, most data are simply there
         """See to it that the data are there, by a download if need be.

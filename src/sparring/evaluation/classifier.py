@@ -121,6 +121,7 @@ class Classifier(Extractor):
 
     name = "classifier"
     dims = 128
+    takes = ("images", "sounds", "clips", "voxels")
 
     def __init__(self, min_accuracy: float = 0.0, steps: int = 600):
         self.min_accuracy, self.steps = min_accuracy, steps
@@ -145,10 +146,10 @@ class Classifier(Extractor):
                 "evaluation=fast trains a classifier to tell classes apart, and these data have one: choose evaluation=inception or "
                 "evaluation=none"
             )
-        self.device = torch.device(device)
+        self.device, self.see = torch.device(device), data.modality.seen
         path = Path(cache).expanduser() / "classifiers" / f"{data.key}-{self.steps}steps.pt"
         with torch.random.fork_rng(devices=[]):
-            self.network = Network(data.columns["images"].shape[1], len(data.class_names)).to(self.device)
+            self.network = Network(self.see(data.columns["images"][:1]).shape[1], len(data.class_names)).to(self.device)
         with one_at_a_time(path, f"the classifier of {data.name}, {path}"):
             if not self._load(path):
                 self._train(data)
@@ -173,11 +174,11 @@ class Classifier(Extractor):
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return self.network(seen(images, self.device, self.network.channels))
+        return self.network(seen(self.see(images), self.device, self.network.channels))
 
     def _train(self, data: Data) -> None:
         started = time.perf_counter()
-        images, labels = data.columns["images"], data.columns["labels"]
+        images, labels = self.see(data.columns["images"]), data.columns["labels"]
         learnt, tested = held_out(len(data))
         self.network = train(images[learnt], labels[learnt], len(data.class_names), self.device, self.steps)
         self.accuracy = accuracy(self.network, images[tested], labels[tested])

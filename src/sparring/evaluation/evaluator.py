@@ -17,8 +17,10 @@ from sparring.evaluation import protocol
 from sparring.evaluation.features import Extractor, Reference, rounds
 from sparring.evaluation.metric import Comparison, Metric
 from sparring.evaluation.sets import ImageSet, Subset
+from sparring.modalities import Images
 
 log = logging.getLogger(__name__)
+REMEDIES = {"points": "evaluation=modes", "text": "evaluation=text"}  # of modalities that no classifier sees
 Fakes = Callable[[int | None], ImageSet]  # of a sampling seed
 
 
@@ -89,8 +91,12 @@ class Evaluator:
         self.available = len(images)
         chosen = images if self.reals == "all" or self.reals >= len(images) else Subset(images, self.reals)
         self.device = device
-        if data is not None and data.mixture is not None and not self.extractor.takes_points:
-            raise UserError("these data are points, which only evaluation=modes can score (or evaluation=none)")
+        self.modality = Images() if data is None else data.modality
+        if self.modality.name not in (self.extractor.takes or [self.modality.name]):
+            raise UserError(
+                f"evaluation/extractor={self.extractor.name}: takes {' and '.join(self.extractor.takes)}, and these data are "
+                f"{self.modality.name}: choose {REMEDIES.get(self.modality.name, 'evaluation=fast')} (or evaluation=none)"
+            )
         self.extractor.prepare(device, data, cache)
         self.refused = self._refuse(labelled and images.labels is not None, targeted, images.image_size)
         for name, reason in self.refused.items():
@@ -179,7 +185,9 @@ class Evaluator:
                 unsaid += metric.names(self.extractor.name)
                 continue  # it has nothing to say of samples
             reason = metric.unavailable(image_size)
-            if metric.needs_features and not self.extractor.dims:
+            if metric.takes and self.modality.name not in metric.takes:
+                reason = f"it is of {' and '.join(metric.takes)}, and these data are {self.modality.name}"
+            elif metric.needs_features and not self.extractor.dims:
                 reason = "evaluation/extractor=none makes no features"
             elif metric.needs_logits and not self.extractor.classes:
                 reason = f"the weights of {self.extractor.name} have no classifier head"

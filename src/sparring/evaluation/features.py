@@ -5,7 +5,7 @@ import json
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,14 +56,14 @@ class Extractor(ABC):
         classes: number of logits, 0 without a classifier head.
         facts: what decides the features, for the protocol of every score and the key of the cache: at least ``extractor``
             (its name), ``weights`` (the first 16 digits of their SHA-256), ``resize`` and ``precision``.
-        takes_points: it also takes points (batch, dims) float32 for images.
+        takes: the modalities that it makes features of; of any, if it names none.
     """
 
     name: str
     dims: int
     classes: int
     facts: dict
-    takes_points = False
+    takes: Sequence[str] = ("images",)
 
     @abstractmethod
     def prepare(self, device: torch.device, data: Data | None, cache: Path) -> None:
@@ -77,7 +77,7 @@ class Extractor(ABC):
 class NoFeatures(Extractor):
     """Makes none, and needs no weights: for metrics that look at the images alone."""
 
-    name, dims, classes = "none", 0, 0
+    name, dims, classes, takes = "none", 0, 0, ()
     facts = {"extractor": "none", "weights": "none", "resize": "none", "precision": "none"}
 
     def prepare(self, device: torch.device, data: Data | None, cache: Path) -> None:

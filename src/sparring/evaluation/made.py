@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sparring.evaluation.gallery import Gallery
-from sparring.evaluation.sets import ImageSet, like
+from sparring.evaluation.sets import ImageSet, Subset, like
 from sparring.randomness import generator
 
 
@@ -18,13 +18,23 @@ class Generated(ImageSet):
         count: how many.
         image_size: height and width that it makes.
         labels: of a conditional generator: the labels of the reals, from which as many are taken in a fixed order.
+        beside: examples that it was trained on, where it is compared with others: what could be reached.
     """
 
     name = "generator"
 
-    def __init__(self, gallery: Gallery, count: int, image_size: tuple[int, int], labels: Tensor | None = None):
+    def __init__(
+        self,
+        gallery: Gallery,
+        count: int,
+        image_size: tuple[int, ...],
+        labels: Tensor | None = None,
+        beside: ImageSet | None = None,
+    ):
         self.gallery, self.count, self.image_size = gallery, count, image_size
         self.identity, self.facts = {}, {"batch_norm": gallery.batch_norm}
+        if beside is not None:
+            self.baselines = [beside if len(beside) <= count else Subset(beside, count)]
         if labels is not None:
             order = torch.randperm(len(labels), generator=generator(gallery.seed, "evaluation labels"))
             self.labels = labels[order.repeat(-(-count // len(labels)))[:count]]

@@ -1,6 +1,7 @@
 """What a metric is: sums over the fakes, from which scores are worked out beside the reals."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +43,7 @@ class Metric(ABC):
         needs_labels: it can't be computed unless the fakes' and the reals' classes are known.
         needs_targets: it compares fakes with what each was to be, and means nothing of fakes of which that is not known.
         builds_on_others: its scores are asked for last.
+        takes: the modalities of which it can be computed; of any, if it names none.
     """
 
     needs_features = True
@@ -49,6 +51,7 @@ class Metric(ABC):
     needs_labels = False
     needs_targets = False
     builds_on_others = False
+    takes: Sequence[str] = ()
 
     @abstractmethod
     def names(self, extractor: str) -> dict[str, bool]:

@@ -3,15 +3,14 @@
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageDraw
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 
 from sparring.data.cache import Data
 from sparring.errors import UserError
 from sparring.evaluation.features import Batch, Extractor, hash_of
 from sparring.evaluation.metric import Comparison, Metric
 from sparring.evaluation.stacked import StackedDigits
+from sparring.pictures import scatter
 
 
 class ModeFinder(Extractor):
@@ -23,7 +22,7 @@ class ModeFinder(Extractor):
         min_accuracy: least accuracy of the digits' classifier with which scores may be made.
     """
 
-    takes_points = True
+    takes = ("points", "images")
     name = "modes"  # until the data tell which
 
     def __init__(self, min_accuracy: float = 0.0):
@@ -139,16 +138,3 @@ class Modes(Metric):
         if not self.of_points or self.points.shape[1] != 2:
             return {}
         return {"modes": scatter(self.points.cpu(), self.reals.values[: len(self.points)])}
-
-
-def scatter(points: Tensor, behind: Tensor | None = None, size: int = 512) -> Tensor:
-    """A picture (3, size, size) uint8 of points (N, 1 or 2), blue, before others, light grey; both axes alike."""
-    shown = points if behind is None else behind
-    reach = 1.2 * float(shown.abs().max().clamp(min=1))
-    picture = Image.new("RGB", (2 * size, 2 * size), "white")  # drawn at twice the size, so that dots are round
-    draw = ImageDraw.Draw(picture)
-    for group, colour, radius in ((behind, "#d0d0d0", 7), (points, "#1f5fbf", 3)):
-        for x, *y in [] if group is None else group.tolist():
-            column, row = (1 + x / reach) * size, (1 - (y[0] if y else 0.0) / reach) * size
-            draw.ellipse((column - radius, row - radius, column + radius, row + radius), fill=colour)
-    return pil_to_tensor(picture.resize((size, size), Image.Resampling.LANCZOS))

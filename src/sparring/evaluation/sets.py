@@ -15,6 +15,7 @@ from torchvision.transforms.functional import resize, rgb_to_grayscale
 
 from sparring.data.cache import Data
 from sparring.data.folder import walk
+from sparring.data.held_out import Columns
 from sparring.data.images import SUFFIXES, check_size, decoding, in_8_bits, opened
 from sparring.data.npy import ArraysIn, Header
 from sparring.data.source import stamp
@@ -60,18 +61,27 @@ class ImageSet(ABC):
 
 
 class Decoded(ImageSet):
-    """A decoded data set."""
+    """A decoded data set, or a part of it.
 
-    def __init__(self, data: Data):
-        self.name, self.identity = data.name, {"data": data.key}
-        self._images, self.labels = data.columns["images"], data.columns.get("labels")
+    Args:
+        data: the whole.
+        columns: the part's, by name; None for all.
+        part: what it is called, if it is one.
+    """
+
+    def __init__(self, data: Data, columns: Columns | None = None, part: str | None = None):
+        columns = data.columns if columns is None else columns
+        self.name, self.identity = part or data.name, {"data": data.key}
+        self._images, self.labels = columns["images"], columns["labels"][:] if "labels" in columns else None
+        if part:
+            self.identity |= {"part": part, "count": len(self._images)}
         self.image_size = tuple(self._images.shape[2:])
 
     def __len__(self) -> int:
         return len(self._images)
 
     def images(self, rows: Sequence[int]) -> Tensor:
-        return self._images[rows.start : rows.stop] if isinstance(rows, range) else self._images[list(rows)]
+        return self._images[rows.start : rows.stop] if isinstance(rows, range) else self._images[torch.tensor(rows)]
 
 
 class Folder(ImageSet):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sparring.augment import Augment
 from sparring.errors import UserError
+from sparring.modalities import Images, Modality
 from sparring.play import Play
 from sparring.randomness import Draws
 from sparring.regularizers import Regularizer
@@ -27,6 +28,8 @@ class Game(nn.Module, ABC):
     needs_pairs = False  # whether images are to lie beside what they are made of
     shares_fakes = True  # whether the fakes of one player's turn can be shown in the next (``reuse_fakes``)
     draws_reals: frozenset[str] = frozenset({"discriminator"})  # the players that are shown data, the first among them
+    modality: Modality = Images()  # what is made; the data decide
+    walks = False  # whether near latents make alike examples, so that ways between them mean something
     reads_features = False  # whether anything but D's logits is read from D's features
 
     def __init__(self, regularizers: Mapping[str, Regularizer] | None = None, augment: Augment | None = None):
@@ -81,7 +84,7 @@ class Game(nn.Module, ABC):
         """
         few = {name: column[:2].cpu() for name, column in columns.items()}
         draws = Draws(("shapes",), len(few["images"]), slice(0, None))
-        made = self.produce(self.latents(draws), self.condition(few, draws), producer)
+        made = self.as_data(self.produce(self.latents(draws), self.condition(few, draws), producer))
         if made.shape[1:] != columns["images"].shape[1:]:
             raise UserError(
                 f"the generator makes {tuple(made.shape[1:])}, and the data are {tuple(columns['images'].shape[1:])}: "
@@ -115,18 +118,13 @@ class Game(nn.Module, ABC):
         """Reals as the networks see them."""
         return self.scaled(batch["images"])
 
-    def scaled(self, images: Tensor) -> Tensor:
-        """Stored images as float in [-1, 1], in the order that convolutions like; data of other kinds as they are."""
-        if images.dtype != torch.uint8:
-            return images.to(torch.get_default_dtype())
-        scaled = images.to(torch.get_default_dtype()).div_(127.5).sub_(1)
-        return scaled.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else scaled
+    def scaled(self, stored: Tensor) -> Tensor:
+        """Examples as they are stored -> as the networks see them: images as float in [-1, 1]."""
+        return self.modality.scaled(stored)
 
     def as_data(self, produced: Tensor) -> Tensor:
-        """What a producer made, as data of its kind are stored: images as uint8."""
-        if produced.ndim < 4:
-            return produced.float()
-        return produced.float().mul(127.5).add_(128).clamp_(0, 255).to(torch.uint8)
+        """What a producer made, as examples are stored: images as uint8."""
+        return self.modality.stored(produced)
 
     def condition(self, batch: dict[str, Tensor], draws: Draws) -> Tensor | None:
         """What the producer is told about each example, a label or an image; by default nothing."""

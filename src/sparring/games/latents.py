@@ -19,6 +19,7 @@ class FromLatents(Game):
         latent: ``normal``, N(0, 1), or ``uniform``, U(-1, 1).
     """
 
+    walks = True
     generator: nn.Module
     latent_dim: int
     latent: Literal["normal", "uniform"] = "normal"

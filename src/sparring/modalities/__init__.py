@@ -1,0 +1,24 @@
+"""What the examples of a data set are: an object of this package for each kind."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from sparring.modalities.base import Modality
+from sparring.modalities.images import Images
+from sparring.modalities.points import Points
+
+KINDS: dict[str, type[Modality]] = {kind.name: kind for kind in (Images, Points)}
+
+
+def facts(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of ``data`` that ``of`` needs."""
+    # earlier runs said nothing
+    name = data.get("modality") or ("points" if data.get("image_size") == 1 else "images")
+    return {"modality": name} | {key: data[key] for key in inspect.signature(KINDS[name]).parameters}
+
+
+def of(data: Mapping[str, Any]) -> Modality:
+    """What the ``data`` node of a configuration says that its examples are; its keys of the same names are the arguments."""
+    given = facts(data)
+    return KINDS[given.pop("modality")](**given)

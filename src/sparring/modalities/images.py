@@ -1,0 +1,28 @@
+"""Images, the usual examples."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sparring.modalities.base import Modality
+from sparring.pictures import save_image
+
+
+class Images(Modality):
+    """uint8 (C, H, W), C 1 or 3; networks see [-1, 1], in the order of memory that convolutions like."""
+
+    name, ending = "images", ".png"
+
+    def scaled(self, stored: Tensor) -> Tensor:
+        scaled = stored.to(torch.get_default_dtype()).div_(127.5).sub_(1)
+        return scaled.contiguous(memory_format=torch.channels_last)
+
+    def stored(self, produced: Tensor) -> Tensor:
+        return produced.float().mul(127.5).add_(128).clamp_(0, 255).to(torch.uint8)
+
+    def seen(self, examples: Tensor) -> Tensor:
+        return examples
+
+    def save(self, example: Tensor, path: Path) -> None:
+        save_image(example, path)

@@ -7,6 +7,7 @@ from conftest import engine, fit
 from sparring.data.mixture import Dirac
 from sparring.games.generation import Generation
 from sparring.losses import Minimax, NonSaturating, Wasserstein
+from sparring.modalities import Points
 from sparring.networks import dirac
 from sparring.optimizers import PlayerOptimizer
 from sparring.play import Play
@@ -16,9 +17,15 @@ from sparring.regularizers import R1, R2
 STEPS, STEP = 500, 0.1
 
 
+def game_of(loss, regularizers) -> Generation:
+    game = Generation(dirac.Generator(), dirac.Discriminator(), loss, regularizers, latent_dim=1)
+    game.modality = Points()
+    return game
+
+
 def alternating(loss, **regularizers) -> list[float]:
     """|(theta, psi)| after 500 iterations of the engine; D's turn comes first."""
-    game = Generation(dirac.Generator(), dirac.Discriminator(), loss, regularizers, latent_dim=1)
+    game = game_of(loss, regularizers)
     sgd = {player: PlayerOptimizer(lambda p: torch.optim.SGD(p, STEP)) for player in game.players}
     fit(engine(game, Dirac().drawn().columns, batch_size=1, optimizers=sgd), STEPS, precision="64-true")
     return (game.generator.theta**2 + game.discriminator.psi**2).sqrt().item()
@@ -26,7 +33,7 @@ def alternating(loss, **regularizers) -> list[float]:
 
 def simultaneous(loss, **regularizers) -> list[float]:
     """The same with both gradients taken before either moves."""
-    game = Generation(dirac.Generator(), dirac.Discriminator(), loss, regularizers, latent_dim=1).double()
+    game = game_of(loss, regularizers).double()
     weights = {"discriminator": game.discriminator.psi, "generator": game.generator.theta}
     columns = {name: column[:1] for name, column in Dirac().drawn().columns.items()}
     for iteration in range(STEPS):

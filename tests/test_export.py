@@ -188,7 +188,13 @@ def test_the_file_says_what_it_holds(exported):
     path = exported("conditional")
     facts = sparring.load(path).facts
     names = [str(digit) for digit in range(10)]
-    assert facts["data"] == {"image_size": 8, "channels": 1, "num_classes": 10, "class_names": names}
+    assert facts["data"] == {
+        "image_size": 8,
+        "channels": 1,
+        "num_classes": 10,
+        "class_names": names,
+        "modality": "images",
+    }
     assert facts["latents"] == {"distribution": "normal", "conditional": True} and facts["inputs"] == [[100], []]
     assert facts["config"]["model"]["generator"]["width"] == 8
     said = {"checkpoint": "last.ckpt", "iteration": 4, "kimg": 0.064, "ema": True, "batch_norm": "standing"}

@@ -9,8 +9,8 @@ import pytest
 from conftest import CONF, ROOT
 from sparring import assembly, typed
 from sparring.checks import check, check_task
-from sparring.config import plain_name
 from sparring.explain import EXPECTED, explain
+from sparring.resolvers import plain_name
 from sparring.stored import completed
 
 

@@ -19,8 +19,9 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 from commands import begin
 from hydra_plugins import sparring_optuna
 from sparring import sweeps
-from sparring.config import Sweep, plain_name
+from sparring.config import Sweep
 from sparring.errors import UserError
+from sparring.resolvers import plain_name
 from test_logging import inspect
 
 TINY = ["model=mlp", "model.width=8", "model.discriminator.dropout=0.0", "data.subset=200", "data.batch_size=16"]

@@ -37,13 +37,7 @@ def answer(gallery: Gallery, given: Path, channels: int, out: Path) -> int:
     Raises:
         UserError: there is no image; or, when all others were written, which can't be answered to.
     """
-    if not given.exists():
-        raise UserError(f"input={given}: there is no such file or folder")
-    files = [given]
-    if given.is_dir():
-        files = sorted(f for folder, names in walk(given) for f in (Path(folder, n) for n in names) if _is_image(f))
-    if not files:
-        raise UserError(f"input={given}: no image ({', '.join(sorted(SUFFIXES))}) in it or below it")
+    files = image_files(given)
     clash = len({file.with_suffix("") for file in files}) < len(files)  # a.png and a.jpg
     left_out = []
     for file in files:
@@ -65,6 +59,18 @@ def answer(gallery: Gallery, given: Path, channels: int, out: Path) -> int:
     if left_out:
         raise UserError(f"input: {len(left_out)} of {len(files)} images were left out:\n  " + "\n  ".join(left_out))
     return len(files)
+
+
+def image_files(given: Path) -> list[Path]:
+    """An image file, or all below a folder. Raises UserError if there is none."""
+    if not given.exists():
+        raise UserError(f"input={given}: there is no such file or folder")
+    files = [given]
+    if given.is_dir():
+        files = sorted(f for folder, names in walk(given) for f in (Path(folder, n) for n in names) if _is_image(f))
+    if not files:
+        raise UserError(f"input={given}: no image ({', '.join(sorted(SUFFIXES))}) in it or below it")
+    return files
 
 
 def _is_image(file: Path) -> bool:

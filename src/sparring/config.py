@@ -1,24 +1,18 @@
-"""What an experiment may say: the schema of the project's own keys, resolvers, building.
+"""What an experiment may say: the schema of the project's own keys, and building.
 
 Nothing here imports torch: ``python run.py --cfg job`` answers at once.
 """
 
-import hashlib
 import inspect
-import operator
-import os
-import re
-import secrets
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
+import sparring.resolvers  # noqa: F401, they are to be known wherever a configuration is read
 from sparring.errors import UserError
 
 # ---- the schema -------------------------------------------------------------------------------------------------
@@ -61,10 +55,16 @@ class Training:
 
 @dataclass
 class Sampling:
+    kind: str = "samples"
     count: int = 64
     classes: list[int] | None = None
     truncation: float | None = None
     frames: int = 60
+    rows: int = 8
+    steps: int = 9
+    reach: float = 3.0
+    iterations: int = 300
+    restarts: int = 4
     seed: int = 0
     checkpoint: str | None = None
     ema: bool = True
@@ -152,6 +152,7 @@ class DataKeys:
     device_memory_gb: float
     input_channels: int
     modality: str | None
+    frames: int | None
     num_classes: int
     classifier_accuracy: float
     mode_samples: int
@@ -246,56 +247,4 @@ def signature(target: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]
     return parameters, hints
 
 
-# ---- resolvers --------------------------------------------------------------------------------------------------
-
-
-def _output_folder(task: str, resume: str | None, run: Any, nodes: int, name: str) -> str:
-    """A run that is gone on with or looked at keeps its folder; a new one, and a comparison of runs, gets ``name``."""
-    if nodes > 1 and int(os.environ.get("NODE_RANK", 0)) > 0:
-        return tempfile.gettempdir()  # of a run on several machines the first one's folder counts
-    for key, value in (("resume", resume), ("run", run)):
-        reads = key == "resume" or task.rpartition(".")[2] in ("sample", "evaluate", "export")
-        if isinstance(value, str) and reads:
-            if not (Path(value).expanduser() / "config.yaml").is_file():
-                raise UserError(f"{key}={value}: no run is stored there (it has no config.yaml)")
-            return str(Path(value).expanduser())
-    return name
-
-
-def plain_name(overrides: list[str], besides: Iterable[str] = ()) -> str:
-    """What was varied, as a name that can be a folder and be typed back into ``run=``: no '=', ',' or brackets.
-
-    Args:
-        overrides: as they were typed.
-        besides: keys that are no part of it; where it is not known which, those that say where and how to run.
-    """
-    around = "hydra|sweep" if besides else "hydra|sweep|logger|trainer|task|cache|resume|run|sample"
-    apart = re.compile(rf"^[~+]*({around})\b")
-    kept = [o.lstrip("+") for o in overrides if not apart.match(o) and o.partition("=")[0] not in besides]
-    kept = [re.sub(r"(?<=\de)\+(?=\d)", "", override) for override in kept]  # 1e+3, which is not 1e-3
-    few = [re.sub(r"^[\w.]*\.(?=\w+\.\w+=)", "", o) for o in kept]  # generator.lr of optimizer.generator.lr
-    names = ["_".join(re.sub(r"[^\w.-]+", "-", o).strip("-") for o in told) or "default" for told in (kept, few)]
-    short = next((name for name in names if len(name) <= 120), None)
-    return short or f"{names[1][:111]}-{hashlib.sha256(names[0].encode()).hexdigest()[:8]}"
-
-
-def _on_numbers(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """As a resolver: of nothing it is nothing, and no text or list is made many times as long."""
-
-    def resolve(a: Any, b: Any) -> Any:
-        for value in (a, b):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise ValueError(f"'{value}' must be a number")
-        return a and operation(a, b)
-
-    return resolve
-
-
-OmegaConf.register_new_resolver("if", lambda condition, yes, no: yes if condition else no, replace=True)
-OmegaConf.register_new_resolver("sum", _on_numbers(operator.add), replace=True)
-OmegaConf.register_new_resolver("times", _on_numbers(operator.mul), replace=True)
-OmegaConf.register_new_resolver("share", _on_numbers(operator.truediv), replace=True)
-OmegaConf.register_new_resolver("suffix", lambda: secrets.token_hex(2), use_cache=True, replace=True)
-OmegaConf.register_new_resolver("output_folder", _output_folder, replace=True)
-OmegaConf.register_new_resolver("plain_name", plain_name, replace=True)
 ConfigStore.instance().store("schema", Config)

@@ -26,11 +26,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sparring import report, secrecy, stored, trust
-from sparring.config import plain_name
 from sparring.errors import UserError
 from sparring.explain import explain
 from sparring.files import read_json, replacing
 from sparring.locks import Occupied, trained_here
+from sparring.resolvers import plain_name
 
 if TYPE_CHECKING:
     from sparring.comparison.tables import Table

@@ -87,7 +87,7 @@ def train(cfg: DictConfig, folder: Path) -> None:
             return
         ended.status.mark("done", module)
     if evaluator:
-        print("\n" + report.scores_table(ended.scores, evaluator.lower_is_better))
+        print("\n" + report.scores_table(ended.scores, ended.scores["lower_is_better"]))
         print(report.best_line(folder, evaluator.lower_is_better))
     else:
         print("\nNo scores: evaluation=none")
@@ -95,28 +95,28 @@ def train(cfg: DictConfig, folder: Path) -> None:
 
 
 def sample(cfg: DictConfig, folder: Path) -> None:
-    """Draw a run's generator: a grid, single images, and a walk through its latents; or its answers to images."""
+    """Draw a run's generator: samples and a walk between them; its answers to images; or what its latents mean (``sample.kind``)."""
     run, wanted = runs.find(cfg.run, "run", cfg), cfg.sample
-    path, given, cfg = run.checkpoint(wanted.checkpoint), cfg.input, run.config
+    path, given, cfg = run.checkpoint(wanted.checkpoint), cfg.input and Path(cfg.input).expanduser(), run.config
     memory.check_samples(wanted, cfg.data)
-    translates = get_object(cfg.model._target_).translates
-    if given and not translates:
-        raise UserError(f"input={given}: this model makes images from noise; it answers to none")
-    data = cache.load(look_at_data(cfg), cfg.cache) if translates and not given else None
+    game, kind = get_object(cfg.model._target_), wanted.kind
+    drawing.check(game, kind, given)
+    needs_data = (game.translates or kind == "projection") and not given
+    data = cache.load(look_at_data(cfg), cfg.cache) if needs_data else None
     gallery = open_gallery(cfg, path, wanted.ema, wanted.seed, data=data, back=wanted.back)
-    out = Path(
-        wanted.folder
-        or folder / "samples" / f"{path.stem}-{'answers' if given else f'seed{wanted.seed}'}{'-back' * wanted.back}"
-    ).expanduser()
-    if given:
+    name = "answers" if given and game.translates else f"seed{wanted.seed}"
+    name += "-back" * wanted.back + f"-{kind}" * (kind != "samples")
+    out = Path(wanted.folder or folder / "samples" / f"{path.stem}-{name}").expanduser()
+    if given and game.translates:
         channels = cfg.data.channels if wanted.back else cfg.data.get("input_channels", cfg.data.channels)
-        answered = answer(gallery, Path(given).expanduser(), channels, out)
+        answered = answer(gallery, given, channels, out)
         print(f"{answered} images in {out / 'images'}, each beside what it was made of in {out / 'compared'}")
-        return
-    if translates:
+    elif game.translates:
         drawing.draw_answers(gallery, wanted, out)
     else:
-        drawing.draw_samples(gallery, cfg.data.num_classes if gallery.game.conditional else 0, wanted, out)
+        classes = cfg.data.num_classes if gallery.game.conditional else 0
+        of = drawing.targets(gallery, cfg.data, data, given, wanted.rows) if kind == "projection" else ()
+        drawing.KINDS[kind](gallery, classes, wanted, out, *of)
 
 
 def evaluate(cfg: DictConfig, folder: Path) -> None:
@@ -177,7 +177,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
     if distributed.rank() > 0:
         return
     record(folder, entry, pictures)
-    print("\n" + report.scores_table(entry, evaluator.lower_is_better))
+    print("\n" + report.scores_table(entry, entry["lower_is_better"]))
     print(f"\nRecorded in {folder / 'scores.json'}")
 
 

@@ -20,13 +20,14 @@ from sparring.callbacks.samples import SampleGrids
 from sparring.callbacks.scores import Scores
 from sparring.callbacks.status import Status
 from sparring.callbacks.stop import GracefulStop
-from sparring.config import build, plain_name
+from sparring.config import build
 from sparring.data.cache import Data
 from sparring.distributed import Replicas
 from sparring.errors import UserError
 from sparring.evaluation.evaluator import Evaluator
 from sparring.examples import HELD_OUT, compared
 from sparring.logging import MetricsFile, WandbRun
+from sparring.resolvers import plain_name
 from sparring.stopping import Stop
 
 

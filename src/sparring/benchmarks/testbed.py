@@ -9,8 +9,8 @@ from statistics import mean, stdev
 import yaml
 from omegaconf import DictConfig
 
-from sparring.config import plain_name
 from sparring.errors import UserError
+from sparring.resolvers import plain_name
 
 SHOWN = {"modes_recovered": "{:.1f}", "high_quality": "{:.1%}", "within_mode_spread": "{:.2f}", "reverse_kl": "{:.4f}"}
 

@@ -79,7 +79,10 @@ def check_samples(wanted: DictConfig, data: DictConfig) -> None:
     """Raise UserError if the samples of a run of these data, and the walk between them, can't be held."""
     numbers, of = numbers_of(data), f"of data.image_size={data.image_size}"
     need(2 * numbers * wanted.count, f"sample.count={wanted.count}: images {of}, and their grid,", "choose fewer")
-    need(16 * numbers * wanted.frames, f"sample.frames={wanted.frames}: of 16 images {of} each,", "choose fewer")
+    each = wanted.get("rows", 0) if wanted.get("kind", "samples") != "samples" else 16
+    need(each * numbers * wanted.frames, f"sample.frames={wanted.frames}: of {each} images {of} each,", "choose fewer")
+    walks = wanted.get("rows", 0) * wanted.get("steps", 0)
+    need(3 * numbers * walks, f"sample.rows={wanted.get('rows')} sample.steps={wanted.get('steps')}: images {of},", "choose fewer")
 
 
 def check_networks(cfg: DictConfig, build: Callable[[], "Game"]) -> None:

@@ -38,7 +38,7 @@ def project(
 ) -> Projection:
     """Points whose examples differ least from given ones in mean square (Lipton & Tripathy 2017, eq. 2; Creswell & Bharath 2018).
 
-    From each of the ``restarts`` nearest of 1,000 samples Adam descends; the best end counts. Normal latents are kept from
+    From each of the ``restarts`` nearest of 1,000 samples Adam descends; the best that was met at a start or an end counts. Normal latents are kept from
     growing longer than samples are, uniform ones within [-1, 1]; styles w are free (Abdal et al. 2019).
 
     Args:
@@ -78,15 +78,18 @@ def _project(space, examples, candidates, told, samples, iterations, restarts) -
             schedule.step()
             _keep_among_samples(space, points)
     points = points.detach()
-    made = space.show(points, chosen)
-    ends = (game.scaled(made).flatten(1) - wanted).square().mean(1).view(count, restarts)
-    best = ends.argmin(1) + restarts * torch.arange(count, device=ends.device)
+    made, begun = space.show(points, chosen), errors.gather(1, starts).flatten()
+    ended = (game.scaled(made).flatten(1) - wanted).square().mean(1)
+    astray = ended > begun  # of what can hardly be made
+    points[astray], made[astray] = candidates[starts.flatten()][astray], samples[starts.flatten()][astray]
+    ended = torch.minimum(ended, begun).view(count, restarts)
+    best = ended.argmin(1) + restarts * torch.arange(count, device=ended.device)
     return (
         points[best],
         None if chosen is None else chosen[best.cpu()],
         made[best],
         samples[starts[:, 0]],
-        _decibels(ends.min(1).values),
+        _decibels(ended.min(1).values),
         _decibels(errors.min(1).values),
     )
 

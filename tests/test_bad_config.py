@@ -137,7 +137,7 @@ GROUPS = {
 
 def a_few(cfg, count: int = 64) -> Data:
     """As many examples of the kind that the configuration trains on, with labels."""
-    shape = (cfg.data.channels, cfg.data.image_size, cfg.data.image_size)
+    shape = (cfg.data.channels, *[cfg.data.frames] * bool(cfg.data.frames), *[cfg.data.image_size] * 2)
     images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8)
     if cfg.data.image_size == 1:
         images = torch.randn(count, cfg.data.channels)

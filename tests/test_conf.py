@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
@@ -27,10 +28,18 @@ def places(tmp_path_factory):
         (folder / "images").mkdir(exist_ok=True)
         Image.fromarray(image).save(folder / "images" / f"{i}.png")
     np.savez(folder / "pairs.npz", a=pixels, b=255 - pixels)
+    np.savez(folder / "volumes.npz", images=np.stack([pixels] * 8, 1), labels=np.arange(20) % 2)
+    (folder / "clips" / "one").mkdir(parents=True)
+    frames = [Image.fromarray(frame) for frame in pixels[:5]]
+    frames[0].save(folder / "clips" / "one" / "of.gif", save_all=True, append_images=frames[1:])
+    for name in ("zero", "one"):
+        (folder / "sounds" / name).mkdir(parents=True)
+        soundfile.write(folder / "sounds" / name / "a.wav", np.sin(np.arange(9000) / 9), 16_000)
     vgg = {"0": (64, 3, 3, 3), "2": (64, 64, 3, 3)}
     weights = {f"features.{i}.weight": torch.randn(shape) / 20 for i, shape in vgg.items()}
     torch.save(weights | {f"features.{i}.bias": torch.zeros(64) for i in vgg}, folder / "vgg.pth")
     of_two = {name: folder / "pairs.npz" for name in ("pairs", "unpaired")}
+    of_two |= {"volumes": folder / "volumes.npz", "clips": folder / "clips", "sounds": folder / "sounds"}
     return of_two | {"image_folder": folder / "images", "arrays": folder / "arrays.npz", "vgg19": folder / "vgg.pth"}
 
 
@@ -52,17 +61,30 @@ ANSWERING = {  # what goes with models that answer to images, or have no adversa
     "model/game/vae_gan": "vae_gan",
 }
 
+TEXTS = dict.fromkeys(
+    (f"model/{each}" for each in ("text", "game/text", "generator/lstm", "discriminator/text")), "text"
+)
+TEXTS |= dict.fromkeys(("model/text_likelihood", "model/game/maximum_likelihood"), "text_likelihood")
+
 
 def overrides_for(file, places) -> list[str]:
     group, name = file.parent.as_posix(), file.name
     chosen = f"{group}=[{name}]" if group == "regularizer" else f"{group}={name}"
     extra = [f"data.path={places[name]}"] if group == "data" and name in places else []
+    extra += ["data.kind=clips"] if name == "volumes" else []
+    extra += ["evaluation=none"] if name == "clips" else []
+    if file.as_posix() in TEXTS:
+        return ["data=text", f"model={TEXTS[file.as_posix()]}"]
     if name == "augmentation":
         return ["task=evaluate", chosen]
+    if name == "wavegan_sc09":
+        return [chosen, f"data.path={places['sounds']}"]
     if name.endswith("_emoji"):
         return [chosen, f"data.path={places['pairs']}"]
     if group == "evaluation/metrics":
         return ["evaluation=inception", f"evaluation/metrics=[{name}]"]
+    if name == "spectrum":
+        return ["data=audio", chosen]
     if group == "evaluation/extractor":
         return ["evaluation=inception", chosen]
     if (whole := ANSWERING.get(file.as_posix())) is not None:
@@ -82,15 +104,23 @@ def overrides_for(file, places) -> list[str]:
         extra += ["benchmark.of=somewhere"]
     if name in ("points", "dirac") and group.startswith("model"):
         extra += ["data=dirac" if name == "dirac" else "data=ring"]
+    if name == "wavegan" and group.startswith("model"):
+        extra += ["data=audio"]
+    if name == "volumegan":
+        return ["data=moving_digits", *([chosen] if group == "model" else [])]
     return [chosen, *extra]
 
 
 def a_few(cfg, count: int = 12) -> Data:
     """As many examples of the kind that the configuration trains on, with labels."""
-    shape = (cfg.data.channels, cfg.data.image_size, cfg.data.image_size)
+    shape = (cfg.data.channels, *[cfg.data.frames] * bool(cfg.data.frames), *[cfg.data.image_size] * 2)
     images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8)
     if cfg.data.image_size == 1:
         images = torch.randn(count, cfg.data.channels)
+    if cfg.data.modality == "sounds":
+        images = torch.randint(-(2**15), 2**15, (count, 1, cfg.data.length), dtype=torch.int16)
+    if cfg.data.modality == "text":
+        images = torch.randint(0, cfg.data.channels, (count, cfg.data.length), dtype=torch.uint8)
     columns = {"images": images, "labels": torch.arange(count) % max(cfg.data.num_classes, 1)}
     if "pairs" in cfg.data._target_:
         columns["inputs"] = torch.randint(0, 256, (count, cfg.data.input_channels, *shape[1:]), dtype=torch.uint8)
@@ -112,6 +142,7 @@ def test_it_is_composed_checked_built_and_stepped(file, places, composed, tmp_pa
     if cfg.data.image_size > 1:
         cfg.data.image_size = 28 if cfg.data.image_size == 28 else 32
     cfg.data.batch_size, cfg.data.subset, cfg.model.width = 4, None, 8
+    cfg.data.held_out = cfg.data.held_out and 2
     game = assembly.build_game(cfg)
     module = assembly.build_module(cfg, game, a_few(cfg))
     before = [p.detach().clone() for p in game.parameters()]
@@ -137,7 +168,17 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-OTHERS = {"points", "dirac", "unet", "resblocks", "srresnet"}  # of points; of images
+OTHERS = {
+    "points",
+    "dirac",
+    "unet",
+    "resblocks",
+    "srresnet",
+    "lstm",
+    "text",
+    "volumegan",
+    "wavegan",
+}  # of points; of images
 FAMILIES = sorted(set(choices("model/generator")) - OTHERS)
 JUDGES = sorted(set(choices("model/discriminator")) - OTHERS)
 PAIRS = [(g, "dcgan") for g in FAMILIES] + [("dcgan", d) for d in JUDGES if d != "dcgan"]
@@ -222,6 +263,10 @@ def test_every_group_file_is_a_choice_that_the_config_knows(composed):
         (["model=inpainting", "data.held_out=0"], "data.held_out=0: "),
         (["model=inpainting", "augment=diffaugment"], "augment: D judges an image beside"),
         (["model=vae", "reuse_fakes=true"], "reuse_fakes=true: is for a generator"),
+        (["model=text"], "it writes text, and these data are images: data=text"),
+        (["data=text", "model=dcgan", "data.held_out=2"], "points: model=points, text: model=text"),
+        (["data=text", "model=points", "data.held_out=2"], r"and the data are \(16,\): .*text for data=text"),
+        (["data=text", "model=text", "data.held_out=2", "augment=diffaugment"], "augment: only images"),
         (["model.packing=2"], "model: packing=2: .*conditional=false"),
     ],
 )

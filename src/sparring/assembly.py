@@ -25,6 +25,7 @@ from sparring.evaluation.gallery import Gallery
 from sparring.examples import divide, thinned
 from sparring.games.cyclegan import CycleGAN, swapped
 from sparring.games.game import Game
+from sparring.networks.layers import channels_last
 from sparring.optimizers import PlayerOptimizer
 from sparring.randomness import seed_of
 
@@ -86,7 +87,7 @@ def _game(cfg: DictConfig) -> Game:
         except ValueError as error:
             raise UserError(f"model: {error}") from error
         game.modality = modalities.of(cfg.data)
-        return game.to(memory_format=torch.channels_last)  # 1.1 to 1.2 times as fast on a CPU, more in bf16 on a GPU
+        return channels_last(game)  # 1.1 to 1.2 times as fast on a CPU, more in bf16 on a GPU
 
 
 def build_module(
@@ -171,11 +172,19 @@ def count_iterations(cfg: DictConfig) -> int:
 
 
 def start_from(module: AdversarialModule, path: Path) -> None:
-    """Take the weights of another run: networks and average, all of the same names and shapes."""
-    stored = tensors.read_checkpoint(path)["state_dict"]
-    tensors.check_fit(stored, module.state_dict(), f"init: the weights of {path} do not fit this model")
-    module.load_state_dict(stored)
-    log.info("starting from the weights of %s", path)
+    """Take the weights of another run: networks and average, all of the same names and shapes. Whole networks that it has not,
+    such as the discriminator of one that had none, start anew."""
+    stored, own = tensors.read_checkpoint(path)["state_dict"], module.state_dict()
+
+    def network(name: str) -> str:
+        return ".".join(name.split(".")[:2])  # game.discriminator of game.discriminator.layers.0.weight
+
+    there = set(map(network, stored))
+    known = {name: weight for name, weight in own.items() if network(name) in there}
+    tensors.check_fit(stored, known, f"init: the weights of {path} do not fit this model")
+    module.load_state_dict(own | stored)
+    anew = sorted({network(name).removeprefix("game.") for name in own.keys() - known.keys()})
+    log.info("starting from the weights of %s%s", path, f"; anew: {', '.join(anew)}" if anew else "")
 
 
 def showing(cfg: DictConfig) -> dict:

@@ -115,17 +115,28 @@ def check_data(cfg: DictConfig) -> None:
     """Combinations and sizes that depend on what the data are, known once their source was looked at (nothing is loaded yet)."""
     memory.check_sizes(cfg)
     for key in ("flip", "jitter", "rotation"):
-        if cfg.data.image_size == 1 and (value := cfg.data.get(key)):
-            raise UserError(f"data.{key}={str(value).lower()}: is for images, and these data are points")
+        takes = ("images", "clips", "voxels") if key == "flip" else ("images",)
+        if (value := cfg.data.get(key)) and cfg.data.modality not in takes:
+            raise UserError(
+                f"data.{key}={str(value).lower()}: is for {' and '.join(takes)}, and these data are {cfg.data.modality}"
+            )
     if cfg.data.num_classes == 0:
         if cfg.model.get("conditional"):
             raise UserError("model.conditional=true: these data have no labels; choose model.conditional=false")
         for key in ("long_tail", "balance"):
             if value := cfg.data.get(key):
                 raise UserError(f"data.{key}={str(value).lower()}: these data have no labels, and it goes by classes")
-        if cfg.evaluation and "classifier" in str(cfg.evaluation.extractor._target_):
+        wants_labels = cfg.evaluation and "classifier" in str(cfg.evaluation.extractor._target_)
+        if wants_labels and cfg.data.modality != "text":  # which it could not see, either: told when it is prepared
+            other = {"sounds": "spectrum"}.get(cfg.data.modality, "inception")
             raise UserError(
                 "evaluation=fast scores with a classifier of the data's labels, and these data have none: choose "
-                "evaluation=inception or evaluation=none (or give them labels: data.labels=true for an image folder whose sub-folders are classes, "
+                f"evaluation={other} or evaluation=none (or give them labels: data.labels=true for a folder whose sub-folders are classes, "
                 "data.attribute=Smiling for CelebA)"
             )
+    if extractor := OmegaConf.select(cfg, "evaluation.extractor._target_"):  # before its weights are asked for
+        from hydra.utils import get_object
+
+        from sparring.evaluation.evaluator import check_takes
+
+        check_takes(get_object(extractor), cfg.data.modality)

@@ -155,6 +155,7 @@ class DataKeys:
     frames: int | None
     num_classes: int
     classifier_accuracy: float
+    classifier_epochs: int
     mode_samples: int
     suggested_kimg: float
     suggested_lr: float

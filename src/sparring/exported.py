@@ -15,6 +15,7 @@ from sparring.config import build
 from sparring.errors import UserError
 from sparring.evaluation.gallery import BLOCK
 from sparring.games.game import Game
+from sparring.networks.layers import channels_last
 from sparring.randomness import Draws
 
 FACTS = "sparring"  # what the metadata are called in a .safetensors file; with ".json", in a .pt2 file
@@ -169,7 +170,7 @@ def load_weights(path: Path, device: torch.device | str = "cpu") -> Sampler | Tr
     game = _game(path, facts)
     with torch.random.fork_rng(devices=[]):  # first weights are drawn, and forgotten
         producer = build(OmegaConf.create(facts["config"]["model"]["generator"]), "model.generator")
-    producer = producer.to(memory_format=torch.channels_last)  # as in training: convolutions round accordingly
+    producer = channels_last(producer)  # as in training: convolutions round accordingly
     try:
         producer.load_state_dict(weights)
     except RuntimeError as error:

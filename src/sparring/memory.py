@@ -71,8 +71,9 @@ def check_sizes(cfg: DictConfig) -> None:
         need(4 * latents * data.batch_size, batch, "choose a smaller one")
     if (size := OmegaConf.select(cfg, "evaluation.batch_size")) is not None:
         need(5 * numbers * size, f"evaluation.batch_size={size}: a batch, {here},", "choose a smaller one")
-    if data.image_size == 1 and (count := data.get("count")):
-        need(count * (8 * data.channels + 16), f"data.count={count}: the points", "choose fewer")
+    if count := data.get("count"):
+        size = 8 * data.channels + 16 if data.image_size == 1 else numbers + 8
+        need(count * size, f"data.count={count}: the {data.get('modality') or 'examples'}", "choose fewer")
 
 
 def check_samples(wanted: DictConfig, data: DictConfig) -> None:
@@ -82,7 +83,11 @@ def check_samples(wanted: DictConfig, data: DictConfig) -> None:
     each = wanted.get("rows", 0) if wanted.get("kind", "samples") != "samples" else 16
     need(each * numbers * wanted.frames, f"sample.frames={wanted.frames}: of {each} images {of} each,", "choose fewer")
     walks = wanted.get("rows", 0) * wanted.get("steps", 0)
-    need(3 * numbers * walks, f"sample.rows={wanted.get('rows')} sample.steps={wanted.get('steps')}: images {of},", "choose fewer")
+    need(
+        3 * numbers * walks,
+        f"sample.rows={wanted.get('rows')} sample.steps={wanted.get('steps')}: images {of},",
+        "choose fewer",
+    )
 
 
 def check_networks(cfg: DictConfig, build: Callable[[], "Game"]) -> None:

@@ -21,17 +21,17 @@ RANGES = {
         l1_weight l2_weight psnr_weight cycle_weight identity_weight class_weight categorical_weight continuous_weight
         feature_weight fakes sigma sharpness start_kimg device_memory_gb bandwidth_gb latency_us""",
     "(0, 100]": "reach temperature tau",
-    "(0, inf)": "clip_norm rampup radius spacing sigmas frequency",
+    "(0, inf)": "clip_norm rampup radius spacing sigmas frequency speed",
     "(0, 1e9]": "kimg every_kimg epoch_kimg adjust_kimg suggested_kimg end_kimg",
     "[1, 1e15]": "max_steps log_every_n_steps keep every adjust_every",
     "[0, 1e9]": "half_life_kimg held_out",
     "[1, 1e9]": "subset count mode_samples",
-    "[1, 1e6]": """long_tail batch_size accumulate sample.count trials steps subsets subset_size images files
+    "[1, 1e6]": """epochs classifier_epochs long_tail batch_size accumulate sample.count trials steps subsets subset_size images files
         cache_images real_per_class generated_per_class long_tail_head""",
     "[1000, 400000]": "sample_rate",
     "[50, 1e7]": "samples samples_during evaluation.reals",
     "[1, 1e7]": "prdc.samples length",
-    "[1, 65536]": "width suggested_width latent_dim embedding_dim hidden group_size halve_above",
+    "[1, 65536]": "width suggested_width latent_dim embedding_dim hidden group_size halve_above digit_size",
     "[0, 65536]": "num_classes continuous pool minibatch_stddev phase_shuffle sample.classes",
     "[2, 65536]": "categorical",
     "[1, 32767]": "vocabulary_size",

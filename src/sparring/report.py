@@ -22,7 +22,7 @@ def scores_table(entry: dict, lower_is_better: list[str]) -> str:
             apart = f"[{scores[f'{name}_low']:.4g}, {scores[f'{name}_high']:.4g}]"
         elif f"{name}_std" in scores:
             apart = f"± {scores[f'{name}_std']:.2g} over splits"
-        values = [_number(value), *(_number(found[name]) for found in beside.values())]
+        values = [_number(value), *(_number(found[name]) if name in found else "" for found in beside.values())]
         rows.append((name, *values, direction(name, lower_is_better), apart))
     widths = [max(len(row[i]) for row in rows) for i in range(2 + len(beside))]
     lines = []
@@ -52,6 +52,7 @@ def _made_of(p: dict) -> str:
         of = f"of the {'averaged' if p['ema'] else 'raw'} generator (batch norm: {p['batch_norm']}, seed {_list(p['seeds'])})"
     split = f", split: {p['split']}" if p.get("split") else ""
     kind = f"answers to {p['of']}" if "of" in p else "samples"
+    of += f", temperature {p['temperature']:g}" if "temperature" in p else ""
     lines = [
         f"  from {p['samples']:,} {kind} {of}",
         f"  beside {p['reals']:,} of {p['reals_available']:,} reals ({p['real_images']}{split})",

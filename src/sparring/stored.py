@@ -48,6 +48,7 @@ JUDGED = (  # and what may differ when a run is scored again
     "data.held_out",
     "data.on_bad_image",
     "ema.batch_norm",
+    "model.generator.temperature",  # of text
 )
 
 

@@ -98,7 +98,12 @@ def test_a_very_deep_folder_is_walked(tmp_path):
 def test_a_class_of_which_nothing_can_be_read_is_named(folder):
     for path in (folder / "b").iterdir():
         path.write_bytes(b"")
-    told(folder, "data.on_bad_image=skip: no image of the class b of pictures", labels=True, on_bad_image="skip")
+    told(
+        folder,
+        "data.on_bad_image=skip: none of the images of the class b of pictures",
+        labels=True,
+        on_bad_image="skip",
+    )
 
 
 def test_a_file_that_vanishes_is_named(folder):

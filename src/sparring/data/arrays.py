@@ -36,10 +36,11 @@ class ArrayFile(Arrays):
         path: the file; images are uint8 of shape (N, H, W) or (N, H, W, C) with C 1 or 3.
         image_size: pixels of a side; by default that of the file, whose images must then be square.
         channels: 1 or 3; by default that of the file.
-        images_key, labels_key: the arrays' names in a .npz. Labels (N,) are integers from 0; they may be absent.
+        images_key, labels_key: the arrays' names in a .npz. Labels (N,) or (N, 1) are integers from 0; they may be absent.
     """
 
     option = "images_key"  # the key that names the array of images
+    before = 1  # axes of the array before height and width
 
     def __init__(
         self,
@@ -52,17 +53,14 @@ class ArrayFile(Arrays):
         self.path = Path(path).expanduser()
         self.images_key, self.labels_key = images_key, labels_key
         images, labels = self._arrays = self.load()
-        if image_size is None and images.shape[1] != images.shape[2]:
+        height, width, *colours = images.shape[self.before :]
+        if image_size is None and height != width:
             raise UserError(
-                f"data.path={path}: its images are {images.shape[1]}x{images.shape[2]}; "
+                f"data.path={path}: its images are {height}x{width}; "
                 "say to which square they are to be cropped and resized: data.image_size=..."
             )
         classes = 0 if labels is None else int(labels.max()) + 1
-        super().__init__(
-            image_size or images.shape[1],
-            channels or (images.shape[3] if images.ndim == 4 else 1),
-            [str(label) for label in range(classes)],
-        )
+        super().__init__(image_size or height, channels or (*colours, 1)[0], [str(label) for label in range(classes)])
 
     @property
     def name(self) -> str:
@@ -110,9 +108,9 @@ class ArrayFile(Arrays):
             f"data.path={self.path}: '{self.labels_key}'",
             f"labels must be integers from 0, of shape ({count},)",
         )
-        if header.shape != (count,) or header.dtype.kind not in "iu":
+        if header.shape not in ((count,), (count, 1)) or header.dtype.kind not in "iu":
             raise UserError(f"{key} is {header}; {wanted}. Ignore them with data.labels_key=none.")
-        labels = content.read(self.labels_key)
+        labels = content.read(self.labels_key).reshape(-1)
         known = np.unique(labels)
         if known[0] < 0:
             raise UserError(f"{key} holds {known[0]}; {wanted}. Ignore them with data.labels_key=none.")

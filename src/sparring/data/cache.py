@@ -131,7 +131,7 @@ def _decode(sides: dict[Path, Source]) -> tuple[array, int]:
     with ExitStack() as opened:
         files = [opened.enter_context(open(path, "wb")) for path in sides]
         rows = zip(*sides.values(), strict=True)
-        for row in tqdm(rows, "decoding", len(first), unit=" images", delay=2, leave=False):
+        for row in tqdm(rows, "decoding", len(first), unit=f" {first.modality}", delay=2, leave=False):
             if any(pixels is None for pixels, _ in row):
                 skipped += 1
                 continue
@@ -139,7 +139,7 @@ def _decode(sides: dict[Path, Source]) -> tuple[array, int]:
                 file.write(pixels.tobytes())
             labels.append(row[0][1])
     if not labels:
-        raise UserError(f"data.on_bad_image=skip: none of the {skipped:,} images of {first.name} can be read")
+        raise UserError(f"data.on_bad_image=skip: none of the {skipped:,} {first.modality} of {first.name} can be read")
     return labels, skipped
 
 
@@ -151,7 +151,7 @@ def _open(place: Path, key: str, source: Source) -> Data:
     if facts["class_names"]:
         columns["labels"] = _mapped(place / "labels.bin", facts["shape"][:1], torch.int64)
     if facts["skipped"]:
-        log.warning("%d unreadable images were left out (data.on_bad_image=skip)", facts["skipped"])
+        log.warning("%d unreadable %s were left out (data.on_bad_image=skip)", facts["skipped"], source.modality)
     return Data(
         columns,
         key,

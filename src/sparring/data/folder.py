@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -33,33 +33,8 @@ class ImageFolder(Files):
         on_bad_image: Literal["error", "skip"] = "error",
     ):
         self.path = Path(path).expanduser()
-        if not self.path.is_dir():
-            raise UserError(f"data.path={path}: no such folder")
-        found = [
-            os.path.join(below, name)
-            for below, names in self._walked()
-            for name in names
-            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
-        ]
-        if not found:
-            raise UserError(f"data.path={path}: no image ({', '.join(sorted(SUFFIXES))}) in it or below it")
-        found.sort(key=lambda name: name.replace(os.sep, "\0"))  # as paths are sorted: a/b.png before a.png
-        names, index = [], {}
-        if labels:
-            if loose := next((name for name in found if os.sep not in name), None):
-                raise UserError(
-                    f"data.labels=true: the sub-folders of data.path={path} name the classes, but {loose} lies in none"
-                )
-            names = sorted({_top(name) for name in found})
-            index = {name: i for i, name in enumerate(names)}
+        self._files, names = listed(path, SUFFIXES, "image", labels)
         super().__init__(image_size, channels, names, crop, on_bad_image)
-        self._files = Listing(self.path, found, (index.get(_top(name), -1) for name in found))
-
-    def _walked(self) -> Iterator[tuple[str, list[str]]]:
-        """Folders, relative to the whole (itself ""), and the names of their files."""
-        for folder, names in walk(self.path):
-            inside = Path(folder).relative_to(self.path)
-            yield "" if inside == Path() else str(inside), names
 
     @property
     def name(self) -> str:
@@ -67,6 +42,48 @@ class ImageFolder(Files):
 
     def files(self) -> Listing:
         return self._files
+
+
+def listed(path: str, suffixes: Collection[str], kind: str, labels: bool | None) -> tuple[Listing, list[str]]:
+    """The files of a kind in or below the folder ``data.path``, and the names of the classes.
+
+    Args:
+        path: the folder.
+        suffixes: of the files' names.
+        kind: what they are, in messages.
+        labels: whether the first level of sub-folders names the classes; None if there are at least two, and no file lies beside.
+
+    Raises:
+        UserError: there is no such folder, no such file in it, or one that has no class.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"data.path={path}: no such folder")
+    found = [
+        os.path.join(below, name)
+        for below, names in _walked(folder)
+        for name in names
+        if os.path.splitext(name)[1].lower() in suffixes and not name.startswith(".")
+    ]
+    if not found:
+        raise UserError(f"data.path={path}: no {kind} ({', '.join(sorted(suffixes))}) in it or below it")
+    found.sort(key=lambda name: name.replace(os.sep, "\0"))  # as paths are sorted: a/b.png before a.png
+    loose = next((name for name in found if os.sep not in name), None)
+    tops = sorted({_top(name) for name in found})
+    if labels and loose:
+        raise UserError(
+            f"data.labels=true: the sub-folders of data.path={path} name the classes, but {loose} lies in none"
+        )
+    names = tops if labels or labels is None and not loose and len(tops) > 1 else []
+    index = {name: i for i, name in enumerate(names)}
+    return Listing(folder, found, (index.get(_top(name), -1) for name in found)), names
+
+
+def _walked(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Folders, relative to the whole (itself ""), and the names of their files."""
+    for folder, names in walk(path):
+        inside = Path(folder).relative_to(path)
+        yield "" if inside == Path() else str(inside), names
 
 
 def _top(name: str) -> str:

@@ -19,7 +19,7 @@ class Rows:
 
     def __init__(self, column: Tensor, rows: Tensor):
         self.column, self.rows = column, rows
-        self.shape, self.dtype = torch.Size([len(rows), *column.shape[1:]]), column.dtype
+        self.shape, self.dtype, self.ndim = torch.Size([len(rows), *column.shape[1:]]), column.dtype, column.ndim
         self.nbytes = self.shape.numel() * column.element_size()
 
     def __len__(self) -> int:

@@ -78,8 +78,9 @@ def in_8_bits(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def decoding(path: Path) -> Iterator[None]:
-    """Whatever goes wrong inside as one error that names the file: damaged ones make decoders raise dozens of kinds.
+def decoding(path: Path, kind: str = "an image") -> Iterator[None]:
+    """Whatever goes wrong inside as one error that names the file, and what it should be: damaged ones make decoders raise
+    dozens of kinds.
 
     Raises:
         Unreadable: in place of any exception.
@@ -89,7 +90,7 @@ def decoding(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        raise Unreadable(f"{path} can't be read as an image ({_reason(error)})") from error
+        raise Unreadable(f"{path} can't be read as {kind} ({_reason(error)})") from error
 
 
 @contextmanager

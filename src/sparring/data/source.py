@@ -1,13 +1,13 @@
 """The interface of a data set, and the two kinds there are: files that are decoded, arrays that lie ready."""
 
 import hashlib
+import math
 import os
 from abc import ABC, abstractmethod
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -124,12 +124,14 @@ class Listing(Sequence):
 
 
 class Files(Source):
-    """Images in files, decoded on all cores.
+    """Images in files, or examples of another kind, decoded on all cores.
 
     Args:
         crop: side of the centre square that is kept, in pixels of the files; by default the shorter side.
         on_bad_image: ``error`` stops at an unreadable file and names it, ``skip`` leaves it out and counts it.
     """
+
+    kind = "an image"  # of a file
 
     def __init__(
         self,
@@ -149,9 +151,17 @@ class Files(Source):
     def files(self) -> Sequence[tuple[Path, int]]:
         """The image files and their labels (-1 without)."""
 
+    def parts(self) -> Sequence[tuple]:
+        """What each example is made of: a file, its label, and what else ``fitted`` is to be told."""
+        return self.files()
+
     def picture(self, path: Path) -> Image.Image:
         """A file's image, from which the centre square is taken. Called ``decoding``: it may raise anything."""
         return read(path)
+
+    def fitted(self, path: Path) -> np.ndarray:
+        """A file as an example, and of one that gives several which of them ``parts`` tells. Called ``decoding``."""
+        return fit(self.picture(path), self.image_size, self.channels, self.crop)
 
     def identity(self) -> dict:
         digest = hashlib.sha256()
@@ -165,23 +175,23 @@ class Files(Source):
         return {"files": digest.hexdigest(), "crop": self.crop, "on_bad_image": self.on_bad_image}
 
     def __len__(self) -> int:
-        return len(self.files())
+        return len(self.parts())
 
     def __iter__(self) -> Iterator[Example]:
         kept, lost = set(), set()  # classes with an image that can be read, and with one that can't
-        for pixels, label in _in_threads(self._decode, self.files(), self.channels * self.image_size**2):
+        for pixels, label in in_threads(self._decode, self.parts(), math.prod(self.shape)):
             (lost if pixels is None else kept).add(label)
             yield pixels, label
         if self.class_names and kept and (lost := sorted(lost - kept)):
             raise UserError(
-                f"data.on_bad_image=skip: no image of the class {self.class_names[lost[0]]} of {self.name} can be read; mend or remove them all"
+                f"data.on_bad_image=skip: none of the {self.modality} of the class {self.class_names[lost[0]]} of {self.name} can be read; mend or remove them all"
             )
 
-    def _decode(self, file: tuple[Path, int]) -> Example:
-        path, label = file
+    def _decode(self, part: tuple) -> Example:
+        path, label, *which = part
         try:
-            with decoding(path):
-                return fit(self.picture(path), self.image_size, self.channels, self.crop), label
+            with decoding(path, self.kind):
+                return self.fitted(path, *which), label
         except Unreadable as error:
             if self.on_bad_image == "skip":
                 return None, label
@@ -202,9 +212,12 @@ class Arrays(Source):
 
     def __iter__(self) -> Iterator[Example]:
         images, labels = self._loaded()
-        fitted = partial(_fit_array, image_size=self.image_size, channels=self.channels)
-        pixels = _in_threads(fitted, images, self.channels * self.image_size**2)
+        pixels = in_threads(self.fitted, images, math.prod(self.shape))
         yield from zip(pixels, [-1] * len(images) if labels is None else labels.tolist(), strict=True)
+
+    def fitted(self, array: np.ndarray) -> np.ndarray:
+        """One of the arrays as an example."""
+        return fit_array(array, self.image_size, self.channels)
 
     def _loaded(self) -> tuple[np.ndarray, np.ndarray | None]:
         if not hasattr(self, "_arrays"):
@@ -212,13 +225,14 @@ class Arrays(Source):
         return self._arrays
 
 
-def _fit_array(array: np.ndarray, image_size: int, channels: int) -> np.ndarray:
+def fit_array(array: np.ndarray, image_size: int, channels: int) -> np.ndarray:
+    """An image (H, W) or (H, W, C) uint8, cropped, resized and of as many channels: (channels, image_size, image_size)."""
     array = array.squeeze(-1) if array.ndim == 3 and array.shape[-1] == 1 else array
     return fit(Image.fromarray(np.ascontiguousarray(array)), image_size, channels)
 
 
-def _in_threads(function: Callable, items: Iterable, size: int) -> Iterator:
-    """Results, of ``size`` bytes, in order. Each thread has a few groups of items before it, so that none waits and few
+def in_threads(function: Callable, items: Iterable, size: int) -> Iterator:
+    """Results of a function, of ``size`` bytes, in order. Each thread has a few groups of items before it, so that none waits and few
     results are in memory."""
     workers = min(os.cpu_count() or 1, 32)  # more than cores would wait for each other's Python
     together = min(max(2**24 // size, 1), 32)  # handing over costs about as much as opening a file

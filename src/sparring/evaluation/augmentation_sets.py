@@ -31,7 +31,7 @@ def divide(
     if "labels" not in data.columns:
         raise UserError(f"{key} trains a classifier of the data's labels, and these data have none")
     if data.columns["images"].dtype != torch.uint8:
-        raise UserError(f"{key} trains a classifier of images, and these data are points")
+        raise UserError(f"{key} trains a classifier of images, and these data are {data.modality.name}")
     if test is not None and test.class_names != data.class_names:
         raise UserError(f"{key}: the test images ({test.name}) have other classes than those learnt from ({data.name})")
     classes, labels = len(data.class_names), data.columns["labels"].cpu()

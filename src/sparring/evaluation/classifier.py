@@ -116,15 +116,16 @@ class Classifier(Extractor):
     Args:
         min_accuracy: least accuracy on the held-out images with which scores may be made; what the data set is known
             to allow.
-        steps: batches of 128 that it is trained on, but at most six epochs.
+        steps: batches of 128 that it is trained on,
+        epochs: ... but at most so often on each example.
     """
 
     name = "classifier"
     dims = 128
     takes = ("images", "sounds", "clips", "voxels")
 
-    def __init__(self, min_accuracy: float = 0.0, steps: int = 600):
-        self.min_accuracy, self.steps = min_accuracy, steps
+    def __init__(self, min_accuracy: float = 0.0, steps: int = 600, epochs: int = 6):
+        self.min_accuracy, self.steps, self.epochs = min_accuracy, steps, epochs
 
     def prepare(self, device: torch.device | str, data: Data | None, cache: str | os.PathLike) -> None:
         """Train it on ``data``, or take it from ``classifiers`` in the cache folder.
@@ -147,7 +148,8 @@ class Classifier(Extractor):
                 "evaluation=none"
             )
         self.device, self.see = torch.device(device), data.modality.seen
-        path = Path(cache).expanduser() / "classifiers" / f"{data.key}-{self.steps}steps.pt"
+        length = f"{self.steps}steps" + f"-{self.epochs}epochs" * (self.epochs != 6)
+        path = Path(cache).expanduser() / "classifiers" / f"{data.key}-{length}.pt"
         with torch.random.fork_rng(devices=[]):
             self.network = Network(self.see(data.columns["images"][:1]).shape[1], len(data.class_names)).to(self.device)
         with one_at_a_time(path, f"the classifier of {data.name}, {path}"):
@@ -180,7 +182,9 @@ class Classifier(Extractor):
         started = time.perf_counter()
         images, labels = self.see(data.columns["images"]), data.columns["labels"]
         learnt, tested = held_out(len(data))
-        self.network = train(images[learnt], labels[learnt], len(data.class_names), self.device, self.steps)
+        self.network = train(
+            images[learnt], labels[learnt], len(data.class_names), self.device, self.steps, self.epochs
+        )
         self.accuracy = accuracy(self.network, images[tested], labels[tested])
         log.info(
             "trained the classifier that judges the images in %.0f s: %.1f%% of %d held-out images right",

@@ -163,6 +163,7 @@ class ClassificationAccuracyScore(Metric):
 
     needs_features = False
     needs_labels = True
+    takes = ("images",)
     seen = 32  # pixels of a side that are kept
 
     def __init__(self, steps: int = 600):

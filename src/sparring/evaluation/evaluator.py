@@ -24,6 +24,15 @@ REMEDIES = {"points": "evaluation=modes", "text": "evaluation=text"}  # of modal
 Fakes = Callable[[int | None], ImageSet]  # of a sampling seed
 
 
+def check_takes(extractor: Extractor | type[Extractor], modality: str) -> None:
+    """Raise UserError if an extractor can't make features of a modality."""
+    if extractor.takes and modality not in extractor.takes:
+        raise UserError(
+            f"evaluation/extractor={extractor.name}: takes {' and '.join(extractor.takes)}, and these data are "
+            f"{modality}: choose {REMEDIES.get(modality, 'evaluation=fast')} (or evaluation=none)"
+        )
+
+
 class Evaluator:
     """Scores fakes beside reals, and says what the scores were computed from.
 
@@ -91,12 +100,8 @@ class Evaluator:
         self.available = len(images)
         chosen = images if self.reals == "all" or self.reals >= len(images) else Subset(images, self.reals)
         self.device = device
-        self.modality = Images() if data is None else data.modality
-        if self.modality.name not in (self.extractor.takes or [self.modality.name]):
-            raise UserError(
-                f"evaluation/extractor={self.extractor.name}: takes {' and '.join(self.extractor.takes)}, and these data are "
-                f"{self.modality.name}: choose {REMEDIES.get(self.modality.name, 'evaluation=fast')} (or evaluation=none)"
-            )
+        self.modality, self.name = (Images(), "") if data is None else (data.modality, data.name)
+        check_takes(self.extractor, self.modality.name)
         self.extractor.prepare(device, data, cache)
         self.refused = self._refuse(labelled and images.labels is not None, targeted, images.image_size)
         for name, reason in self.refused.items():
@@ -146,7 +151,8 @@ class Evaluator:
             "packages": protocol.packages(),
         }
         found = {"scores": scores} | ({"baselines": baselines} if baselines else {})
-        found |= {"protocol": facts, "lower_is_better": [n for n in self.lower_is_better if n in scores]}
+        lower = [*self.lower_is_better, *images.lower_is_better]
+        found |= {"protocol": facts, "lower_is_better": [n for n in lower if n in scores]}
         return found | {"seconds": round(time.perf_counter() - started, 2)}, pictures
 
     def _score_once(self, baseline: ImageSet, seed: int | None) -> dict[str, float]:
@@ -160,7 +166,13 @@ class Evaluator:
         """One pass over the fakes; sums are reduced once, and every rank works the scores out of them."""
         extractor = self.extractor
         comparison = Comparison(
-            self.reference, len(images), extractor.name, extractor.dims, extractor.classes, self.device
+            self.reference,
+            len(images),
+            extractor.name,
+            extractor.dims,
+            extractor.classes,
+            self.device,
+            self.modality,
         )
         metrics = sorted(self._able.values(), key=lambda metric: metric.builds_on_others)
         for metric in metrics:
@@ -187,6 +199,8 @@ class Evaluator:
             reason = metric.unavailable(image_size)
             if metric.takes and self.modality.name not in metric.takes:
                 reason = f"it is of {' and '.join(metric.takes)}, and these data are {self.modality.name}"
+            elif metric.of and metric.of != self.name:
+                reason = f"it is of other data, {metric.of}"
             elif metric.needs_features and not self.extractor.dims:
                 reason = "evaluation/extractor=none makes no features"
             elif metric.needs_logits and not self.extractor.classes:

@@ -33,6 +33,8 @@ class Generated(ImageSet):
     ):
         self.gallery, self.count, self.image_size = gallery, count, image_size
         self.identity, self.facts = {}, {"batch_norm": gallery.batch_norm}
+        self.facts |= gallery.game.facts(gallery.producer)
+        self.lower_is_better = gallery.game.lower_is_better
         if beside is not None:
             self.baselines = [beside if len(beside) <= count else Subset(beside, count)]
         if labels is not None:

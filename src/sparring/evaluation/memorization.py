@@ -27,6 +27,7 @@ class Memorization(Metric):
     """
 
     builds_on_others = True
+    takes = ("images",)  # of which it shows some
 
     def __init__(self, shown: int = 12, neighbours: int = 5):
         self.shown, self.neighbours = shown, neighbours

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sparring.evaluation.features import Batch, Reference
+from sparring.modalities import Images, Modality
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Comparison:
         dims: D, the length of a feature; 0 without features.
         classes: number of logits, 0 without a head.
         device: on which features arrive.
+        modality: what both are.
     """
 
     reals: Reference
@@ -29,6 +31,7 @@ class Comparison:
     dims: int
     classes: int
     device: torch.device
+    modality: Modality = Images()
 
 
 class Metric(ABC):
@@ -44,6 +47,7 @@ class Metric(ABC):
         needs_targets: it compares fakes with what each was to be, and means nothing of fakes of which that is not known.
         builds_on_others: its scores are asked for last.
         takes: the modalities of which it can be computed; of any, if it names none.
+        of: the name of the data whose score it is; of any, if empty.
     """
 
     needs_features = True
@@ -52,6 +56,7 @@ class Metric(ABC):
     needs_targets = False
     builds_on_others = False
     takes: Sequence[str] = ()
+    of = ""
 
     @abstractmethod
     def names(self, extractor: str) -> dict[str, bool]:

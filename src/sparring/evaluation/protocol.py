@@ -7,7 +7,7 @@ MODE_SAMPLES = {"mixture": 2_500, "stacked_digits": 26_000}  # of mode counts (L
 PACKAGES = ["sparring", "torch", "torchvision", "torchmetrics", "torch-fidelity", "numpy"]
 # what decides a number; the rest of a protocol (packages, file names) may differ
 DECISIVE = ["samples", "reals", "split", "real_images", "extractor", "weights", "resize", "precision"]
-DECISIVE += ["image_size", "real_image_size", "ema", "batch_norm", "metrics", "of"]
+DECISIVE += ["image_size", "real_image_size", "ema", "batch_norm", "temperature", "metrics", "of"]
 
 
 def packages() -> dict[str, str]:

@@ -35,6 +35,7 @@ class ImageSet(ABC):
         identity: JSON that decides their pixels; the cache of their features is keyed by it.
         facts: what else belongs into the protocol of a score.
         baselines: sets that are to be scored beside it.
+        lower_is_better: which of its own scores fall as it gets better.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ImageSet(ABC):
     identity: dict
     facts: dict = {}
     baselines: Sequence["ImageSet"] = ()
+    lower_is_better: Sequence[str] = ()
 
     @abstractmethod
     def __len__(self) -> int: ...

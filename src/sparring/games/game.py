@@ -31,6 +31,7 @@ class Game(nn.Module, ABC):
     modality: Modality = Images()  # what is made; the data decide
     walks = False  # whether near latents make alike examples, so that ways between them mean something
     reads_features = False  # whether anything but D's logits is read from D's features
+    lower_is_better: tuple[str, ...] = ()  # which of its own scores fall as it gets better
 
     def __init__(self, regularizers: Mapping[str, Regularizer] | None = None, augment: Augment | None = None):
         super().__init__()
@@ -88,7 +89,8 @@ class Game(nn.Module, ABC):
         if made.shape[1:] != columns["images"].shape[1:]:
             raise UserError(
                 f"the generator makes {tuple(made.shape[1:])}, and the data are {tuple(columns['images'].shape[1:])}: "
-                "choose a model that fits them (model=points for data=ring or grid)"
+                "choose a model that fits them (model=points for data=ring or grid, text for data=text, "
+                "wavegan for data=audio, volumegan for clips and voxels)"
             )
         parts = {f"regularizer.{name}": regularizer for name, regularizer in self.regularizers.items()}
         for name, part in (parts | ({} if self.augment is None else {"augment": self.augment})).items():
@@ -150,6 +152,10 @@ class Game(nn.Module, ABC):
     def judge_features(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
         """D's logits of its features."""
         raise TypeError(f"{type(self).__name__} has no discriminator")
+
+    def facts(self, producer: nn.Module) -> dict[str, float | str]:
+        """What else decides its samples, for the protocol of their scores."""
+        return {}
 
     def own_scores(self, batch: dict[str, Tensor], draws: Draws) -> dict[str, Tensor]:
         """What only this game says of held-out examples, (batch,) by name; asked in evaluation mode, without gradient."""

@@ -7,8 +7,11 @@ from typing import Any
 from sparring.modalities.base import Modality
 from sparring.modalities.images import Images
 from sparring.modalities.points import Points
+from sparring.modalities.sounds import Sounds
+from sparring.modalities.text import Text
+from sparring.modalities.volumes import Clips, Voxels
 
-KINDS: dict[str, type[Modality]] = {kind.name: kind for kind in (Images, Points)}
+KINDS: dict[str, type[Modality]] = {kind.name: kind for kind in (Images, Points, Clips, Voxels, Sounds, Text)}
 
 
 def facts(data: Mapping[str, Any]) -> dict[str, Any]:

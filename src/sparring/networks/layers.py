@@ -23,7 +23,7 @@ def halvings(image_size: int) -> tuple[int, int]:
         below = [size for size in sizes if size < image_size][-1:]
         above = [size for size in sizes if size > image_size][:1]
         nearest = " or ".join(str(size) for size in below + above) + (
-            " (points: model=points)" if image_size == 1 else ""
+            " (points: model=points, text: model=text, sounds: model=wavegan)" if image_size == 1 else ""
         )
         raise ValueError(f"image_size={image_size}: must be 4, 5, 6 or 7 times a power of two; the nearest: {nearest}")
     return base, n
@@ -190,6 +190,12 @@ class SelfAttention(nn.Module):
         return x + self.gamma * self.out(seen.unflatten(2, x.shape[2:]))
 
 
+def channels_last(network: nn.Module) -> nn.Module:
+    """Lay the weights of convolutions over two and over three axes as these like them."""
+    orders = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return network._apply(lambda t: t.to(memory_format=orders[t.ndim]) if t.ndim in orders else t)
+
+
 def initialize_orthogonally(module: nn.Module) -> None:
     """Orthogonal weights (Saxe et al. 2014) and no bias for convolutions and linear layers, orthogonal embeddings."""
     if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
@@ -218,11 +224,12 @@ def normalize_spectrally(network: nn.Module) -> nn.Module:
     return network
 
 
-def normalization(kind: str, channels: int) -> nn.Module:
-    """A normalisation layer for (batch, channels, H, W): ``batch``, ``instance``, ``layer`` or ``none``."""
+def normalization(kind: str, channels: int, axes: int = 2) -> nn.Module:
+    """A normalisation layer for (batch, channels, H, W), or another number of ``axes`` after the channels: ``batch``,
+    ``instance``, ``layer`` or ``none``."""
     layers = {
-        "batch": lambda: nn.BatchNorm2d(channels),
-        "instance": lambda: nn.InstanceNorm2d(channels, affine=True),
+        "batch": lambda: getattr(nn, f"BatchNorm{axes}d")(channels),
+        "instance": lambda: getattr(nn, f"InstanceNorm{axes}d")(channels, affine=True),
         "layer": lambda: nn.GroupNorm(1, channels),
         "none": nn.Identity,
     }

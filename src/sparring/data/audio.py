@@ -1,0 +1,149 @@
+"""A person's own folder of sounds, and the embedded ones."""
+
+import math
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from sparring.data import tones
+from sparring.data.cache import Data
+from sparring.data.folder import listed
+from sparring.data.source import Files, Listing, in_threads
+from sparring.evaluation.features import hash_of
+from sparring.modalities import Sounds
+
+if TYPE_CHECKING:
+    from soundfile import SoundFile
+
+SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff"}
+RATES = (1_000, 400_000)  # Hz; of others resampling would not come to its end
+FAINT = 1e-3  # of full scale: what is no louder is not made as loud as the rest
+
+
+class Audio(Files):
+    """Every sound file below a folder, however nested, cut into pieces of ``length`` samples; without a folder the embedded ones.
+
+    Channels are averaged. A file that is longer gives consecutive pieces, and what is left at its end is dropped; a shorter one is
+    followed by silence.
+
+    Args:
+        path: the folder; None for ``count`` sounds of ``sparring.data.tones``.
+        sample_rate: in Hz; files of other rates are resampled.
+        length: samples of an example.
+        labels: the first level of sub-folders names the classes; None: if there are at least two, and no file lies beside.
+        normalize: make the peak of every piece as loud as can be, but of silence.
+        on_bad_image: ``error`` or ``skip``, of files that can't be read.
+        count: of the embedded sounds.
+        image_size, channels: 1.
+    """
+
+    modality, kind, dtype = "sounds", "a sound", np.dtype(np.int16)
+
+    def __init__(
+        self,
+        path: str | None = None,
+        sample_rate: int = 4_000,
+        length: int = 1_024,
+        labels: bool | None = None,
+        normalize: bool = False,
+        on_bad_image: Literal["error", "skip"] = "error",
+        count: int = 6_000,
+        image_size: Literal[1] = 1,
+        channels: Literal[1] = 1,
+    ):
+        if not RATES[0] <= sample_rate <= RATES[1] or length < 16:
+            raise ValueError(
+                f"data.sample_rate={sample_rate} data.length={length}: wanted {RATES[0]:,} to {RATES[1]:,} Hz and at least 16 samples"
+            )
+        self.path = None if path is None else Path(path).expanduser()
+        self.sample_rate, self.length, self.normalize, self.count = sample_rate, length, normalize, count
+        self._files, names = Listing(Path(), []), list(tones.KINDS)
+        if path is not None:
+            self._files, names = listed(path, SUFFIXES, "sound", labels)
+        elif count < len(names):
+            raise ValueError(f"data.count={count}: there are {len(names)} kinds of embedded sounds")
+        super().__init__(image_size, channels, names, on_bad_image=on_bad_image)
+
+    @property
+    def name(self) -> str:
+        return "tones" if self.path is None else self.path.absolute().name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return 1, self.length
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return super().facts | {"sample_rate": self.sample_rate, "length": self.length}
+
+    def files(self) -> Listing:
+        return self._files
+
+    def identity(self) -> dict:
+        how = {"sample_rate": self.sample_rate, "length": self.length, "normalize": self.normalize}
+        return super().identity() | how
+
+    def drawn(self) -> Data | None:
+        if self.path is not None:
+            return None
+        sounds, labels = tones.draw(self.count, self.length)
+        columns = {"images": sounds, "labels": labels}
+        modality = Sounds(self.sample_rate)
+        return Data(columns, hash_of({"sounds": sounds}), self.class_names, name=self.name, modality=modality)
+
+    def parts(self) -> list[tuple[Path, int, int]]:
+        """Files, their labels, and which piece of each."""
+        if not hasattr(self, "_parts"):
+            counts = in_threads(self._pieces, self._files, 2**19)
+            self._parts = [(*file, i) for file, n in zip(self._files, counts, strict=True) for i in range(n)]
+        return self._parts
+
+    def fitted(self, path: Path, piece: int) -> np.ndarray:
+        from scipy.signal import resample_poly
+
+        with opened(path) as file:
+            rate = file.samplerate
+            file.seek(piece * self.length * rate // self.sample_rate)
+            wave = file.read(-(-self.length * rate // self.sample_rate), "float32", always_2d=True).mean(1)
+            if not np.isfinite(wave).all():
+                raise ValueError("it holds samples that are no numbers")
+            if rate != self.sample_rate:
+                common = math.gcd(rate, self.sample_rate)
+                wave = resample_poly(wave, self.sample_rate // common, rate // common)
+            if self.normalize and (peak := np.abs(wave).max()) > FAINT:
+                wave = wave / peak
+            samples = np.zeros((1, self.length), np.int16)
+            wave = wave[: self.length]
+            samples[0, : len(wave)] = (wave * 2**15).round().clip(-(2**15), 2**15 - 1)
+            return samples
+
+    def _pieces(self, file: tuple[Path, int]) -> int:
+        """How many a file holds; one that can't be read is to be one, and told when it is decoded."""
+        try:
+            with opened(file[0]) as sound:
+                return max(sound.frames * self.sample_rate // (sound.samplerate * self.length), 1)
+        except Exception:  # of many kinds
+            return 1
+
+
+@contextmanager
+def opened(path: Path) -> Iterator["SoundFile"]:
+    """A sound file of sane length and rate, nothing but its header read. Call it and use it ``decoding``."""
+    import soundfile
+
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for, a device read for ever
+        raise ValueError("it is no regular file")
+    try:
+        with soundfile.SoundFile(path) as file:
+            if not 0 < file.frames < 2**40:
+                raise ValueError(f"it holds {max(file.frames, 0):,} samples")
+            if not RATES[0] <= file.samplerate <= RATES[1]:
+                raise ValueError(f"it has {file.samplerate:,} samples a second; wanted: {RATES[0]:,} to {RATES[1]:,}")
+            yield file
+    except soundfile.LibsndfileError as error:
+        raise ValueError(error.error_string.strip(" .")) from error

@@ -1,0 +1,151 @@
+"""Folders of sound files, as they lie on people's disks, and the embedded sounds."""
+
+import logging
+import os
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from sparring.data import cache, tones
+from sparring.data.audio import Audio
+from sparring.errors import UserError
+
+RATE = 8_000
+
+
+def sine(pitch: float, seconds: float, rate: int = RATE, loudness: float = 0.5) -> np.ndarray:
+    return loudness * np.sin(2 * np.pi * pitch * np.arange(round(seconds * rate)) / rate)
+
+
+def pitch_of(sound: torch.Tensor) -> float:
+    """Of the loudest part of (1, length), in Hz."""
+    spectrum = torch.fft.rfft(sound[0].float() * torch.hann_window(sound.shape[1])).abs()
+    return float(spectrum.argmax()) * RATE / sound.shape[1]
+
+
+def loaded(folder, tmp_path, length: int = 1024, **options) -> cache.Data:
+    return cache.load(Audio(str(folder), RATE, length, **options), tmp_path / "cache")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "sounds").mkdir()
+    return tmp_path / "sounds"
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 44_100, 48_000])
+@pytest.mark.parametrize(
+    ("name", "subtype"),
+    [
+        ("a.wav", "PCM_U8"),
+        ("a.wav", "PCM_24"),
+        ("a.wav", "FLOAT"),
+        ("a.wav", "DOUBLE"),
+        ("a.FLAC", "PCM_16"),
+        ("a.ogg", "VORBIS"),
+    ],
+)
+def test_a_tone_is_read_alike_from_any_format_rate_and_number_of_channels(name, subtype, rate, folder, tmp_path):
+    stereo = np.stack([sine(440, 0.5, rate, 0.75), sine(440, 0.5, rate, 0.25)], 1)  # of which the mean is heard
+    soundfile.write(folder / name, stereo, rate, subtype, format=name[2:].upper())
+    data = loaded(folder, tmp_path)
+    sounds = data.columns["images"]
+    assert data.modality.name == "sounds" and sounds.dtype == torch.int16 and sounds.shape[1:] == (1, 1024)
+    assert len(sounds) == 3  # half a second holds three pieces; the rest is dropped
+    assert all(abs(pitch_of(sound) - 440) <= RATE / 1024 for sound in sounds)
+    loudest = sounds[1].abs().max() / 2**15
+    assert 0.45 < loudest < 0.55
+
+
+def test_pieces_follow_each_other_and_short_files_are_followed_by_silence(folder, tmp_path):
+    steps = np.repeat([0.1, 0.2, 0.3, 0.4], 1024)
+    soundfile.write(folder / "long.wav", np.concatenate([steps, np.ones(1000)]), RATE)
+    soundfile.write(folder / "short.wav", np.full(100, -0.25), RATE)
+    sounds = loaded(folder, tmp_path).columns["images"]
+    assert (sounds[:4, 0].float().mean(1) / 2**15).tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4], abs=1e-4)
+    assert len(sounds) == 5
+    assert sounds[4, 0, :100].float().mean() / 2**15 == pytest.approx(-0.25) and not sounds[4, 0, 100:].any()
+
+
+def test_normalized_pieces_are_as_loud_as_can_be_but_silence_stays_silent(folder, tmp_path):
+    parts = [sine(300, 0.128, loudness=0.01), np.zeros(1024), sine(300, 0.128, loudness=0.9)]
+    soundfile.write(folder / "a.wav", np.concatenate(parts), RATE)
+    plain, loud = (
+        loaded(folder, tmp_path, normalize=n).columns["images"].int().abs().amax((1, 2)) for n in (False, True)
+    )
+    assert (plain / 2**15).tolist() == pytest.approx([0.01, 0, 0.9], abs=1e-3)
+    assert loud.tolist() == pytest.approx([32768, 0, 32768], abs=1)
+
+
+def test_sub_folders_are_classes_where_no_file_lies_beside(folder, tmp_path):
+    for name in ("high/a.wav", "high/deeper/b.wav", "low/c.wav", ".hidden/d.wav", "low/.e.wav", "low/notes.txt"):
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        soundfile.write(folder / name, sine(900 if "high" in name else 200, 0.2), RATE, format="WAV")
+    data = loaded(folder, tmp_path)
+    assert data.class_names == ["high", "low"] and data.columns["labels"].tolist() == [0, 0, 1]
+    assert [pitch_of(sound) > 500 for sound in data.columns["images"]] == [True, True, False]
+    assert "labels" not in loaded(folder, tmp_path, labels=False).columns
+    soundfile.write(folder / "loose.wav", sine(200, 0.2), RATE)
+    assert "labels" not in loaded(folder, tmp_path).columns
+    with pytest.raises(UserError, match=r"data.labels=true: .*loose.wav lies in none"):
+        loaded(folder, tmp_path, labels=True)
+
+
+BAD = {
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("no sound at all " * 50),
+    "silent header": lambda path: soundfile.write(path, np.zeros(0), RATE),
+    "no numbers": lambda path: soundfile.write(path, np.array([0.1, np.nan, 0.2]), RATE, "FLOAT"),
+    "endless": lambda path: soundfile.write(path, np.array([0.1, np.inf]), RATE, "FLOAT"),
+    "odd rate": lambda path: soundfile.write(path, np.ones(50) / 2, 7),
+    "pipe": lambda path: os.mkfifo(path),
+    "link to nowhere": lambda path: path.symlink_to("nowhere.wav"),
+}
+
+
+@pytest.mark.parametrize("make", BAD.values(), ids=BAD)
+def test_a_file_that_is_no_sound_is_named_or_left_out(make, folder, tmp_path, caplog):
+    soundfile.write(folder / "good.wav", sine(300, 0.2), RATE)
+    make(folder / "bad.wav")
+    with pytest.raises(UserError, match=r"bad.wav can't be read as a sound \(.+\)\.\n.*data.on_bad_image=skip"):
+        loaded(folder, tmp_path)
+    with caplog.at_level(logging.WARNING):
+        assert len(loaded(folder, tmp_path, on_bad_image="skip")) == 1
+    assert "1 unreadable sounds were left out" in caplog.text
+
+
+def test_a_folder_that_is_not_there_or_holds_no_sound_is_refused(folder, tmp_path):
+    with pytest.raises(UserError, match="data.path=.*/nothing: no such folder"):
+        loaded(folder / "nothing", tmp_path)
+    (folder / "a.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"data.path=.*: no sound \(.*\.flac.*\.wav\) in it or below it"):
+        loaded(folder, tmp_path)
+
+
+@pytest.mark.parametrize("options", [{"sample_rate": 10}, {"length": 4}, {"count": 3}])
+def test_sizes_that_make_no_sense_are_refused(options):
+    with pytest.raises(ValueError, match=f"data.{next(iter(options))}="):
+        Audio(**options)
+
+
+def test_the_embedded_sounds_are_of_every_kind_equally_often_and_always_the_same():
+    data, again = (Audio(length=1024, count=60).drawn() for _ in range(2))
+    sounds, labels = data.columns["images"], data.columns["labels"]
+    assert data.key == again.key and torch.equal(sounds, again.columns["images"])
+    assert data.class_names == list(tones.KINDS) and labels.bincount().tolist() == [10] * 6
+    assert sounds.abs().amax((1, 2)).min() > 0.2 * 2**15 and sounds.float().mean().abs() < 100
+
+
+def test_tones_have_the_pitch_that_their_name_says_chirps_glide_and_strings_die_away():
+    sounds, labels = tones.draw(120, 4096)
+    of = {name: sounds[labels == label] for label, name in enumerate(tones.KINDS)}
+    start, end = slice(1000, 1800), slice(3000, 3800)
+    assert max(map(pitch_of, of["low tone"])) < RATE / 23 < RATE / 11 < min(map(pitch_of, of["high tone"]))
+    for name, rises in (("rising chirp", True), ("falling chirp", False)):
+        for sound in of[name]:
+            assert (pitch_of(sound[:, start]) < pitch_of(sound[:, end])) == rises
+    for name in ("pluck", "bell"):
+        loudness = of[name].float().square()
+        assert (loudness[..., end].mean(2) < 0.3 * loudness[..., start].mean(2)).all()

@@ -1,0 +1,175 @@
+"""N-gram models and BLEU against values worked out by hand and by NLTK, and what stands in an evaluation of text."""
+
+import math
+import random
+from itertools import pairwise
+
+import pytest
+import torch
+from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
+from conftest import TensorSet, noise_images
+from sparring.data.text import Text
+from sparring.errors import UserError
+from sparring.evaluation.classifier import Classifier
+from sparring.evaluation.evaluator import Evaluator
+from sparring.evaluation.features import Batch, NoFeatures, Reference
+from sparring.evaluation.metric import Comparison
+from sparring.evaluation.sets import Decoded
+from sparring.evaluation.text import Grammatical, NGrams, NGramScores, SelfBLEU, self_bleu
+
+CPU = torch.device("cpu")
+
+
+def some_texts(count: int, words: str = "abcde", longest: int = 12) -> list[list[str]]:
+    draw = random.Random(0)
+    return [[draw.choice(words) for _ in range(draw.randint(1, longest))] for _ in range(count)]
+
+
+def test_a_bigram_model_by_hand():
+    model = NGrams(["ab", "aa", "b"], order=2, symbols=4)
+    # of one unit: a 3 times, b twice, two kinds after nothing: (c + 2 / 4) / (5 + 2)
+    a, b, c = 3.5 / 7, 2.5 / 7, 0.5 / 7
+    assert model.p((None,), "a") == pytest.approx((2 + 2 * a) / (3 + 2))
+    assert model.p(("a",), "b") == pytest.approx((1 + 2 * b) / (2 + 2))
+    assert model.p(("a",), "c") == pytest.approx((0 + 2 * c) / (2 + 2))
+    assert model.p(("b",), "a") == pytest.approx(a), "nothing came after b: the shorter history decides"
+    assert model.nll(["ab", "c"]) == pytest.approx(
+        -(math.log(model.p((None,), "a") * model.p(("a",), "b")) / 2 + math.log(model.p((None,), "c"))) / 2
+    )
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_probabilities_sum_to_one_after_any_history(order):
+    model = NGrams(some_texts(30), order, symbols=7)
+    for text in some_texts(10, "abcdef"):
+        history = ((None,) * 3 + tuple(text))[len(text) + 3 - (order - 1) :] if order > 1 else ()
+        assert sum(model.p(history, unit) for unit in "abcdefg") == pytest.approx(1)
+
+
+def test_more_of_the_same_language_is_likelier_under_longer_histories():
+    def language(count: int, seed: int) -> list[str]:
+        draw = random.Random(seed)
+        return ["".join(draw.choice(["abc", "xyz", "aqz"]) for _ in range(4)) for _ in range(count)]
+
+    found = [NGrams(language(300, 0), order, 26).nll(language(100, 1)) for order in (1, 2, 3, 4)]
+    assert all(a > b for a, b in pairwise(found)) and found[-1] == pytest.approx(math.log(3) / 3, abs=0.08)
+
+
+@pytest.mark.parametrize("words", ["ab", "abcdefghij"])
+@pytest.mark.parametrize("n", [2, 4])
+def test_self_bleu_is_nltks_of_each_beside_all_others(n, words):
+    texts = some_texts(25, words)
+    smoothing = SmoothingFunction().method1
+    expected = [sentence_bleu(texts[:i] + texts[i + 1 :], text, [1 / n] * n, smoothing) for i, text in enumerate(texts)]
+    assert self_bleu(texts, n) == pytest.approx(sum(expected) / len(texts))
+
+
+def test_self_bleu_is_one_of_copies_and_none_of_texts_that_share_nothing():
+    assert self_bleu([list("abcdef")] * 4) == pytest.approx(1)
+    assert self_bleu([list("abcd"), list("efgh")]) == 0
+    assert self_bleu([[], list("abcd"), list("abcd")]) == pytest.approx(2 / 3)
+
+
+# ---- within an evaluation ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def fables():
+    return Text(length=12).drawn()
+
+
+def parts(data, count: int = 300) -> list[Decoded]:
+    columns = [data.columns["images"][i * count : (i + 1) * count] for i in range(3)]
+    return [Decoded(data, {"images": rows}, f"part {i}") for i, rows in enumerate(columns)]
+
+
+def score(data, reals, fakes, cache, **metrics) -> dict:
+    metrics = metrics or {"ngram": NGramScores(), "self_bleu": SelfBLEU(), "grammatical": Grammatical()}
+    evaluator = Evaluator(NoFeatures(), metrics, samples=len(fakes), reals="all", seeds=1, batch_size=64)
+    evaluator.prepare(reals, CPU, cache, data)
+    return evaluator(lambda seed: fakes, [None])[0]
+
+
+def shuffled(part: Decoded, data) -> Decoded:
+    """The same words, each text in another order."""
+    rows, draw = part.images(range(len(part))), torch.Generator().manual_seed(0)
+    mixed = torch.stack([row[torch.randperm(len(row), generator=draw)] for row in rows])
+    return Decoded(data, {"images": mixed}, "shuffled")
+
+
+def test_text_of_the_same_kind_scores_best_and_what_repeats_itself_is_seen(fables, tmp_path):
+    reals, others, _ = parts(fables)
+    alike = score(fables, reals, others, tmp_path)["scores"]
+    mixed = score(fables, reals, shuffled(others, fables), tmp_path)["scores"]
+    once = Decoded(fables, {"images": others.images(range(3)).repeat(100, 1)}, "three texts")
+    repeated = score(fables, reals, once, tmp_path)["scores"]
+    assert alike["grammatical"] == 1 == repeated["grammatical"] and mixed["grammatical"] < 0.02
+    assert alike["ngram_nll"] < mixed["ngram_nll"] - 0.5 and alike["reverse_nll"] < mixed["reverse_nll"] - 0.5
+    assert repeated["reverse_nll"] > alike["reverse_nll"] + 1 and repeated["ngram_nll"] < alike["ngram_nll"] + 0.5
+    assert repeated["self_bleu"] == pytest.approx(1) and alike["self_bleu"] < 0.7
+
+
+def test_an_evaluation_says_what_its_scores_were_made_of(fables, tmp_path):
+    reals, fakes, _ = parts(fables)
+    found = score(fables, reals, fakes, tmp_path)
+    assert found["lower_is_better"] == ["reverse_nll", "ngram_nll", "self_bleu"]
+    assert found["protocol"]["real_images"] == "part 0" and found["protocol"]["metrics"]["ngram"] == {
+        "order": 4,
+        "smoothing": "Witten-Bell",
+        "unit": "word",
+        "reals": 300,
+        "texts": 5000,
+    }
+    few = score(fables, reals, fakes, tmp_path, ngram=NGramScores(texts=50))
+    assert few["protocol"]["metrics"]["ngram"]["reals"] == 50 and few["scores"] != found["scores"]
+
+
+def test_grammar_is_asked_of_the_embedded_sentences_alone(tmp_path):
+    (path := tmp_path / "own.txt").write_text("\n".join(f"line {a} {b}" for a in "abcdefgh" for b in "abcdefgh"))
+    data = Text(str(path), length=5).drawn()
+    found = score(data, Decoded(data), Decoded(data), tmp_path)
+    assert (
+        "grammatical" not in found["scores"]
+        and found["protocol"]["refused"]["grammatical"] == "it is of other data, fables"
+    )
+
+
+def test_bleu_of_characters_is_of_the_words_they_spell(tmp_path):
+    (path := tmp_path / "own.txt").write_text("\n".join(f"the {a} of {b} is" for a in "abcdefgh" for b in "abcdefgh"))
+    of_words, of_characters = (Text(str(path), unit, 20).drawn() for unit in ("word", "character"))
+    found = [
+        score(data, Decoded(data), Decoded(data), tmp_path, b=SelfBLEU())["scores"]["self_bleu"]
+        for data in (of_words, of_characters)
+    ]
+    assert found[0] == pytest.approx(found[1])
+
+
+def test_text_is_no_matter_for_a_classifier_and_images_none_for_these_scores(fables, tmp_path):
+    with pytest.raises(UserError, match="these data are text: choose evaluation=text"):
+        Evaluator(Classifier(), {"b": SelfBLEU()}).prepare(parts(fables)[0], CPU, tmp_path, fables)
+    images = TensorSet(noise_images(60))
+    with pytest.raises(UserError, match="none of them can be computed"):
+        Evaluator(NoFeatures(), {"b": SelfBLEU()}).prepare(images, CPU, tmp_path)
+
+
+@pytest.mark.parametrize("make", [NGramScores, SelfBLEU, Grammatical])
+def test_what_ranks_keep_adds_up(make, fables, tmp_path):
+    reals, fakes, _ = parts(fables)
+    reference = Reference(reals, NoFeatures(), tmp_path)
+    alone, *ranks = metrics = [make(texts=250) for _ in range(3)]
+    for metric in metrics:
+        metric.begin(Comparison(reference, 300, "none", 0, 0, CPU, fables.modality))
+    for i, start in enumerate(range(0, 300, 64)):
+        rows = range(start, min(start + 64, 300))
+        batch = Batch(torch.tensor(rows), fakes.images(rows), torch.zeros(len(rows), 0))
+        alone.add(batch), ranks[i % 2].add(batch)
+    for kept, other in zip(ranks[0].sums, ranks[1].sums, strict=True):
+        kept += other
+    assert ranks[0].scores({}) == alone.scores({})
+
+
+@pytest.mark.parametrize("wrong", [lambda: NGramScores(order=0), lambda: SelfBLEU(n=0)])
+def test_sequences_have_at_least_one_unit(wrong):
+    with pytest.raises(ValueError, match="=0: must be at least 1"):
+        wrong()

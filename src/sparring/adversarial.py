@@ -36,7 +36,7 @@ class AdversarialModule(pl.LightningModule):
         seed: decides every draw.
         log_every: iterations between two rows of the log.
         num_classes: labels of the data, 0 without.
-        held_out: columns that nobody is trained on, for what is shown and scored of a game that translates.
+        held_out: columns that nobody is trained on: what a game that translates answers to, and other games are scored beside.
         cuda_graph: record iterations as CUDA graphs and replay them (one process; optimizers that are ``capturable``).
     """
 

@@ -181,7 +181,8 @@ def _picture(gallery: Gallery, examples: Tensor, columns: int, path: Path) -> No
 
 def _write(gallery: Gallery, samples: Tensor, out: Path) -> None:
     modality = gallery.game.modality
-    print(f"{len(samples)} {modality.name} in {modality.write(samples, out)}, together as {out / 'grid.png'}")
+    what = modality.name if modality.name.endswith("s") else f"samples of {modality.name}"
+    print(f"{len(samples)} {what} in {modality.write(samples, out)}, together as {out / 'grid.png'}")
 
 
 def choose_labels(wanted: list[int] | None, count: int, classes: int) -> Tensor | None:

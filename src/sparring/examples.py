@@ -9,6 +9,7 @@ from sparring.data.imbalance import long_tailed
 from sparring.errors import UserError
 from sparring.evaluation.sets import Decoded
 from sparring.games.game import Game
+from sparring.modalities import Images, Points
 
 HELD_OUT = "held out"
 
@@ -16,8 +17,8 @@ HELD_OUT = "held out"
 def divide(cfg: DictConfig, game: Game, data: cache.Data) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """The columns to train on, and those that a game which answers to images is shown and scored by."""
     count = cfg.data.get("held_out")  # which earlier runs lack
-    if count is None and not game.translates:
-        count = 0
+    if count is None and not game.translates and isinstance(game.modality, Images | Points):
+        count = 0  # publications score them beside what was trained on
     if count == 0 and game.translates:
         raise UserError("data.held_out=0: this model is scored by examples that it was not trained on; name some")
     columns, held_out = hold_out(data.columns, count)
@@ -43,7 +44,7 @@ def thinned(cfg: DictConfig, columns: dict[str, torch.Tensor]) -> dict[str, torc
 
 
 def keep_apart(cfg: DictConfig, own: DictConfig, game: Game, data: cache.Data) -> None:
-    """Settle ``data.held_out`` for scoring a stored run: of other data than its own a translating game answers to all.
+    """Settle ``data.held_out`` for scoring a stored run: of other data than its own all are compared, or answered to.
 
     Args:
         cfg: this command's configuration, in which it is set.
@@ -55,8 +56,8 @@ def keep_apart(cfg: DictConfig, own: DictConfig, game: Game, data: cache.Data) -
         UserError: of the run's own data more are asked for than were kept from training.
     """
     if any(cfg.data.get(key) != own.data.get(key) for key in ("_target_", "path", "split", "of")):
-        if game.translates and cfg.data.held_out == own.data.get("held_out"):
-            cfg.data.held_out = "all"
+        if cfg.data.held_out == own.data.get("held_out"):
+            cfg.data.held_out = "all" if game.translates else 0  # nothing of them was trained on
         return
     asked, kept = (len(next(iter(divide(each, game, data)[1].values()))) for each in (cfg, own))
     if asked > kept:

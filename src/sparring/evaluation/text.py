@@ -1,8 +1,7 @@
 """Scores of text: how likely samples are, how well they stand for the reals, how alike they are to each other."""
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -16,25 +15,22 @@ Units = Sequence[str]
 
 
 class NGrams:
-    """An interpolated model of n units with Witten-Bell smoothing (Chen & Goodman 1999, section 2.5).
+    """An n-gram model, interpolated by Witten and Bell's rule (Chen & Goodman 1999, section 2.5), as NLTK computes it.
 
-    p(w | h) = (c(h w) + t(h) p(w | h')) / (c(h) + t(h)), where c counts, t(h) is how many different units come after h, and
-    h' is h without its first unit; p(w | nothing) goes on with 1 / symbols, so that nothing is impossible.
+    Every unit of the vocabulary counts as seen once more by itself, so that nothing is impossible.
 
     Args:
         examples: texts to count in; before each stand order - 1 signs that say so.
         order: n, units of the longest sequence that is counted.
-        symbols: size of the vocabulary.
+        symbols: the vocabulary.
     """
 
-    def __init__(self, examples: Sequence[Units], order: int, symbols: int):
-        self.order, self.symbols = order, symbols
-        self.after: dict[tuple, Counter] = defaultdict(Counter)  # of each history
-        for example in examples:
-            for history, unit in self._pairs(example):
-                for start in range(order):
-                    self.after[history[start:]][unit] += 1
-        self.counts = {history: (after.total(), len(after)) for history, after in self.after.items()}
+    def __init__(self, examples: Sequence[Units], order: int, symbols: Units):
+        from nltk.lm import Vocabulary, WittenBellInterpolated
+
+        self.order = order
+        self.model = WittenBellInterpolated(order, vocabulary=Vocabulary([*symbols, "<s>"]))
+        self.model.fit([[(symbol,) for symbol in symbols], *map(self._grams, examples)])
 
     def nll(self, examples: Sequence[Units]) -> float:
         """-log p of texts in nats a unit: the mean over texts of the mean over their units."""
@@ -43,56 +39,29 @@ class NGrams:
 
     def p(self, history: tuple, unit: str) -> float:
         """The probability of a unit after n - 1 others."""
-        chance = 1 / self.symbols
-        for start in range(self.order - 1, -1, -1):
-            if (counts := self.counts.get(history[start:])) is None:
-                break  # a longer one is as new
-            total, different = counts
-            chance = (self.after[history[start:]][unit] + different * chance) / (total + different)
-        return chance
+        return self.model.unmasked_score(unit, history)
 
-    def _pairs(self, example: Units):
-        padded = (None,) * (self.order - 1) + tuple(example)
+    def _pairs(self, example: Units) -> Iterator[tuple[tuple, str]]:
+        padded = ("<s>",) * (self.order - 1) + tuple(example)
         return ((padded[i : i + self.order - 1], unit) for i, unit in enumerate(example))
 
+    def _grams(self, example: Units) -> list[tuple]:
+        """All that end in a unit of the text; the signs before it are no units themselves."""
+        return [(*history[start:], unit) for history, unit in self._pairs(example) for start in range(self.order)]
 
-def self_bleu(texts: Sequence[Units], n: int = 4, epsilon: float = 0.1) -> float:
+
+def self_bleu(texts: Sequence[Units], n: int = 4) -> float:
     """How alike texts are: the mean BLEU-n of each, all others being its references (Zhu et al. 2018, Texygen).
 
-    BLEU is exp(min(0, 1 - r/c)) (p_1 ... p_n)^(1/n) (Papineni et al. 2002), with c words in the text, r in the other that is
-    nearest in length (the shorter of two), p_k the share of its k-grams that another has (as often). Without any, p_k is
-    epsilon over their number (Chen & Cherry 2014, method 1), as in Texygen; 0 if no word is shared.
+    BLEU (Papineni et al. 2002) of a sentence by NLTK, smoothed by method 1 of Chen & Cherry 2014, as Texygen has it.
     """
-    grams = [[Counter(zip(*(text[i:] for i in range(k)), strict=False)) for text in texts] for k in range(1, n + 1)]
-    largest = [_largest(each) for each in grams]
-    lengths = Counter(map(len, texts))
-    total = 0.0
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
+    smoothing, total = SmoothingFunction().method1, 0.0
     for i, text in enumerate(texts):
-        shared = [
-            sum(
-                min(count, others[gram][1] if others[gram][2] == i else others[gram][0])
-                for gram, count in own[i].items()
-            )
-            for own, others in zip(grams, largest, strict=True)
-        ]
-        if not text or not shared[0]:
-            continue
-        lengths[len(text)] -= 1
-        nearest = min((size for size in lengths if lengths[size]), key=lambda size: (abs(size - len(text)), size))
-        lengths[len(text)] += 1
-        shares = [(found or epsilon) / max(len(text) - k, 1) for k, found in enumerate(shared)]
-        total += math.exp(min(0.0, 1 - nearest / len(text)) + sum(map(math.log, shares)) / n)
+        stopping.check()
+        total += sentence_bleu([*texts[:i], *texts[i + 1 :]], text, [1 / n] * n, smoothing)
     return total / len(texts)
-
-
-def _largest(grams: Sequence[Counter]) -> dict[tuple, tuple[int, int, int]]:
-    """Of each k-gram the largest count, the second largest, and whose the largest is."""
-    found: dict[tuple, tuple[int, int, int]] = {}
-    for i, counts in enumerate(grams):
-        for gram, count in counts.items():
-            first, second, whose = found.get(gram, (0, 0, -1))
-            found[gram] = (count, first, i) if count > first else (first, max(second, count), whose)
-    return found
 
 
 class TextMetric(Metric):
@@ -134,7 +103,7 @@ class NGramScores(TextMetric):
         texts: samples, and reals, at most.
     """
 
-    def __init__(self, order: int = 4, texts: int = 5_000):
+    def __init__(self, order: int = 4, texts: int = 1_000):
         super().__init__(texts)
         if order < 1:
             raise ValueError(f"order={order}: must be at least 1")
@@ -147,7 +116,7 @@ class NGramScores(TextMetric):
         texts = [self.modality.units(each) for each in (self.kept, self._reals())]
         models = []
         for each in texts:
-            models.append(NGrams(each, self.order, len(self.modality.symbols)))
+            models.append(NGrams(each, self.order, self.modality.symbols))
             stopping.check()
         return {"reverse_nll": models[0].nll(texts[1]), "ngram_nll": models[1].nll(texts[0])}
 
@@ -173,7 +142,7 @@ class SelfBLEU(TextMetric):
         texts: samples, at most.
     """
 
-    def __init__(self, n: int = 4, texts: int = 500):
+    def __init__(self, n: int = 4, texts: int = 200):
         super().__init__(texts)
         if n < 1:
             raise ValueError(f"n={n}: must be at least 1")

@@ -85,7 +85,7 @@ class Text(Modality):
 
     def write(self, examples: Tensor, folder: Path) -> Path:
         """All of them in one file."""
-        self.play(examples, path := folder / f"samples{self.ending}")
+        self.play(examples, path := folder / f"grid{self.ending}")
         return path
 
     def play(self, examples: Tensor, path: Path) -> None:

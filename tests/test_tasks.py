@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import time
 
@@ -121,6 +122,16 @@ def test_a_finished_run_is_scored_again_to_the_same_numbers_or_otherwise(trained
     assert entry["scores"]["fd_classifier_sd"] > 0 and "over 2 sampling seeds" in done.stdout
     refused = run("task=evaluate", "run=outputs/one", "model.width=16", cwd=folder, check=False)
     assert refused.returncode == 1 and "model.width: 8 in the run, 16 now" in refused.stderr
+
+
+def test_what_is_typed_counts_though_it_is_the_default_of_today(trained, run, tmp_path):
+    shutil.copytree(trained[0] / "outputs" / "one", tmp_path / "one")
+    text = (config := tmp_path / "one" / "config.yaml").read_text()
+    assert "splits: 10\n" in text
+    config.write_text(text.replace("splits: 10\n", "splits: 5\n"))  # as if it had been the default then
+    for typed, splits in ((["evaluation.metrics.inception_score.splits=10"], 10), ([], 5)):
+        run("task=evaluate", "run=one", "evaluation.samples=100", *typed, cwd=tmp_path)
+        assert scores_of(tmp_path / "one")[-1]["protocol"]["metrics"]["inception_score"]["splits"] == splits
 
 
 def test_any_two_sets_of_images_are_scored(run, tmp_path, trained):

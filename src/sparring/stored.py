@@ -164,6 +164,8 @@ def recompose(stored_in: str, today: DictConfig, named: str, free: tuple[str, ..
     typed = [override for override in HydraConfig.get().overrides.task if override not in old]
     before, after, known = _flat(forget_unchosen(compose("config", overrides=old), old)), _flat(today), _flat(stored)
     changed = {key for key in before.keys() | after.keys() if before.get(key, ...) != after.get(key, ...)}
+    # typed as today's default is, which was another when the run began
+    changed |= {key for key in map(key_of, typed) if key in after and known.get(key, ...) != after[key]}
     decisive = sorted(k for k in changed if not k.startswith(free) and known.get(k, ...) != after.get(k, ...))
     if decisive and not all(key_of(override).startswith(free) for override in typed):
         lines = [f"  {key}: {known.get(key)} in the run, {after.get(key)} now" for key in decisive]

@@ -107,14 +107,28 @@ def test_every_family_has_directions_that_change_its_images(family, composed):
     assert not torch.equal(space.make(start), space.make(end))
 
 
-def test_a_walk_goes_as_many_deviations_along_its_direction_as_is_asked():
+def test_a_walk_goes_as_many_deviations_along_its_direction_as_is_asked_as_far_as_there_are_latents():
     space = Space(gallery_of(Planted(torch.eye(6)), 6, latent="uniform"))
     points, direction = torch.zeros(2, 6), torch.eye(6)[3]
-    steps = space.walk(points, direction, 5, 2.0)
+    steps = torch.stack(space.walk(points, direction, 5, 1.5))
     deviation = 3**-0.5  # of U(-1, 1)
-    along = torch.stack(steps)[:, 0, 3]
-    torch.testing.assert_close(along, torch.linspace(-2, 2, 5) * deviation, rtol=0.05, atol=0)
-    assert not torch.stack(steps)[:, :, [0, 1, 2, 4, 5]].any()
+    torch.testing.assert_close(steps[:, 0, 3], torch.linspace(-1.5, 1.5, 5) * deviation, rtol=0.05, atol=0)
+    assert not steps[:, :, [0, 1, 2, 4, 5]].any()
+    assert torch.stack(space.walk(points, direction, 3, 3.0))[:, 0, 3].tolist() == [-1, 0, 1]
+
+
+def test_the_codes_of_infogan_stay_codes_wherever_is_walked(composed):
+    cfg = composed("model=infogan", "model.width=8", "data.batch_size=4")
+    look_at_data(cfg)
+    game = build_game(cfg)
+    space = Space(Gallery(game, game.generator, "batch"))
+    sizes = [game.noise_dim, *game.categorical, game.continuous]
+    for points in space.walk(space.sample("sample", 3), torch.full((space.dim,), space.dim**-0.5), 3, 20.0):
+        noise, *codes, continuous = points.split(sizes, dim=1)
+        assert noise.abs().max() > 0 and continuous.abs().max() <= 1
+        for code in codes:
+            torch.testing.assert_close(code.sum(1), torch.ones(3))
+            assert code.min() > 0
 
 
 def test_the_numbers_that_change_examples_most_come_first():
@@ -229,14 +243,23 @@ ROWS = {"directions": "directions.png", "traversal": "traversals.png", "interpol
 @pytest.mark.parametrize("model", ["one", "vae"])
 @pytest.mark.parametrize("kind", DRAWN)
 def test_each_kind_is_drawn_of_a_run(kind, model, folder, run):
-    small = ["sample.rows=2", "sample.steps=5", "sample.frames=3", "sample.iterations=5", "sample.folder=out"]
+    small = [
+        "sample.rows=2",
+        "sample.steps=5",
+        "sample.classes=[3]",
+        "sample.frames=3",
+        "sample.iterations=5",
+        "sample.folder=out",
+    ]
     done = run(
         "task=sample", f"run={model}", f"sample.kind={kind}", *small, f"sample.folder={kind}-{model}", cwd=folder
     )
     out = folder / f"{kind}-{model}"
     assert {path.name for path in out.iterdir()} == DRAWN[kind]
     if kind != "projection":
-        assert Image.open(out / ROWS[kind]).size == (5 * 30 + 2, 2 * 30 + 2)
+        assert (picture := Image.open(out / ROWS[kind])).size == (5 * 30 + 2, 2 * 30 + 2)
+        first, last = ([picture.crop((x, y, x + 28, y + 28)).tobytes() for y in (2, 32)] for x in (2, 122))
+        assert (last == first[::-1]) == (kind == "interpolation"), "each row arrives where the next one starts"
     else:
         told = json.loads((out / "projection.json").read_text())
         assert [row["name"] for row in told["images"]][0] == ("held-out example 0" if model == "one" else "example 0")
@@ -270,6 +293,8 @@ def test_a_persons_own_images_are_found_in_the_latents(folder, run, tmp_path):
         (["run=mended", "sample.kind=directions"], "Translation, answers to images; only sample.kind=samples"),
         (["run=one", "sample.kind=directions", "input=."], "sample.kind=projection finds their latents"),
         (["run=one", "sample.kind=projection", "input=nowhere"], "there is no such file or folder"),
+        (["run=one", "model.width=16"], "model.width=16: task=sample takes the run as it was trained"),
+        (["run=one", "sample.temperature=0.5"], "sample.temperature=0.5: is for text"),
         (["run=one", "sample.kind=traversal", "sample.steps=1"], "sample.steps=1: must be at least 2"),
     ],
 )

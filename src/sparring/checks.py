@@ -33,6 +33,14 @@ def check_task(cfg: DictConfig, overrides: list[str]) -> None:
         raise UserError(f"evaluation.checkpoint={cfg.evaluation.checkpoint}: only task=evaluate run=... reads it")
     if (task == "benchmark") != (cfg.benchmark is not None):
         raise UserError("task=benchmark and benchmark=... go together: task=benchmark benchmark=evaluation")
+    if task in ("sample", "export"):
+        decided = ("model", "data", "loss", "regularizer", "augment", "optimizer", "ema", "evaluation")
+        if stray := [
+            o for o in overrides if o.lstrip("+~").partition("=")[0].replace("/", ".").partition(".")[0] in decided
+        ]:
+            raise UserError(
+                f"{stray[0]}: task={task} takes the run as it was trained; it reads the keys of {task} alone"
+            )
     for reader in ("sample", "compare", "export"):
         if task != reader and (stray := [o for o in overrides if o.startswith(f"{reader}.")]):
             raise UserError(f"{stray[0]}: only task={reader} reads the keys of {reader}")

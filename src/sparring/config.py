@@ -59,6 +59,7 @@ class Sampling:
     count: int = 64
     classes: list[int] | None = None
     truncation: float | None = None
+    temperature: float | None = None
     frames: int = 60
     rows: int = 8
     steps: int = 9

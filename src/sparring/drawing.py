@@ -48,7 +48,7 @@ def targets(
                 f"input={given}: this model makes {gallery.game.modality.name}; leave it out, and some of its data are taken"
             )
         files, size = image_files(given), (wanted.image_size, wanted.channels)
-        pixels = [torch.from_numpy(fit(read(file), *size)) for file in files]
+        pixels = [torch.tensor(fit(read(file), *size)) for file in files]
         return torch.stack(pixels), [str(file) for file in files]
     held_out = gallery.example_count > 0
     images = (gallery.examples if held_out else data.columns)["images"]
@@ -73,10 +73,7 @@ def draw_samples(gallery: Gallery, classes: int, wanted: DictConfig, out: Path) 
     samples = gallery.show(latents, labels)
     columns = columns_for(wanted.count, len(wanted.classes or range(classes)))
     _picture(gallery, samples, columns, out / "grid.png")
-    for name, walk in game.traversals(latents[:10]).items():
-        steps = [gallery.show(step) for step in walk]
-        _picture(gallery, side_by_side(steps), len(steps), out / f"{name}.png")
-        print(f"what {name} means, a column for each of its values, in {out / name}.png")
+    _draw_codes(gallery, latents[:10], out)
     if wanted.frames and game.walks:
         walk = game.interpolate(latents[:16], wanted.frames)
         frames = [modality.picture(gallery.show(z, None if labels is None else labels[:16]), 4) for z in walk]
@@ -105,13 +102,14 @@ def draw_traversal(gallery: Gallery, classes: int, wanted: DictConfig, out: Path
     axes = space.strongest(min(wanted.rows, space.dim))
     _draw_ways(space, axes, labels, wanted, out, "traversal")
     print(f"numbers of {space.name}, row by row: {', '.join(map(str, axes.argmax(1).tolist()))}")
+    _draw_codes(gallery, gallery.latents("sample", wanted.rows), out)
 
 
 def draw_interpolation(gallery: Gallery, classes: int, wanted: DictConfig, out: Path) -> None:
     """Ways from each of a few samples to the next: as rows, and as an animation."""
     space, modality = Space(gallery), gallery.game.modality
     latents, labels = gallery.latents("sample", wanted.rows), choose_labels(wanted.classes, wanted.rows, classes)
-    ways = gallery.game.interpolate(latents, wanted.steps)
+    ways = [*gallery.game.interpolate(latents, wanted.steps - 1), latents.roll(-1, 0)]
     shown = [space.show(space.points(z, labels), labels) for z in ways]
     _picture(gallery, side_by_side(shown), wanted.steps, out / "interpolation.png")
     print(f"from each sample to the next, a row each, in {out / 'interpolation.png'}")
@@ -156,6 +154,14 @@ def draw_projection(
         f"psnr: projected {found.psnr.mean():.2f} dB, nearest sample {found.nearest_psnr.mean():.2f} dB "
         f"({len(targets)} given); the generator's own samples {own.psnr.mean():.2f} dB"
     )
+
+
+def _draw_codes(gallery: Gallery, latents: Tensor, out: Path) -> None:
+    """Walks along the numbers to which a game gives a meaning, if it does."""
+    for name, walk in gallery.game.traversals(latents).items():
+        steps = [gallery.show(step) for step in walk]
+        _picture(gallery, side_by_side(steps), len(steps), out / f"{name}.png")
+        print(f"what {name} means, a column for each of its values, in {out / name}.png")
 
 
 def _draw_ways(space: Space, ways: Tensor, labels: Tensor | None, wanted: DictConfig, out: Path, name: str) -> None:

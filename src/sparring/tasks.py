@@ -104,6 +104,10 @@ def sample(cfg: DictConfig, folder: Path) -> None:
     needs_data = (game.translates or kind == "projection") and not given
     data = cache.load(look_at_data(cfg), cfg.cache) if needs_data else None
     gallery = open_gallery(cfg, path, wanted.ema, wanted.seed, data=data, back=wanted.back)
+    if wanted.temperature is not None:
+        if not hasattr(gallery.producer, "temperature"):
+            raise UserError(f"sample.temperature={wanted.temperature}: is for text; this model is {cfg.model._target_}")
+        gallery.producer.temperature = wanted.temperature
     name = "answers" if given and game.translates else f"seed{wanted.seed}"
     name += "-back" * wanted.back + f"-{kind}" * (kind != "samples")
     out = Path(wanted.folder or folder / "samples" / f"{path.stem}-{name}").expanduser()

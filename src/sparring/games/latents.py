@@ -51,6 +51,10 @@ class FromLatents(Game):
         low, high = (torch.special.ndtr(torch.tensor(x)) for x in (-limit, limit))
         return torch.special.ndtri(low + torch.special.ndtr(latents) * (high - low))
 
+    def kept(self, latents: Tensor) -> Tensor:
+        """Those that the generator knows which are nearest to latents (batch, latent_dim) that were reached by walking."""
+        return latents.clamp(-1, 1) if self.latent == "uniform" else latents
+
     def interpolate(self, latents: Tensor, frames: int) -> list[Tensor]:
         """``frames`` batches of latents that go from each latent to the next, the last one's next being the first.
 

@@ -96,11 +96,10 @@ def _project(space, examples, candidates, told, samples, iterations, restarts) -
 
 @torch.no_grad()
 def _keep_among_samples(space: Space, points: Tensor) -> None:
-    if space.name == "z" and space.game.latent == "uniform":
-        points.clamp_(-1, 1)
-    elif space.name == "z":
+    if space.name == "z" and space.game.latent == "normal":
         longest = space.measured.norm(dim=1).max()
         points.mul_((longest / points.norm(dim=1, keepdim=True)).clamp(max=1))
+    points.copy_(space.kept(points))
 
 
 def _decibels(errors: Tensor) -> Tensor:

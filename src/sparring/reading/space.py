@@ -20,6 +20,7 @@ class Space:
     Attributes:
         name: ``z`` or ``w``.
         dim: of its points.
+        measured: points of samples (1024, dim); styles of a conditional generator are those of its first class.
 
     Raises:
         UserError: its latents are no space.
@@ -62,10 +63,14 @@ class Space:
         return torch.cat(made)
 
     def walk(self, points: Tensor, direction: Tensor, steps: int, reach: float) -> list[Tensor]:
-        """``steps`` batches of points (batch, dim), from -reach to +reach along a unit direction (dim,). The unit is the deviation
-        of samples in that direction, so that walks of 2 or 3 stay among them."""
+        """``steps`` batches of points (batch, dim), from -reach to +reach along a unit direction (dim,), as far as there are latents.
+        The unit is the deviation of samples in that direction, so that walks of 2 or 3 stay among them."""
         size = (self.measured @ direction).std()
-        return [points + step * size * direction for step in torch.linspace(-reach, reach, steps).tolist()]
+        return [self.kept(points + step * size * direction) for step in torch.linspace(-reach, reach, steps).tolist()]
+
+    def kept(self, points: Tensor) -> Tensor:
+        """Points (batch, dim) that were reached, where a generator of latents knows no others: the nearest that it knows."""
+        return self.game.kept(points) if self.name == "z" else points
 
     def strongest(self, count: int) -> Tensor:
         """The axes (count, dim) along which examples change most, the strongest first: by the mean absolute difference of what

@@ -43,6 +43,12 @@ def test_a_spectrogram_is_square_and_shows_a_pitch_at_its_height_low_at_the_bott
         assert ((height + 1) * RATE / 2 / side - pitch).abs().max() <= RATE / 2 / side
 
 
+@pytest.mark.parametrize(("length", "side"), [(256, 64), (1024, 64), (4096, 64), (16_384, 128)])
+def test_stills_are_large_enough_to_be_read(length, side):
+    stills = Sounds(RATE).stills(sine(1000, length))
+    assert stills.shape == (1, 3, side, side) and stills.dtype == torch.uint8
+
+
 def test_brightness_is_loudness_in_decibels():
     middle = [Sounds(RATE).seen(sine(1000, loudness=10 ** (-db / 20)))[0, 0, :, 32].max() for db in (0, 20, 40, 100)]
     assert [int(level) for level in middle] == pytest.approx([255, 191, 128, 0], abs=2)
@@ -135,9 +141,13 @@ def test_what_is_of_images_is_refused_and_told(overrides, message, composed, tmp
         prepared(composed(*QUICK, *[text.format(unlabelled=tmp_path) for text in overrides]), tmp_path)
 
 
-def test_sounds_without_labels_are_scored_by_their_spectrum(composed, tmp_path):
+def test_sounds_without_labels_are_scored_by_their_spectrum_but_none_are_held_out_of_one_file(composed, tmp_path):
+    cfg = composed(*QUICK, f"data.path={tmp_path}", "data.held_out=4", "evaluation=spectrum")
     soundfile.write(tmp_path / "a.wav", sine(440)[0, 0].numpy(), RATE)
-    prepared(composed(*QUICK, f"data.path={tmp_path}", "data.held_out=4", "evaluation=spectrum"), tmp_path)
+    with pytest.raises(UserError, match="data.held_out: .*16 examples.*data.held_out=0"):
+        prepared(cfg, tmp_path)
+    soundfile.write(tmp_path / "b.wav", sine(880)[0, 0].numpy(), RATE)
+    prepared(cfg, tmp_path)
 
 
 def prepared(cfg, cache_folder) -> None:

@@ -58,10 +58,14 @@ def test_many_clips_are_played_side_by_side_each_pixel_as_large_as_it_needs(tmp_
 
 def test_a_still_of_a_clip_is_a_strip_of_four_frames_from_the_first_to_the_last():
     strip = Clips().stills(bars(3))
-    assert strip.shape == (3, 1, 16, 4 * 17 - 1) and (strip[..., 16] == 128).all()
-    assert torch.equal(strip[..., :16], bars(3)[:, :, 0]) and torch.equal(strip[..., -16:], bars(3)[:, :, -1])
-    assert Clips().stills(bars(1)[:, :, :1]).shape == (1, 1, 16, 16)
-    assert Clips().picture(bars(4), 2).shape == (3, 2 * 18 + 2, 2 * 69 + 2)
+    assert strip.shape == (3, 1, 64, 4 * 65 - 1), "small frames are enlarged"
+    assert (strip[..., 64] == 128).all()
+    assert torch.equal(strip[..., ::4, :64:4], bars(3)[:, :, 0]) and torch.equal(
+        strip[..., ::4, -64::4], bars(3)[:, :, -1]
+    )
+    assert Clips().stills(bars(1)[:, :, :1]).shape == (1, 1, 64, 64)
+    assert Clips().stills(bars(1, size=80)).shape == (1, 1, 80, 4 * 81 - 1), "large ones stay"
+    assert Clips().picture(bars(4), 2).shape == (3, 2 * 66 + 2, 2 * 261 + 2)
 
 
 def rod(size: int = 24) -> torch.Tensor:
@@ -105,6 +109,45 @@ def test_the_classifier_behind_scores_tells_motions_apart_that_no_frame_shows(tm
     for three in (bars(4, frames=3), bars(4, frames=1)):  # as many channels as an image in colours, or in grey, has
         seen = Clips().seen(three)
         assert seen.shape[1] == three.shape[2]
+
+
+def test_a_few_clips_are_enough_to_learn_what_tells_them_apart(tmp_path, caplog):
+    """As few as a folder of one's own may hold: a judge at chance would take noise for them."""
+    noise = torch.randint(0, 200, (120, 1, 8, 16, 16), generator=torch.Generator().manual_seed(1))
+    clips = torch.maximum(noise.byte(), bars(120) // 255 * 220)
+    data = Data({"images": clips, "labels": torch.arange(120) % 2}, "few", ["right", "left"], modality=Clips())
+    judge = Classifier()
+    judge.prepare("cpu", data, tmp_path)
+    assert judge.accuracy > 0.9 and not [r for r in caplog.records if r.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        ("clips", r"choose evaluation=none \(or give them labels: sub-folders of data.path"),
+        ("voxels", r"choose evaluation=none \(or give them labels: an array"),
+    ],
+)
+def test_without_labels_the_advice_is_of_clips_and_voxels_and_leads_on(kind, advice, composed, tmp_path):
+    array = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "own.npy", array)
+    mine = ("data=volumes", f"data.path={tmp_path / 'own.npy'}", f"data.kind={kind}")
+    with pytest.raises(UserError, match=f"have none: {advice}"):
+        assembly.look_at_data(composed(*mine, "evaluation=fast"))
+    with pytest.raises(UserError, match="choose evaluation=fast where they have labels"):
+        assembly.look_at_data(composed(*mine, "evaluation=inception"))
+    assembly.look_at_data(composed(*mine, "evaluation=none"))
+    stored = Data({"images": torch.from_numpy(array)[:, None]}, "own", [], modality=modalities.KINDS[kind]())
+    with pytest.raises(UserError, match=f"classifier scores {kind} .* have none: {advice}"):
+        Classifier().prepare("cpu", stored, tmp_path)
+
+
+@pytest.mark.parametrize("data", ["moving_digits", "clips", "volumes"])
+@pytest.mark.parametrize("frames", [0, -3])
+def test_a_clip_has_a_frame_at_least(data, frames, composed):
+    own = {"clips": ["data.path=x"], "volumes": ["data.path=x", "data.kind=clips"]}.get(data, [])
+    with pytest.raises(UserError, match=f"data.frames={frames}: must be at least 1"):
+        check(composed(f"data={data}", f"data.frames={frames}", *own))
 
 
 SIZES = ("data.frames=16", "data.image_size=32")

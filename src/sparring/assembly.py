@@ -11,7 +11,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig
 from torch import nn
 
-from sparring import distributed, memory, modalities, strangers, tensors
+from sparring import distributed, memory, modalities, runs, strangers, tensors
 from sparring.adversarial import AdversarialModule
 from sparring.checks import check_data
 from sparring.config import build, signature
@@ -169,6 +169,25 @@ def count_iterations(cfg: DictConfig) -> int:
     if cfg.kimg is not None:
         limits[1] = max(math.ceil(round(cfg.kimg * 1000 / images, 6)), 1)
     return int(min(limits))
+
+
+def adopt_vocabulary(cfg: DictConfig) -> None:
+    """Text goes on in the vocabulary of the run that it starts from (``init``), whose weights know units by their places.
+
+    Raises:
+        UserError: other units, or another vocabulary, were asked for.
+    """
+    theirs = runs.find(cfg.init, "init", cfg).config.data
+    if "vocabulary" not in cfg.data or theirs.get("vocabulary") is None:
+        return
+    if cfg.data.unit != theirs.unit:
+        raise UserError(f"data.unit={cfg.data.unit}: the weights of init={cfg.init} are of {theirs.unit}s")
+    if cfg.data.vocabulary not in (None, theirs.vocabulary):
+        raise UserError(
+            f"data.vocabulary: is not that of init={cfg.init}, whose weights know units by their places in it; leave it out"
+        )
+    cfg.data.vocabulary = theirs.vocabulary
+    log.info("in the vocabulary of %s", cfg.init)
 
 
 def start_from(module: AdversarialModule, path: Path) -> None:

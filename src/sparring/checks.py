@@ -135,13 +135,14 @@ def check_data(cfg: DictConfig) -> None:
             if value := cfg.data.get(key):
                 raise UserError(f"data.{key}={str(value).lower()}: these data have no labels, and it goes by classes")
         wants_labels = cfg.evaluation and "classifier" in str(cfg.evaluation.extractor._target_)
-        if wants_labels and cfg.data.modality != "text":  # which it could not see, either: told when it is prepared
-            other = {"sounds": "spectrum"}.get(cfg.data.modality, "inception")
-            raise UserError(
-                "evaluation=fast scores with a classifier of the data's labels, and these data have none: choose "
-                f"evaluation={other} or evaluation=none (or give them labels: data.labels=true for a folder whose sub-folders are classes, "
-                "data.attribute=Smiling for CelebA)"
-            )
+        if wants_labels:
+            from sparring.evaluation.classifier import LABELS, instead
+
+            if (kind := cfg.data.modality) in LABELS:  # of the others it could see none: told below
+                raise UserError(
+                    "evaluation=fast scores with a classifier of the data's labels, and these data have none: choose "
+                    f"{instead(kind)} (or give them labels: {LABELS[kind]})"
+                )
     if extractor := OmegaConf.select(cfg, "evaluation.extractor._target_"):  # before its weights are asked for
         from hydra.utils import get_object
 

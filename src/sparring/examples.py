@@ -21,7 +21,7 @@ def divide(cfg: DictConfig, game: Game, data: cache.Data) -> tuple[dict[str, tor
         count = 0  # publications score them beside what was trained on
     if count == 0 and game.translates:
         raise UserError("data.held_out=0: this model is scored by examples that it was not trained on; name some")
-    columns, held_out = hold_out(data.columns, count)
+    columns, held_out = hold_out(data.columns, count, data.groups)
     if game.translates and not data.aligned:  # nobody knows what their answers should be
         held_out.pop("images")
     return columns, held_out

@@ -68,11 +68,16 @@ def told(path: Path, exported: Sampler | Translator) -> str:
         fills_in = given[0] > exported.facts["data"]["input_channels"]
         use, takes = "answer(images, lost)" if fills_in else "answer(images)", ["images"]
         what = f"images {shape} in [-1, 1]" + ", the last channel 1 where a pixel is lost, else 0" * fills_in
-    lines = [f"{path} ({path.stat().st_size / 2**20:.1f} MiB) makes the run's images: checked.", ""]
-    lines += ["    import sparring", f"    generator = sparring.load({typed})", f"    images = generator.{use}"]
+    kind = exported.facts["data"]["modality"]
+    lines = [f"{path} ({path.stat().st_size / 2**20:.1f} MiB) makes the run's {kind}: checked.", ""]
+    lines += ["    import sparring", f"    generator = sparring.load({typed})", f"    {kind} = generator.{use}"]
+    if kind == "text":
+        lines.append('    print(*generator.modality.texts(text), sep="\\n")')
+    elif exported.modality.plays:
+        lines += ["    from pathlib import Path", f'    generator.modality.write({kind}, Path("made"))']
     if path.suffix == ENDINGS["torch_export"]:
         lines += ["", f"Or with nothing but PyTorch, of {what}:", "", "    import torch"]
-        lines += [f"    program = torch.export.load({typed}).module()", f"    images = program({', '.join(takes)})"]
+        lines += [f"    program = torch.export.load({typed}).module()", f"    {kind} = program({', '.join(takes)})"]
     return "\n".join(lines)
 
 

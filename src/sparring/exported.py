@@ -15,6 +15,7 @@ from sparring.config import build
 from sparring.errors import UserError
 from sparring.evaluation.gallery import BLOCK
 from sparring.games.game import Game
+from sparring.modalities import Modality
 from sparring.networks.layers import channels_last
 from sparring.randomness import Draws
 
@@ -52,6 +53,11 @@ class Exported:
     def __init__(self, game: Game, network: nn.Module, facts: dict[str, Any], device: torch.device | str):
         self._game, self.network, self.facts, self.device = game, network, facts, torch.device(device)
 
+    @property
+    def modality(self) -> Modality:
+        """What examples are: writes them to files (``write``), and of text says what they read (``texts``)."""
+        return self._game.modality
+
     def _as_data(self, given: Tensor, beside: Tensor | None) -> Tensor:
         """What is made of them, in passes, as uint8 where it is images."""
         parts = (slice(i, i + PASS) for i in range(0, len(given), PASS))
@@ -79,7 +85,8 @@ class Sampler(Exported):
 
     @torch.inference_mode()
     def sample(self, count: int, seed: int = 0, labels: Sequence[int] | Tensor | None = None) -> Tensor:
-        """Images (count, C, H, W), uint8, or points (count, dims): those of ``task=sample`` with this seed.
+        """Images (count, C, H, W), uint8, points (count, dims), or what else the ``modality`` stores: those of ``task=sample``
+        with this seed.
 
         Bit for bit with seed 0 and without batch norm. Standing statistics are those of seed 0, ``task=sample`` gathers them for
         each seed: other seeds' pixels may differ by a level.

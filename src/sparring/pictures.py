@@ -10,6 +10,8 @@ from torchvision.utils import make_grid
 
 from sparring.files import replacing
 
+LEAST_SIDE = 64  # pixels of an example that is looked at closely; smaller ones are enlarged
+
 
 def save_image(image: Tensor, path: Path) -> None:
     """Write an image (C, H, W) uint8 as a PNG."""
@@ -27,6 +29,12 @@ def save_gif(frames: list[Tensor], path: Path, milliseconds: int = 80) -> None:
 def tile(images: Tensor, columns: int) -> Tensor:
     """One picture (3, H', W') uint8 of many images (N, C, H, W) uint8, ``columns`` in a row."""
     return make_grid(images.cpu(), columns, padding=2, pad_value=255)
+
+
+def enlarged(images: Tensor) -> Tensor:
+    """Images or clips (..., H, W) of at least ``LEAST_SIDE`` pixels a side: each pixel as a square of some."""
+    times = -(-LEAST_SIDE // max(images.shape[-2:]))
+    return images.repeat_interleave(times, -2).repeat_interleave(times, -1)
 
 
 def side_by_side(steps: list[Tensor]) -> Tensor:

@@ -35,7 +35,7 @@ RANGES = {
     "[0, 65536]": "num_classes continuous pool minibatch_stddev phase_shuffle sample.classes",
     "[2, 65536]": "categorical",
     "[1, 32767]": "vocabulary_size",
-    "[1, 10000]": "grid.count rounds iterations modes side k coverage_k density_k neighbours shown splits benchmark.sizes crop",
+    "[1, 10000]": "grid.count data.frames rounds iterations modes side k coverage_k density_k neighbours shown splits benchmark.sizes crop",
     "[0, 10000]": "frames border",
     "[0, 1e6]": "run_iterations sweep_jobs",
     "[1, 1000]": "n_dis rows restarts seeds parallel devices num_nodes gpus",

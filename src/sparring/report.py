@@ -43,6 +43,8 @@ def direction(name: str, lower_is_better: list[str]) -> str:
         return ""
     if name == "within_mode_spread":
         return "1 is best"
+    if name == "self_bleu":  # larger: samples are too alike; smaller: they are no such text
+        return "best as training text's"
     return "lower is better" if name in lower_is_better else "higher is better"
 
 
@@ -70,8 +72,11 @@ def _made_of(p: dict) -> str:
         f"  no {name}: {reason.partition(chr(10))[0]}" for name, reason in p["refused"].items()
     ]  # all was said before
     if "classifier_accuracy" in p:
+        doubt = ""
+        if "largest_class" in p:
+            doubt = f", hardly more than the {p['largest_class']:.1%} of the largest class: THE SCORES MEAN LITTLE"
         lines.append(
-            f"  The classifier recognises {p['classifier_accuracy']:.1%} of held-out reals. Comparable on these data only."
+            f"  The classifier recognises {p['classifier_accuracy']:.1%} of held-out reals{doubt}. Comparable on these data only."
         )
     elif p["differs_from_record"]:
         lines.append("  Not comparable with published scores: " + "; ".join(p["differs_from_record"]) + ".")

@@ -18,6 +18,7 @@ from sparring import distributed, drawing, memory, report, runs, strangers, tens
 from sparring import export as exporting
 from sparring.answers import answer
 from sparring.assembly import (
+    adopt_vocabulary,
     build_evaluator,
     build_game,
     build_module,
@@ -55,6 +56,8 @@ def train(cfg: DictConfig, folder: Path) -> None:
     first = distributed.rank() == 0
     with Stop() as stop, ExitStack() as held:
         check_machine(cfg)
+        if cfg.init and not cfg.resume:
+            adopt_vocabulary(cfg)
         source, game, evaluator = look_at_data(cfg), build_game(cfg), build_evaluator(cfg)
         iterations, stored = count_iterations(cfg), runs.find(cfg.resume, "resume") if cfg.resume else None
         if first:
@@ -78,6 +81,10 @@ def train(cfg: DictConfig, folder: Path) -> None:
         module.run_id = stored and stored.id
         if cfg.init and checkpoint is None:
             start_from(module, runs.find(cfg.init, "init").checkpoint())
+        elif game.begins_from and checkpoint is None:
+            log.warning(
+                "begins with random weights, of which it hardly learns: init=RUN, of model=%s", game.begins_from
+            )
         ended = fit(cfg, folder, module, data, evaluator, stop, iterations, checkpoint, begun)
         if stop.signal is not None:
             if first:

@@ -2,14 +2,17 @@
 
 import logging
 import os
+import struct
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from scipy.signal import resample_poly
 
 from sparring.data import cache, tones
 from sparring.data.audio import Audio
+from sparring.data.held_out import hold_out
 from sparring.errors import UserError
 
 RATE = 8_000
@@ -69,6 +72,48 @@ def test_pieces_follow_each_other_and_short_files_are_followed_by_silence(folder
     assert sounds[4, 0, :100].float().mean() / 2**15 == pytest.approx(-0.25) and not sounds[4, 0, 100:].any()
 
 
+@pytest.mark.parametrize("rate", [3_000, 11_025, 44_100, 48_000, 96_000])
+def test_pieces_joined_are_the_whole_file_resampled(rate, folder, tmp_path):
+    wave = sine(200, 0.8, rate) + sine(1370, 0.8, rate, 0.2) + 0.1
+    soundfile.write(folder / "a.wav", wave, rate, "FLOAT")
+    pieces = loaded(folder, tmp_path).columns["images"].flatten() / 2**15
+    assert len(pieces) == 6 * 1024
+    whole = resample_poly(wave, RATE, rate, padtype="edge")[: len(pieces)]
+    assert abs(pieces.numpy() - whole).max() < 1e-3
+    soundfile.write(folder / "a.wav", np.full(rate // 2, 0.5), rate, "FLOAT")
+    assert loaded(folder, tmp_path).columns["images"].min() / 2**15 == pytest.approx(0.5, abs=1e-2), (
+        "no fall at the ends"
+    )
+
+
+def test_a_file_louder_than_full_scale_is_made_quieter_as_a_whole(folder, tmp_path):
+    parts = [sine(300, 0.128, loudness=2.0), sine(300, 0.128, loudness=0.5), [np.nan] * 1024]
+    soundfile.write(folder / "a.wav", np.concatenate(parts), RATE, "FLOAT")
+    soundfile.write(folder / "b.wav", sine(300, 0.128, loudness=0.5), RATE, "FLOAT")
+    sounds = loaded(folder, tmp_path, on_bad_image="skip").columns["images"][:, 0]
+    assert (sounds.int().abs().amax(1) / 2**15).tolist() == pytest.approx([1, 0.25, 0.5], abs=1e-3)
+    assert (sounds[0] - sounds[1].int() * 4).abs().max() <= 4, (
+        "nothing is clipped, and pieces stay to each other as they were"
+    )
+
+
+def test_pieces_of_a_file_are_held_out_together(folder, tmp_path):
+    """Also where some, or whole files, can't be read; and a cache that is opened again knows it."""
+    for i in range(12):
+        wave = np.full(5 * 1024, (i + 1) / 16)
+        if i == 3:
+            wave[2000] = np.nan
+        soundfile.write(folder / f"{i:02}.wav", wave, RATE, "FLOAT")
+    (folder / "02.wav").write_bytes(b"")
+    for data in (loaded(folder, tmp_path, on_bad_image="skip") for _ in range(2)):
+        assert len(data) == 10 * 5 + 4 and data.skipped == 2
+        trained, held = (
+            {round(float(level) * 16) for level in part["images"][:].float().mean((1, 2)) / 2**15}
+            for part in hold_out(data.columns, 20, data.groups)
+        )
+        assert len(held) == 4 and len(trained) == 7 and not trained & held
+
+
 def test_normalized_pieces_are_as_loud_as_can_be_but_silence_stays_silent(folder, tmp_path):
     parts = [sine(300, 0.128, loudness=0.01), np.zeros(1024), sine(300, 0.128, loudness=0.9)]
     soundfile.write(folder / "a.wav", np.concatenate(parts), RATE)
@@ -93,7 +138,14 @@ def test_sub_folders_are_classes_where_no_file_lies_beside(folder, tmp_path):
         loaded(folder, tmp_path, labels=True)
 
 
+def cut_off(path, **how) -> None:
+    soundfile.write(path, sine(300, 2), RATE, **how)
+    os.truncate(path, path.stat().st_size * 2 // 3)
+
+
 BAD = {
+    "cut off": cut_off,
+    "cut off AIFF": lambda path: cut_off(path, format="AIFF"),
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("no sound at all " * 50),
     "silent header": lambda path: soundfile.write(path, np.zeros(0), RATE),
@@ -103,6 +155,16 @@ BAD = {
     "pipe": lambda path: os.mkfifo(path),
     "link to nowhere": lambda path: path.symlink_to("nowhere.wav"),
 }
+
+
+@pytest.mark.parametrize("size", [2**31 - 1, 2**32 - 1])
+def test_a_sound_whose_length_was_not_known_when_it_was_begun_is_read(size, folder, tmp_path):
+    soundfile.write(folder / "piped.wav", sine(300, 0.2), RATE)
+    content = bytearray((folder / "piped.wav").read_bytes())
+    for place in (4, content.index(b"data") + 4):
+        content[place : place + 4] = struct.pack("<I", size)
+    (folder / "piped.wav").write_bytes(content)
+    assert abs(pitch_of(loaded(folder, tmp_path).columns["images"][0]) - 300) < 8
 
 
 @pytest.mark.parametrize("make", BAD.values(), ids=BAD)

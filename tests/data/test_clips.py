@@ -122,6 +122,7 @@ def test_voxels_may_be_full_or_empty_and_are_resized_in_depth_too(tmp_path):
         (noise(3, 4, 8, 8).astype(np.float32), {}, "float32"),
         (noise(3, 0, 8, 8), {}, "holds no clips"),
         (noise(3, 4, 8, 8) % 2, {}, "0 and 1, and 255 is full; save it as bool"),
+        (np.repeat([0, 1], 120 * 4 * 8 * 8).astype(np.uint8).reshape(240, 4, 8, 8), {}, "of 0 and 1"),
         (noise(3, 4, 8, 6), {}, "8x6.*data.image_size"),
         (noise(3, 4, 8, 8), {"frames": 5}, "data.frames=5: the clips of .* have 4"),
     ],
@@ -129,6 +130,13 @@ def test_voxels_may_be_full_or_empty_and_are_resized_in_depth_too(tmp_path):
 def test_what_are_no_clips_is_refused_with_what_would_be(images, settings, message, tmp_path):
     with pytest.raises(UserError, match=message):
         Volumes(own(tmp_path / "a.npz", images=images), "clips", **settings)
+
+
+def test_clips_that_begin_with_a_hundred_black_ones_are_taken(tmp_path):
+    pixels = noise(250, 2, 8, 8)
+    pixels[:110] = 0
+    assert len(Volumes(own(tmp_path / "a.npz", images=pixels), "clips")) == 250
+    assert len(Volumes(own(tmp_path / "b.npz", images=0 * pixels), "clips")) == 250, "no ones"
 
 
 def animation(path, levels, durations):

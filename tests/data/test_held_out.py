@@ -46,6 +46,7 @@ def test_rows_to_train_on_are_read_where_they_are_as_a_tensor_is():
 def test_they_are_the_same_whatever_the_seed_and_a_larger_share_holds_the_smaller():
     columns = {"images": numbered(50)}
     first = hold_out(columns, 7)[1]
+    assert rows(first) == [1, 44, 28, 40, 33, 13, 11], "stored runs were not trained on these"
     torch.manual_seed(99)
     assert torch.equal(hold_out(columns, 7)[1]["images"], first["images"])
     assert rows(hold_out(columns, 12)[1])[:7] == rows(first)
@@ -75,10 +76,37 @@ def test_of_unpaired_columns_of_different_lengths_the_same_rows_are_held_out():
 
 def test_something_must_be_left():
     for count in (5, 6):
-        with pytest.raises(UserError, match=f"data.held_out={count}: of 5 examples some must be left"):
+        with pytest.raises(UserError, match=f"data.held_out={count}: of 5 examples some must be left.* fewer, or null"):
             hold_out({"images": numbered(9), "inputs": numbered(5)}, count)
     with pytest.raises(UserError, match="data.held_out=1: of 1 examples"):
         hold_out({"images": numbered(1)}, None)
+
+
+def test_groups_are_held_out_whole_about_as_many_and_more_hold_the_fewer():
+    groups = torch.tensor([i % 23 for i in range(200)] + [50] * 150).sort().values
+    columns, before = {"images": numbered(350)}, set()
+    for count in (1, 5, 17, 40, 100, 150, 199):
+        kept, held = (set(rows(part)) for part in hold_out(columns, count, groups))
+        assert before <= held and kept | held == set(range(350)) and abs(len(held) - count) <= max(5, 9 - count)
+        assert not set(groups[list(kept)].tolist()) & set(groups[list(held)].tolist())
+        assert not held & set(range(200, 350)), "a recording that is nearly all there is is the last to be held out"
+        before = held
+
+
+def test_examples_each_by_themselves_are_held_out_to_the_number():
+    kept, held = hold_out({"images": numbered(50)}, 7, numbered(50, 100))
+    assert len(set(rows(held))) == 7 and len(rows(kept)) == 43
+
+
+def test_the_last_group_of_a_class_is_trained_on():
+    groups = torch.tensor([0] * 5 + [1] * 5 + [2] * 5)
+    columns = {"images": numbered(15), "labels": torch.tensor([0] * 10 + [1] * 5)}
+    for count in (1, 14):
+        kept, held = hold_out(columns, count, groups)
+        assert set(rows(held, "labels")) == {0} and set(rows(kept, "labels")) == {0, 1}
+    for alone in (columns | {"labels": groups}, {"images": numbered(15)}):
+        with pytest.raises(UserError, match="data.held_out: .*add files, or .*data.held_out=0"):
+            hold_out(alone, None, groups if "labels" in alone else groups * 0)
 
 
 def test_a_subset_is_decided_by_the_seed_and_a_larger_one_holds_the_smaller():

@@ -1,5 +1,8 @@
 """Text cut into examples: nothing twice, nothing across, every unit known; the embedded sentences; what is refused."""
 
+import logging
+import unicodedata
+
 import pytest
 import torch
 
@@ -59,6 +62,54 @@ def test_words_are_what_people_call_so_and_marks_stand_alone(written):
     )
 
 
+@pytest.mark.parametrize("word", ["été", "नमस्ते", "क्\u200dष", "สวัสดี", "g\u0331ood"])
+def test_marks_belong_to_the_letters_that_bear_them(word, written):
+    for form in ("NFC", "NFD"):
+        source = Text(written(f"a {unicodedata.normalize(form, word)}, b\n{word} a b\n"), length=5)
+        assert unicodedata.normalize("NFC", word) in source.vocabulary.split(" ")
+        assert texts(source)[0] == f"a {unicodedata.normalize('NFC', word)}, b"
+
+
+def test_what_is_left_out_is_told_once(written, caplog):
+    path = written("the sea is there\nthe sea is there\nthe sea\nthe sea is there and here\nno sea\n")
+    with caplog.at_level(logging.INFO):
+        source = Text(path, length=4)
+        assert len(source) == 3 and texts(source) == ["the sea is there", "the sea", "no sea"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "own: 3 lines of at most 4 words (data.length) are the examples; 1 are longer, 1 come again, and left out"
+    ]
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        texts(Text(path, length=9, vocabulary="<unk> \n the sea is there"))
+    assert "own: 14% of its words are not in data.vocabulary" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        texts(Text(written("a b\nc d\n"), length=4))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(("unit", "length"), [("character", 8), ("word", 3)])
+def test_no_piece_is_there_twice(unit, length, written, caplog):
+    with caplog.at_level(logging.INFO):
+        found = texts(Text(written("one two three " * 5 + "at last it is over and done"), unit, length, lines=False))
+    assert len(found) == len(set(found)) > 2 and "come again, and left out" in caplog.text
+    assert found[0] == ("one two " if unit == "character" else "one two three")
+
+
+@pytest.mark.parametrize(
+    ("unit", "vocabulary", "lacks"),
+    [
+        ("word", "the sea \n", "'<unk>', which"),
+        ("word", "<unk> the sea", r"'\\n', which"),
+        ("word", "abc", r"'\\n' and '<unk>'"),
+        ("character", "abc\n", "'�', which one of characters"),
+    ],
+)
+def test_a_vocabulary_without_what_every_text_needs_is_refused(unit, vocabulary, lacks, written):
+    with pytest.raises(UserError, match=f"data.vocabulary: lacks {lacks}.*leave it out"):
+        Text(written(POEM), unit, vocabulary=vocabulary).facts  # noqa: B018, they are worked out
+
+
 def test_rare_and_foreign_units_are_one_unknown(written):
     path = written("a a a b b\nc a b d\n")
     source = Text(path, length=8, vocabulary_size=3)
@@ -107,6 +158,15 @@ def test_a_person_reads_samples_as_a_file_and_as_a_picture(written, tmp_path):
     assert picture.shape[0] == 3 and picture.dtype == torch.uint8
     rows = (picture < 128).any(0).any(1)
     assert rows.any() and rows[:20].any() and rows[22:].any(), "two lines of letters"
+
+
+def test_a_picture_shows_letters_of_other_alphabets_and_line_ends():
+    missing = "\U0010fffe"  # no character: of these a font shows its box
+    kind = of({"modality": "text", "vocabulary": f"�\nаéλß{missing}", "unit": "character", "lines": False})
+    end, *letters, box = (kind.picture(torch.tensor([[place] * 3]), 1) for place in range(1, 7))
+    shapes = [picture[0, :, 8:17] for picture in (end, *letters, box)]
+    assert len({shape.numpy().tobytes() for shape in shapes}) == 6, "each is a shape of its own, and none the box"
+    assert all((shape < 128).any() for shape in shapes)
 
 
 def test_all_text_files_below_a_folder_are_read(written, tmp_path):

@@ -9,7 +9,8 @@ import torch
 from sparring.data.cache import Data
 from sparring.errors import UserError
 from sparring.evaluation import classifier
-from sparring.evaluation.classifier import Classifier, held_out
+from sparring.evaluation.classifier import Classifier, batches, held_out
+from sparring.report import scores_table
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -127,6 +128,33 @@ def test_a_file_with_a_flipped_bit_is_trained_again(quick, tmp_path):
 def test_too_low_an_accuracy_is_refused_and_the_key_named(folder, trained):
     with pytest.raises(UserError, match=r"(?s)101%.*data\.classifier_accuracy.*evaluation=none"):
         prepared(quadrants(), folder, min_accuracy=1.01)
+
+
+def test_a_judge_that_sees_no_classes_is_told_and_stands_in_the_report(tmp_path, caplog, trained):
+    assert "largest_class" not in trained.facts
+    data = quadrants(300)
+    data.columns["labels"][:] = torch.randint(3, (300,), generator=torch.Generator().manual_seed(1))
+    for _ in range(2):  # trained, then loaded
+        caplog.clear()
+        judge = prepared(data, tmp_path)
+        share = data.columns["labels"][held_out(300)[1]].bincount().max() / 60
+        assert judge.facts["largest_class"] == round(share.item(), 4)
+        (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        for said in (f"{judge.accuracy:.1%} of 60 held-out images", f"{share:.1%}", "the scores mean little"):
+            assert said in warning
+    protocol = {"fakes": "a", "samples": 9, "reals": 9, "reals_available": 9, "real_images": "b", "metrics": {}}
+    for facts, told in ((judge.facts, True), (trained.facts, False)):
+        entry = {"scores": {"fd_classifier": 1.0}, "kimg": None, "protocol": protocol | {"refused": {}} | facts}
+        closing = scores_table(entry, []).splitlines()[-1]
+        assert ("the largest class: THE SCORES MEAN LITTLE." in closing) == told, closing
+
+
+def test_one_trained_on_fewer_batches_by_an_earlier_version_is_not_taken(quick, tmp_path, trained, folder):
+    assert the_file(folder).name == "quadrants-600steps-150batches.pt", "and not 23, six times each"
+    quick()
+    assert the_file(tmp_path).name == "quadrants-2steps-2batches.pt"
+    assert [batches(count, 600, 6) for count in (3199, 3200, 4000, 20_000)] == [150, 151, 188, 600]
+    assert batches(48, 600, None) == 600
 
 
 def test_data_without_labels_are_refused_with_the_way_out(tmp_path):

@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 from itertools import pairwise
 from string import ascii_lowercase
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from conftest import TensorSet, noise_images
+from sparring.callbacks.scores import entry
 from sparring.data.text import Text
 from sparring.errors import UserError
 from sparring.evaluation.classifier import Classifier
@@ -17,6 +19,7 @@ from sparring.evaluation.features import Batch, NoFeatures, Reference
 from sparring.evaluation.metric import Comparison
 from sparring.evaluation.sets import Decoded
 from sparring.evaluation.text import Grammatical, NGrams, NGramScores, SelfBLEU, self_bleu
+from sparring.report import scores_table
 
 CPU = torch.device("cpu")
 
@@ -111,7 +114,10 @@ def test_text_of_the_same_kind_scores_best_and_what_repeats_itself_is_seen(fable
 def test_an_evaluation_says_what_its_scores_were_made_of(fables, tmp_path):
     reals, fakes, _ = parts(fables)
     found = score(fables, reals, fakes, tmp_path)
-    assert found["lower_is_better"] == ["reverse_nll", "ngram_nll", "self_bleu"]
+    assert found["lower_is_better"] == ["reverse_nll", "ngram_nll"]
+    table = scores_table(entry(found, 10, 0.1), found["lower_is_better"])
+    assert re.search(r"self_bleu +[\d.]+  best as training text's", table), "neither a low nor a high one is good"
+    assert "Not comparable with published scores: they are of these data" in table and "Inception" not in table
     assert found["protocol"]["real_images"] == "part 0" and found["protocol"]["metrics"]["ngram"] == {
         "order": 4,
         "smoothing": "Witten-Bell",

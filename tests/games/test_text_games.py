@@ -10,7 +10,12 @@ from conftest import engine, fit
 from sparring.assembly import start_from
 from sparring.data.text import Text as Source
 from sparring.errors import UserError
+from sparring.evaluation.evaluator import Evaluator
+from sparring.evaluation.features import NoFeatures
 from sparring.evaluation.gallery import Gallery
+from sparring.evaluation.made import Generated
+from sparring.evaluation.sets import Decoded
+from sparring.evaluation.text import NGramScores
 from sparring.games.text import MaximumLikelihood, TextGeneration
 from sparring.losses import Hinge, Relativistic
 from sparring.modalities import Images
@@ -63,6 +68,31 @@ def test_the_score_is_of_the_units_of_a_line_alone_and_the_loss_of_all(data):
     ), "four words and the line's end"
     play = Play(game, "generator", {"images": tokens}, Draws((0,), 2, slice(0, 2)))
     assert game.terms("generator", play)["nll"].item() == pytest.approx(-each.mean().item())
+
+
+def test_it_is_of_the_weights_and_the_temperature_that_are_shown_and_stands_beside_that_of_what_was_learnt(
+    data, tmp_path
+):
+    game, shown = likelihood(data), a_generator(data, temperature=0.5)
+    torch.nn.init.normal_(shown.out.weight)
+    rows = data.columns["images"]
+    held_out, learnt = ({"images": part} for part in (rows[:7], rows[7:]))
+    gallery = Gallery(game, shown, examples=held_out)
+    expected = [  # of each line's five units, at the temperature
+        -shown.log_likelihood(data.modality.scaled(part["images"]), 0.5)[:, :5].mean().item()
+        for part in (held_out, learnt)
+    ]
+    assert expected[0] != pytest.approx(-shown.log_likelihood(data.modality.scaled(rows[:7]))[:, :5].mean().item())
+    assert gallery.own_scores() == {"nll": pytest.approx(expected[0])}
+    of = Decoded(data, held_out, "held out"), Decoded(data, learnt, "training")
+    evaluator = Evaluator(NoFeatures(), {"ngram": NGramScores()}, samples=60, reals="all", seeds=1)
+    evaluator.prepare(of[0], torch.device("cpu"), tmp_path, data)
+    found = evaluator(lambda seed: Generated(gallery, 60, (), beside=of[1]), [0])[0]
+    assert [found["scores"]["nll"], found["baselines"]["training"]["nll"]] == pytest.approx(expected)
+    with torch.no_grad():
+        gallery.producer.out.weight.mul_(2)  # as if it had been trained on
+    later = evaluator(lambda seed: Generated(gallery, 60, (), beside=of[1]), [0])[0]["baselines"]["training"]
+    assert later["nll"] != found["baselines"]["training"]["nll"], "it changes as others of training text do not"
 
 
 def test_maximum_likelihood_comes_near_the_entropy_of_the_data(data):

@@ -34,7 +34,7 @@ def test_sounds_of_sixteen_times_a_power_of_four_samples_go_in_and_out(length, c
 @pytest.mark.parametrize("length", [0, 28, 4000, 32])
 @pytest.mark.parametrize("network", [Generator, Discriminator])
 def test_other_lengths_are_refused_by_naming_those_that_are_not(network, length):
-    with pytest.raises(ValueError, match=f"length={length}: .*4,096, 16,384.*data=audio"):
+    with pytest.raises(ValueError, match=f"length={length}: .*, 64, 256, .*16,384.*data=audio"):
         network(length)
 
 
@@ -60,6 +60,14 @@ def test_phases_are_moved_in_training_alone_by_as_much_as_is_said_and_mirrored_a
         found.add(tuple(moved[0, 0].int().tolist()))
     assert found == expected
     assert torch.equal(shuffle.eval()(x), x) and torch.equal(PhaseShuffle(0)(x), x)
+
+
+def test_activations_are_moved_by_less_than_their_length():
+    torch.manual_seed(0)
+    assert Discriminator(256, width=1, phase_shuffle=63)(torch.randn(2, 1, 256)).isfinite().all()
+    assert Discriminator(64, width=1, phase_shuffle=100)(torch.randn(2, 1, 64)).isfinite().all(), "none is moved"
+    with pytest.raises(ValueError, match="phase_shuffle=64: samples, at most 63"):
+        Discriminator(256, phase_shuffle=64)
 
 
 def test_all_layers_but_the_first_are_shuffled():

@@ -47,6 +47,7 @@ class Data:
         aligned: whether answers to inputs may be compared with the images of the same rows.
         paired: whether input i belongs to image i (then M is N), or inputs and images have nothing but their kind in common.
         modality: what ``images`` are.
+        groups: (N,) int64, equal for rows that are held out together or not at all; None where each is by itself.
     """
 
     columns: dict[str, Tensor]
@@ -58,6 +59,7 @@ class Data:
     paired: bool = True
     aligned: bool = True
     modality: Modality = Images()
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.columns["images"])
@@ -102,17 +104,21 @@ def _identity(source: Source) -> dict:
 
 def _build(source: Source, identity: dict, partial: Path) -> None:
     sides = {"images.bin": source} | ({"inputs.bin": source.inputs} if source.inputs is not None else {})
-    needed = sum(len(side) * (math.prod(side.shape) * side.dtype.itemsize + 8) for side in sides.values())
+    numbers = 8 if source.groups is None else 16  # bytes of a label, and of a group
+    needed = sum(len(side) * (math.prod(side.shape) * side.dtype.itemsize + numbers) for side in sides.values())
     need_space(partial.parents[1], needed, "the decoded data", "a smaller data.image_size")
     if source.paired:
-        labels, skipped = _decode({partial / name: side for name, side in sides.items()})
+        labels, groups, skipped = _decode({partial / name: side for name, side in sides.items()})
         counts = dict.fromkeys(sides, len(labels))
     else:
         decoded = {name: _decode({partial / name: side}) for name, side in sides.items()}
-        labels, skipped = decoded["images.bin"][0], sum(left_out for _, left_out in decoded.values())
-        counts = {name: len(kept) for name, (kept, _) in decoded.items()}
+        labels, groups, _ = decoded["images.bin"]
+        skipped = sum(left_out for *_, left_out in decoded.values())
+        counts = {name: len(kept) for name, (kept, *_) in decoded.items()}
     if source.num_classes:
         np.asarray(labels).tofile(partial / "labels.bin")
+    if source.groups is not None:
+        np.asarray(groups).tofile(partial / "groups.bin")
     shapes = {n: [counts[n], *side.shape] for n, side in sides.items()}
     facts = {"shape": shapes["images.bin"], "class_names": source.class_names, "skipped": skipped}
     if "inputs.bin" in shapes:
@@ -120,27 +126,30 @@ def _build(source: Source, identity: dict, partial: Path) -> None:
     (partial / "facts.json").write_text(json.dumps(facts | {"identity": identity}, indent=2))
 
 
-def _decode(sides: dict[Path, Source]) -> tuple[array, int]:
+def _decode(sides: dict[Path, Source]) -> tuple[array, array, int]:
     """Write each source's pixels to its file, row beside row; one that can't be read in one of them is left out of all.
 
     Returns:
-        the labels of the rows that were written, and how many were left out.
+        the labels of the rows that were written, their groups (empty without), and how many were left out.
     """
     first = next(iter(sides.values()))
-    labels, skipped = array("q"), 0
+    labels, groups, skipped = array("q"), array("q"), 0
+    together = first.groups
     with ExitStack() as opened:
         files = [opened.enter_context(open(path, "wb")) for path in sides]
         rows = zip(*sides.values(), strict=True)
-        for row in tqdm(rows, "decoding", len(first), unit=f" {first.modality}", delay=2, leave=False):
+        for i, row in enumerate(tqdm(rows, "decoding", len(first), unit=f" {first.modality}", delay=2, leave=False)):
             if any(pixels is None for pixels, _ in row):
                 skipped += 1
                 continue
             for file, (pixels, _) in zip(files, row, strict=True):
                 file.write(pixels.tobytes())
             labels.append(row[0][1])
+            if together is not None:
+                groups.append(together[i])
     if not labels:
         raise UserError(f"data.on_bad_image=skip: none of the {skipped:,} {first.modality} of {first.name} can be read")
-    return labels, skipped
+    return labels, groups, skipped
 
 
 def _open(place: Path, key: str, source: Source) -> Data:
@@ -150,6 +159,7 @@ def _open(place: Path, key: str, source: Source) -> Data:
         columns["inputs"] = _mapped(place / "inputs.bin", facts["inputs_shape"])
     if facts["class_names"]:
         columns["labels"] = _mapped(place / "labels.bin", facts["shape"][:1], torch.int64)
+    groups = place / "groups.bin"
     if facts["skipped"]:
         log.warning("%d unreadable %s were left out (data.on_bad_image=skip)", facts["skipped"], source.modality)
     return Data(
@@ -161,6 +171,7 @@ def _open(place: Path, key: str, source: Source) -> Data:
         paired=source.paired,
         aligned=source.aligned,
         modality=modalities.of(source.facts),
+        groups=_mapped(groups, facts["shape"][:1], torch.int64) if groups.exists() else None,
     )
 
 

@@ -37,6 +37,8 @@ class Source(ABC):
         aligned: whether answers to inputs may be compared with the images of the same rows.
         modality: the name of what its examples are, of ``sparring.modalities``.
         dtype: of the numbers of an example.
+        groups: a number for each example, unreadable ones included, equal for those that are held out together or not at all, pieces
+            of one recording for instance; None where each is by itself. Asked after ``prepare``.
     """
 
     inputs: "Source | None" = None
@@ -45,6 +47,7 @@ class Source(ABC):
     aligned = True
     modality = "images"
     dtype = np.dtype(np.uint8)
+    groups: Sequence[int] | None = None
 
     def __init__(self, image_size: int, channels: int, class_names: Sequence[str] = ()):
         if image_size < 1:

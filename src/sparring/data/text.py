@@ -1,6 +1,8 @@
 """A person's own text, or the embedded one, cut into examples of so many characters or words."""
 
+import logging
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -8,7 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import regex
 import torch
+from torch import Tensor
 
 from sparring import modalities
 from sparring.data.cache import Data
@@ -18,15 +22,17 @@ from sparring.errors import UserError
 from sparring.evaluation.features import hash_of
 from sparring.modalities.text import LINE_END, UNKNOWN
 
+log = logging.getLogger(__name__)
 SENTENCES = 10_000  # of the embedded text
-WORD = re.compile(r"\n|[^\W_]+(?:['’-][^\W_]+)*|\S")  # words with what is inside them, other signs one by one
+# to `regex`, other than to `re`, marks above and below a letter are of its word
+WORD = regex.compile(r"\n|[^\W_]+(?:['’-][^\W_]+)*|\S")  # words with what is inside them, other signs one by one
 NO_LETTERS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff]")  # control characters, and the marks of byte orders
 
 
 class Text(Source):
     """Units of a text as their places in a vocabulary, (length,) each: lines, or what comes after each other.
 
-    Blanks and empty lines in a row count as one.
+    Blanks and empty lines in a row count as one. Letters are composed with their marks where Unicode has them so (NFC).
 
     Args:
         path: a file of UTF-8, or a folder, of which every .txt is read; None for the embedded text (``fables``).
@@ -34,7 +40,7 @@ class Text(Source):
         length: units of an example.
         lines: each line that is no longer is an example, shorter ones end in line ends; one that comes again is left out.
             Else examples are ``length`` units each, one after the other, each from the beginning of a word on. Either way
-            no two share a place in the text.
+            no two share a place in the text, and none is there twice.
         vocabulary_size: how many different units are kept, the most frequent; all others are one, the unknown.
         vocabulary: that of a stored run, as ``facts`` has it.
         image_size, channels: nothing is decided by them: 1, and the size of the vocabulary.
@@ -95,36 +101,49 @@ class Text(Source):
         return super().facts | {"vocabulary": self.vocabulary}
 
     def identity(self) -> dict:
-        return {"tokens": hash_of({"tokens": self.drawn().columns["images"]})}
+        return {"tokens": hash_of({"tokens": self._examples})}
 
     def __len__(self) -> int:
-        return len(self.drawn())
+        return len(self._examples)
 
     def __iter__(self) -> Iterator[Example]:
-        yield from ((row, -1) for row in self.drawn().columns["images"].numpy())
+        yield from ((row, -1) for row in self._examples.numpy())
 
     def drawn(self) -> Data:
-        kind = self.kind
+        images = self._examples
+        return Data({"images": images}, hash_of({"tokens": images}), [], name=self.name, modality=self.kind)
+
+    @cached_property
+    def _examples(self) -> Tensor:
+        """What is left of the text, (N, length); what is left out is told."""
+        kind, left = self.kind, []
         unknown = kind.place[UNKNOWN[self.unit]]
         places = np.fromiter((kind.place.get(unit, unknown) for unit in self._units), np.int64)
-        rows = self._lines(places, kind.place[LINE_END]) if self.lines else self._windows(places)
+        rows, longer = self._lines(places, kind.place[LINE_END]) if self.lines else (self._windows(places), 0)
+        first = np.sort(np.unique(rows, axis=0, return_index=True)[1]) if len(rows) else []
+        left += [f"{longer:,} are longer"] * (longer > 0)
+        left += [f"{len(rows) - len(first):,} come again"] * (len(first) < len(rows))
+        rows = rows[first]
         if len(rows) < 2:
             raise UserError(
                 f"data.path={self.path}: too short a text: {len(self._units):,} {self.unit}s, of which data.length={self.length} "
                 f"data.lines={str(self.lines).lower()} makes {len(rows)} examples"
             )
-        images = torch.from_numpy(rows).to(kind.dtype)
-        return Data({"images": images}, hash_of({"tokens": images}), [], name=self.name, modality=kind)
+        if left:
+            what = f"lines of at most {self.length} {self.unit}s (data.length)" if self.lines else "pieces"
+            log.info("%s: %s %s are the examples; %s, and left out", self.name, f"{len(rows):,}", what, ", ".join(left))
+        if self._given is not None and (share := (places == unknown).mean()):
+            log.info("%s: %.2g%% of its %ss are not in data.vocabulary", self.name, 100 * share, self.unit)
+        return torch.from_numpy(rows).to(kind.dtype)
 
-    def _lines(self, places: np.ndarray, end: int) -> np.ndarray:
-        """The different lines that are short enough, (N, length)."""
+    def _lines(self, places: np.ndarray, end: int) -> tuple[np.ndarray, int]:
+        """The lines that are short enough, (N, length), and how many are not."""
         ends = np.flatnonzero(np.append(places, end) == end)
         begins = np.append(0, ends[:-1] + 1)
         fit = (begins < ends) & (ends - begins <= self.length)
         at = begins[fit, None] + np.arange(self.length)
         rows = np.where(at < ends[fit, None], places[np.minimum(at, len(places) - 1)], end)
-        first = np.unique(rows, axis=0, return_index=True)[1]
-        return rows[np.sort(first)]
+        return rows, int((ends - begins > self.length).sum())
 
     def _windows(self, places: np.ndarray) -> np.ndarray:
         """What comes after each other, (N, length)."""
@@ -139,7 +158,7 @@ class Text(Source):
 
     @cached_property
     def _units(self) -> Sequence[str]:
-        text = NO_LETTERS.sub("", self._read())
+        text = unicodedata.normalize("NFC", NO_LETTERS.sub("", self._read()))
         text = re.sub(r"\s*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", text)).strip()
         if not text:
             raise UserError(f"data.path={self.path}: there is no text in it")

@@ -1,6 +1,7 @@
 """A small classifier of the data's own labels, whose features judge images where no download is wanted."""
 
 import logging
+import math
 import os
 import time
 from pathlib import Path
@@ -20,6 +21,14 @@ from sparring.locks import one_at_a_time
 from sparring.randomness import generator, seed_of
 
 log = logging.getLogger(__name__)
+LEAST = 150  # batches, however few the examples: as many as six times 3,200 of them make
+OTHERS = {"images": "evaluation=inception or ", "sounds": "evaluation=spectrum or "}  # scores that want no labels
+LABELS = {  # where they come from
+    "images": "data.labels=true for a folder whose sub-folders are classes, data.attribute=Smiling for CelebA",
+    "sounds": "sub-folders of data.path that name the classes",
+    "clips": "sub-folders of data.path that name the classes, or an array beside that of data=volumes, data.labels_key",
+    "voxels": "an array beside theirs, data.labels_key",
+}
 
 
 class Network(nn.Module):
@@ -51,6 +60,16 @@ def seen(images: Tensor, device: torch.device, channels: int) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last).float().div_(127.5).sub_(1)
 
 
+def instead(modality: str) -> str:
+    """What to choose where no classifier can be had of examples of this modality."""
+    return OTHERS.get(modality, "") + "evaluation=none"
+
+
+def batches(count: int, steps: int, epochs: int | None) -> int:
+    """How many batches of 128 it learns from: ``steps``, but of ``count`` examples at most ``epochs`` times each or, of few, ``LEAST``."""
+    return steps if epochs is None else min(steps, max(LEAST, epochs * count // 128 + 1))
+
+
 def train(
     images: Tensor,
     labels: Tensor,
@@ -66,14 +85,13 @@ def train(
 
     Args:
         steps: batches of 128.
-        epochs: at most so many, None for no limit but the steps.
+        epochs: at most so many or, of few examples, 150 batches; None for no limit but the steps.
         key: another one, another initialisation and other batches.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(*key) if key else 0)
         network = Network(images.shape[1], classes).to(device).train()
-    if epochs is not None:
-        steps = min(steps, epochs * len(images) // 128 + 1)
+    steps = batches(len(images), steps, epochs)
     draws = generator("classifier batches", *key)
     optimizer = torch.optim.Adam(network.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
@@ -111,13 +129,14 @@ def held_out(count: int) -> tuple[Tensor, Tensor]:
 class Classifier(Extractor):
     """Trained on the data's labels on first use (the same weights for every run on these data), then cached.
 
-    A fifth of the data (at most 10,000) is held out to measure its accuracy.
+    A fifth of the data (at most 10,000) is held out to measure its accuracy. Where that is hardly more than naming the largest class
+    each time would have, a warning is given: to a classifier that tells nothing apart even noise looks like the reals.
 
     Args:
         min_accuracy: least accuracy on the held-out images with which scores may be made; what the data set is known
             to allow.
         steps: batches of 128 that it is trained on,
-        epochs: ... but at most so often on each example.
+        epochs: ... but at most so often on each example or, of few examples, on 150 batches.
     """
 
     name = "classifier"
@@ -133,22 +152,25 @@ class Classifier(Extractor):
         Raises:
             UserError: no labels, too few images, or a lower accuracy than ``min_accuracy``.
         """
+        kind = "images" if data is None else data.modality.name
         if data is None or "labels" not in data.columns:
             raise UserError(
-                "evaluation/extractor=classifier scores images with a classifier of the data's labels, and these data have none: "
-                "choose evaluation=inception or evaluation=none (or data.labels=true for an image folder whose sub-folders are classes)."
+                f"evaluation/extractor=classifier scores {kind} with a classifier of the data's labels, and these data have none: "
+                f"choose {instead(kind)} (or give them labels: {LABELS[kind]})"
             )
         if len(data) < 50:
             raise UserError(
-                f"evaluation=fast trains a classifier, for which {len(data)} images are too few: evaluation=none"
+                f"evaluation=fast trains a classifier, for which {len(data)} {kind} are too few: evaluation=none"
             )
         if len(data.class_names) < 2:
             raise UserError(
-                "evaluation=fast trains a classifier to tell classes apart, and these data have one: choose evaluation=inception or "
-                "evaluation=none"
+                f"evaluation=fast trains a classifier to tell classes apart, and these data have one: choose {instead(kind)}"
             )
         self.device, self.see = torch.device(device), data.modality.seen
+        learnt, tested = held_out(len(data))
+        shown = batches(len(learnt), self.steps, self.epochs)
         length = f"{self.steps}steps" + f"-{self.epochs}epochs" * (self.epochs != 6)
+        length += f"-{shown}batches" * (shown <= LEAST)  # earlier ones were trained on fewer
         path = Path(cache).expanduser() / "classifiers" / f"{data.key}-{length}.pt"
         with torch.random.fork_rng(devices=[]):
             self.network = Network(self.see(data.columns["images"][:1]).shape[1], len(data.class_names)).to(self.device)
@@ -169,14 +191,31 @@ class Classifier(Extractor):
         }
         if self.accuracy < self.min_accuracy:
             raise UserError(
-                f"the classifier of evaluation=fast recognises {self.accuracy:.1%} of held-out images, under the "
+                f"the classifier of evaluation=fast recognises {self.accuracy:.1%} of held-out {kind}, under the "
                 f"{self.min_accuracy:.0%} that data.classifier_accuracy asks for, so its scores would mean little. Are the "
                 "labels right? Go on with evaluation=none."
             )
+        self._doubt(data.columns["labels"][tested], kind)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         return self.network(seen(self.see(images), self.device, self.network.channels))
+
+    def _doubt(self, tested: Tensor, kind: str) -> None:
+        """Warn, and tell the protocol, if it recognises examples of these labels hardly better than their largest class is large."""
+        share = int(tested.bincount().max()) / len(tested)
+        margin = max(2 * math.sqrt(share * (1 - share) / len(tested)), (1 - share) / 10)  # two standard errors
+        if self.accuracy <= share + margin:
+            self.facts["largest_class"] = round(share, 4)
+            log.warning(
+                "The classifier behind these scores recognises %.1f%% of %d held-out %s, and naming the largest class each time would be "
+                "right for %.1f%%: it hardly tells classes apart, so the scores mean little. More examples, or labels that can be seen, "
+                "would help; evaluation=none leaves the scores out.",
+                100 * self.accuracy,
+                len(tested),
+                kind,
+                100 * share,
+            )
 
     def _train(self, data: Data) -> None:
         started = time.perf_counter()
@@ -187,7 +226,8 @@ class Classifier(Extractor):
         )
         self.accuracy = accuracy(self.network, images[tested], labels[tested])
         log.info(
-            "trained the classifier that judges the images in %.0f s: %.1f%% of %d held-out images right",
+            "trained the classifier that judges the %s in %.0f s: %.1f%% of %d held-out ones right",
+            data.modality.name,
             time.perf_counter() - started,
             100 * self.accuracy,
             len(tested),

@@ -158,7 +158,7 @@ class ClassificationAccuracyScore(Metric):
     ``sparring.evaluation.classifier``, which sees at most 32 pixels, so compare with the ceiling and not with the paper.
 
     Args:
-        steps: batches of 128 that each is trained on, but at most six epochs.
+        steps: batches of 128 that each is trained on, but at most six epochs or, of few images, 150 batches.
     """
 
     needs_features = False

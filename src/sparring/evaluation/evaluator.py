@@ -29,7 +29,7 @@ def check_takes(extractor: Extractor | type[Extractor], modality: str) -> None:
     if extractor.takes and modality not in extractor.takes:
         raise UserError(
             f"evaluation/extractor={extractor.name}: takes {' and '.join(extractor.takes)}, and these data are "
-            f"{modality}: choose {REMEDIES.get(modality, 'evaluation=fast')} (or evaluation=none)"
+            f"{modality}: choose {REMEDIES.get(modality, 'evaluation=fast where they have labels')} (or evaluation=none)"
         )
 
 
@@ -128,7 +128,9 @@ class Evaluator:
         for images in map(fakes, seeds):
             runs.append(self._score(images) | images.own_scores())
             pictures = pictures or {n: p for m in self._able.values() for n, p in m.pictures().items()}
-            baselines = baselines or {each.name: self._score_once(each, seeds[0]) for each in images.baselines}
+            baselines = baselines or {
+                each.name: self._score_once(each, seeds[0]) | images.own_scores(each) for each in images.baselines
+            }
         common = [name for name in runs[0] if all(name in run for run in runs)]
         scores = {name: sum(run[name] for run in runs) / len(runs) for name in common}
         if len(runs) > 1:

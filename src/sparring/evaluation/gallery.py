@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from sparring.data.held_out import Columns
 from sparring.games.game import Game
 from sparring.randomness import Draws
 
@@ -78,11 +79,15 @@ class Gallery:
         return self._in_blocks(rows, lambda block: self.game.condition(*self._examples("inputs", block)))
 
     @torch.no_grad()
-    def own_scores(self) -> dict[str, float]:
-        """What only this game says of its held-out examples, on average: of its networks as they are, not the average."""
-        blocks = range(-(-self.example_count // BLOCK))
+    def own_scores(self, columns: Columns | None = None, count: int = 0) -> dict[str, float]:
+        """What only this game says of its held-out examples, or of the first ``count`` of others, on average."""
+        if type(self.game).own_scores is Game.own_scores:
+            return {}
+        columns, count = (self.examples, self.example_count) if columns is None else (columns, count)
+        starts = range(0, count, BLOCK)
         with self._networks_at_rest():
-            found = [self.game.own_scores(*self._examples("own scores", block)) for block in blocks]
+            batches = (self._examples("own scores", i // BLOCK, columns, min(i + BLOCK, count)) for i in starts)
+            found = [self.game.own_scores(*batch, self.producer) for batch in batches]
         return {name: float(torch.cat([part[name] for part in found]).mean()) for name in (found[0] if found else ())}
 
     @torch.no_grad()
@@ -105,9 +110,12 @@ class Gallery:
             self.game.train(training)
             torch.set_default_dtype(usual)
 
-    def _examples(self, purpose: str, block: int) -> tuple[dict[str, Tensor], Draws]:
-        """A block of the examples, and its draws."""
-        batch = {name: c[block * BLOCK : (block + 1) * BLOCK].to(self.device) for name, c in self.examples.items()}
+    def _examples(
+        self, purpose: str, block: int, columns: Columns | None = None, end: int | None = None
+    ) -> tuple[dict[str, Tensor], Draws]:
+        """A block of the examples, or of others, and its draws; up to row ``end``."""
+        columns, rows = columns or self.examples, slice(block * BLOCK, end or (block + 1) * BLOCK)
+        batch = {name: column[rows].to(self.device) for name, column in columns.items()}
         return batch, self._draws(purpose, block).only(slice(0, len(next(iter(batch.values())))))
 
     @torch.inference_mode()

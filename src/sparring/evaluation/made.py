@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sparring.evaluation.gallery import Gallery
-from sparring.evaluation.sets import ImageSet, Subset, like
+from sparring.evaluation.sets import Decoded, ImageSet, Subset, like
 from sparring.randomness import generator
 
 
@@ -29,12 +29,13 @@ class Generated(ImageSet):
         count: int,
         image_size: tuple[int, ...],
         labels: Tensor | None = None,
-        beside: ImageSet | None = None,
+        beside: Decoded | None = None,
     ):
         self.gallery, self.count, self.image_size = gallery, count, image_size
         self.identity, self.facts = {}, {"batch_norm": gallery.batch_norm}
         self.facts |= gallery.game.facts(gallery.producer)
         self.lower_is_better = gallery.game.lower_is_better
+        self.beside = beside
         if beside is not None:
             self.baselines = [beside if len(beside) <= count else Subset(beside, count)]
         if labels is not None:
@@ -44,8 +45,8 @@ class Generated(ImageSet):
     def __len__(self) -> int:
         return self.count
 
-    def own_scores(self) -> dict[str, float]:
-        return self.gallery.own_scores()
+    def own_scores(self, baseline: ImageSet | None = None) -> dict[str, float]:
+        return self.gallery.own_scores(*((self.beside.columns, len(baseline)) if baseline else ()))
 
     def images(self, rows: range) -> Tensor:
         labels = None if self.labels is None else self.labels[rows.start : rows.stop]

@@ -22,6 +22,8 @@ def deviations(facts: dict) -> list[str]:
         return [] if facts["samples"] == usual else [f"{facts['samples']:,} samples, not {usual:,}"]
     if "of" in facts:
         return ["answers to held-out examples, which are those of these data"]
+    if facts["extractor"] == "none":
+        return ["they are of these data, and of how these are divided"]
     if facts["extractor"] != "inception-v3-compat":
         return [f"features of {facts['extractor']}, not of Inception"]
     if not facts.get("standard_weights"):

@@ -57,8 +57,8 @@ class ImageSet(ABC):
         """What they were to be, uint8 (len(rows), C, H, W); None where that is not known."""
         return None
 
-    def own_scores(self) -> dict[str, float]:
-        """Scores that whoever made them has of its own."""
+    def own_scores(self, baseline: "ImageSet | None" = None) -> dict[str, float]:
+        """Scores that whoever made them has of its own; or what it says of one of the ``baselines``."""
         return {}
 
 
@@ -73,7 +73,7 @@ class Decoded(ImageSet):
 
     def __init__(self, data: Data, columns: Columns | None = None, part: str | None = None):
         columns = data.columns if columns is None else columns
-        self.name, self.identity = part or data.name, {"data": data.key}
+        self.name, self.identity, self.columns = part or data.name, {"data": data.key}, columns
         self._images, self.labels = columns["images"], columns["labels"][:] if "labels" in columns else None
         if part:
             self.identity |= {"part": part, "count": len(self._images)}

@@ -14,7 +14,7 @@ BANDS, TIMES = 16, 8
 
 
 class Spectrum(Extractor):
-    """The spectrogram's mean level in 16 bands of pitch at 8 times, 0 to 1 over 80 dB (see ``sparring.modalities.sounds``).
+    """The spectrogram's mean level in 16 bands of frequency, equally wide in Hz, at 8 times, 0 to 1 over 80 dB (see ``sparring.modalities.sounds``).
 
     For sounds without labels. It hears neither phase nor fine pitch; scores in it, ``fd_spectrum``, compare with each other on the same
     data.

@@ -149,7 +149,7 @@ class SelfBLEU(TextMetric):
         self.n = n
 
     def names(self, extractor: str) -> dict[str, bool]:
-        return {"self_bleu": True}
+        return {"self_bleu": False}
 
     def scores(self, found: dict[str, float]) -> dict[str, float]:
         units = self.modality.units(self.kept)

@@ -32,6 +32,7 @@ class Game(nn.Module, ABC):
     walks = False  # whether near latents make alike examples, so that ways between them mean something
     reads_features = False  # whether anything but D's logits is read from D's features
     lower_is_better: tuple[str, ...] = ()  # which of its own scores fall as it gets better
+    begins_from = ""  # the model from a run of which it should begin (``init``), if there is one
 
     def __init__(self, regularizers: Mapping[str, Regularizer] | None = None, augment: Augment | None = None):
         super().__init__()
@@ -157,8 +158,11 @@ class Game(nn.Module, ABC):
         """What else decides its samples, for the protocol of their scores."""
         return {}
 
-    def own_scores(self, batch: dict[str, Tensor], draws: Draws) -> dict[str, Tensor]:
-        """What only this game says of held-out examples, (batch,) by name; asked in evaluation mode, without gradient."""
+    def own_scores(
+        self, batch: dict[str, Tensor], draws: Draws, producer: nn.Module | None = None
+    ) -> dict[str, Tensor]:
+        """What only this game, with this producer, says of examples, (batch,) by name; asked in evaluation mode, without
+        gradient."""
         return {}
 
     def reconstruct(self, batch: dict[str, Tensor], producer: nn.Module | None = None) -> Tensor | None:

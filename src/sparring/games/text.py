@@ -48,10 +48,12 @@ class Writing(Game):
         """-log p of the reals in nats a unit, what fills lines up to their length included: it has to be learnt, too."""
         return -self.generator.log_likelihood(play.reals).mean()
 
-    def own_scores(self, batch: dict[str, Tensor], draws: Draws) -> dict[str, Tensor]:
-        """``nll``: -log p of each example, in nats a unit that belongs to it."""
-        counts = self.modality.counting(batch["images"])
-        found = self.generator.log_likelihood(self.reals(batch))
+    def own_scores(
+        self, batch: dict[str, Tensor], draws: Draws, producer: nn.Module | None = None
+    ) -> dict[str, Tensor]:
+        """``nll``: -log p of each example, in nats a unit that belongs to it, at the temperature of the samples."""
+        counts, producer = self.modality.counting(batch["images"]), producer or self.generator
+        found = producer.log_likelihood(self.reals(batch), producer.temperature)
         return {"nll": -(found * counts).sum(1) / counts.sum(1)}
 
     def check_fits(self, producer: nn.Module, columns: dict[str, Tensor]) -> None:
@@ -89,7 +91,7 @@ class MaximumLikelihood(Writing):
 class TextGeneration(Writing, TwoPlayer):
     """The generator learns from a discriminator alone, through straight-through Gumbel-softmax.
 
-    Best from a run of ``MaximumLikelihood`` (``init=RUN``): from random weights every unit looks false, whatever it is.
+    From a run of ``MaximumLikelihood`` (``init=RUN``): from random weights every unit looks false, whatever it is.
 
     Args:
         generator: see ``Writing``.
@@ -97,6 +99,8 @@ class TextGeneration(Writing, TwoPlayer):
         likelihood_weight: factor of the generator's term of maximum likelihood beside the adversarial one; 0 for none.
         options: those of ``TwoPlayer``.
     """
+
+    begins_from = "text_likelihood"
 
     def __init__(self, *, likelihood_weight: float = 0.0, **options: Any):
         super().__init__(**options)

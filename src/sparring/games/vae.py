@@ -125,8 +125,10 @@ class VAE(Encoding):
         terms = {"reconstruction": bound["reconstruction"].mean(), "kl": self.beta * bound["kl"].mean()}
         return terms | self.regularization(player, play)
 
-    def own_scores(self, batch: dict[str, Tensor], draws: Draws) -> dict[str, Tensor]:
-        """The bound and its parts, in nats, of encoder and decoder as they are."""
+    def own_scores(
+        self, batch: dict[str, Tensor], draws: Draws, producer: nn.Module | None = None
+    ) -> dict[str, Tensor]:
+        """The bound and its parts, in nats, of encoder and decoder as they are: the average has no encoder."""
         return self._bound(self.reals(batch), self.condition(batch, draws), draws)
 
     def _bound(self, images: Tensor, condition: Tensor | None, draws: Draws) -> dict[str, Tensor]:

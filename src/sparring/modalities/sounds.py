@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparring.files import replacing
 from sparring.modalities.base import Modality
+from sparring.pictures import enlarged
 
 FULL = 2**15  # of 16 bits
 RANGE = 80.0  # dB below a sine of full scale, at which a spectrogram is black
@@ -42,7 +43,8 @@ class Sounds(Modality):
         return torch.cat([_spectrogram(part) for part in examples.split(some)])
 
     def stills(self, examples: Tensor) -> Tensor:
-        return _magma().to(examples.device)[self.seen(examples)[:, 0].long()].permute(0, 3, 1, 2)
+        """Spectrograms in colour, small ones enlarged."""
+        return enlarged(_magma().to(examples.device)[self.seen(examples)[:, 0].long()].permute(0, 3, 1, 2))
 
     def save(self, example: Tensor, path: Path) -> None:
         import soundfile

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import pad
@@ -17,6 +18,7 @@ from sparring.modalities.base import Modality
 UNKNOWN = {"character": "\N{REPLACEMENT CHARACTER}", "word": "<unk>"}  # stands for all that is not in the vocabulary
 LINE_END, SHOWN = "\n", "⏎"
 PICTURED = 64  # lines in a picture: more are read in the file
+FONT = Path(get_data_path(), "fonts/ttf/DejaVuSans.ttf")  # Latin, Greek, Cyrillic and more; Pillow's has few letters
 
 
 class Text(Modality):
@@ -26,6 +28,9 @@ class Text(Modality):
         vocabulary: V characters in a row, or V words with blanks between them.
         unit: whether one of them is a ``character`` or a ``word``.
         lines: an example is over with its first line end; what follows counts for nothing.
+
+    Raises:
+        UserError: the vocabulary lacks the unknown or the line end.
     """
 
     name, ending, plays = "text", ".txt", True
@@ -34,6 +39,11 @@ class Text(Modality):
         self.symbols = list(vocabulary) if unit == "character" else vocabulary.split(" ")
         self.unit, self.lines = unit, lines
         self.place = {symbol: place for place, symbol in enumerate(self.symbols)}
+        if missing := {UNKNOWN[unit], LINE_END} - self.place.keys():
+            raise UserError(
+                f"data.vocabulary: lacks {' and '.join(map(repr, sorted(missing)))}, which one of {unit}s has; "
+                "leave it out (null), and it is made of the data"
+            )
         self.dtype = torch.uint8 if len(self.symbols) <= 256 else torch.int16
 
     def scaled(self, stored: Tensor) -> Tensor:
@@ -75,7 +85,7 @@ class Text(Modality):
     def picture(self, examples: Tensor, columns: int) -> Tensor:
         """One a line, as black letters on white."""
         shown = [text.replace(LINE_END, SHOWN) for text in self.texts(examples[:PICTURED])]
-        font = ImageFont.load_default(16)
+        font = ImageFont.truetype(FONT, 16)
         width = max(int(font.getlength(text)) for text in shown)
         picture = Image.new("RGB", (max(width, 1) + 16, 22 * len(shown) + 12), "white")
         draw = ImageDraw.Draw(picture)

@@ -9,10 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sparring.modalities.base import Modality
-from sparring.pictures import columns_for, save_gif, tile
+from sparring.pictures import columns_for, enlarged, save_gif, tile
 
 PLAYED = 25  # examples that move together in one file
-LEAST_SIDE = 64  # pixels of an example that is played; smaller ones are enlarged
 
 
 class Volumes(Modality):
@@ -57,10 +56,10 @@ class Clips(Volumes):
         return examples
 
     def stills(self, examples: Tensor) -> Tensor:
-        """Of each clip up to four frames at equal distances, the first and the last among them, as a strip."""
+        """Of each clip up to four frames at equal distances, the first and the last among them, as a strip; small ones are enlarged."""
         frames = examples.shape[2]
         chosen = torch.linspace(0, frames - 1, min(frames, 4)).round().long()
-        strip = F.pad(examples[:, :, chosen.to(examples.device)], (0, 1), value=128)  # a grey line after each
+        strip = F.pad(enlarged(examples[:, :, chosen.to(examples.device)]), (0, 1), value=128)  # a grey line after each
         return strip.movedim(2, 3).flatten(3)[..., :-1]
 
 
@@ -75,12 +74,6 @@ class Voxels(Volumes):
     def moving(self, examples: Tensor) -> Tensor:
         """Once around the vertical axis in 24 views."""
         return torch.stack([lit(examples, 2 * math.pi * step / 24) for step in range(24)], 2)
-
-
-def enlarged(images: Tensor) -> Tensor:
-    """Images or clips (..., H, W) of at least ``LEAST_SIDE`` pixels a side: each pixel as a square of some."""
-    times = -(-LEAST_SIDE // max(images.shape[-2:]))
-    return images.repeat_interleave(times, -2).repeat_interleave(times, -1)
 
 
 def lit(voxels: Tensor, turn: float, tilt: float = math.radians(25)) -> Tensor:

@@ -46,13 +46,13 @@ class Generator(nn.Module):
             given = self.embedding(units[-1])[:, None]
         return torch.stack(units, 1)
 
-    def log_likelihood(self, units: Tensor) -> Tensor:
+    def log_likelihood(self, units: Tensor, temperature: float = 1.0) -> Tensor:
         """log p of each unit given those before it, in nats, of one-hot units (batch, length, symbols): (batch, length).
 
-        Of the model itself, whatever ``temperature`` is."""
+        By default of the model itself, whatever the temperature of its samples is."""
         before = self.first.expand(len(units), 1, -1)
         found, _ = self.recurrent(torch.cat([before, self.embedding(units[:, :-1])], 1))
-        return (log_softmax(self.out(found).to(units.dtype), 2) * units).sum(2)
+        return (log_softmax(self.out(found).to(units.dtype) / temperature, 2) * units).sum(2)
 
 
 class Discriminator(BaseDiscriminator):

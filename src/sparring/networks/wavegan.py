@@ -18,7 +18,7 @@ def stages(length: int) -> int:
     """
     n = next((n for n in range(1, 10) if COARSEST * STRIDE**n == length), None)
     if n is None:
-        lengths = ", ".join(f"{COARSEST * STRIDE**n:,}" for n in range(2, 7))
+        lengths = ", ".join(f"{COARSEST * STRIDE**n:,}" for n in range(1, 6))
         raise ValueError(
             f"length={length}: the samples of a sound must be 16 times a power of four, {lengths} ...; WaveGAN is for data of that "
             "kind (data=audio)"
@@ -42,7 +42,8 @@ class PhaseShuffle(nn.Module):
     """In training moves activations (batch, C, length) by -reach to reach samples, mirrored at the ends (section 3.3).
 
     Upsampling leaves a tone of its own at a fixed phase, by which D would know fakes; it must not hear the phase so exactly. A pass
-    has one move for its whole batch, as in the authors' code.
+    has one move for its whole batch, as in the authors' code, drawn like dropout from torch's own numbers: several ranks, or the parts of
+    an accumulated batch, each move their own way, and do not equal one process.
     """
 
     def __init__(self, reach: int):
@@ -123,8 +124,9 @@ class Discriminator(BaseDiscriminator):
         minibatch_stddev: int = 0,
     ):
         n = stages(length)
-        if phase_shuffle < 0:
-            raise ValueError(f"phase_shuffle={phase_shuffle}: samples, 0 for none")
+        shortest = COARSEST * STRIDE  # of what is shuffled; at 64 samples nothing is
+        if phase_shuffle < 0 or (phase_shuffle >= shortest and n > 1):
+            raise ValueError(f"phase_shuffle={phase_shuffle}: samples, at most {shortest - 1}; 0 for none")
         widths = stage_widths(width, n)[::-1]
         super().__init__(COARSEST * widths[-1], num_classes, minibatch_stddev)
         layers: list[nn.Module] = []

@@ -36,7 +36,6 @@ RUNS = {
     "vae": [*IMAGES, "model=vae", "model.latent_dim=8"],
     "stylegan2": [*IMAGES, "model=stylegan2", "model.latent_dim=16"],
     "inpainting": [*IMAGES, "model=inpainting", "model.discriminator.layers=1"],
-    "text": ["data=text", "data.held_out=100", "model.width=8"],
     "enlarging": [*IMAGES, "model=superresolution", "model.scale=2", "model.generator.blocks=1"],
 }
 
@@ -284,17 +283,6 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(trained, tmp_
     save = export._save_weights
     monkeypatch.setattr(export, "_save_weights", spoilt)
     refused("differs from the run's generator by up to")
-
-
-def test_exported_text_is_read_as_the_command_says(trained, exported, capsys):
-    generator = sparring.load(path := exported("text"))
-    lines = [line.strip() for line in export.told(path, generator).splitlines() if line.startswith("    ")]
-    exec("\n".join(lines))
-    read = capsys.readouterr().out.splitlines()
-    config = runs.find(trained("text"), "run").config
-    assert len(read) == 16 and set(" ".join(read).split()) - {""} and "image" not in export.told(path, generator)
-    gallery = open_gallery(config, trained("text") / "checkpoints" / "last.ckpt")
-    assert read == gallery.game.modality.texts(gallery.show(gallery.latents("sample", 16)))
 
 
 @pytest.mark.slow

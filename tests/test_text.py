@@ -47,3 +47,13 @@ def test_weights_that_know_other_units_are_refused(wrong, message, sea, run):
 def test_who_learns_from_a_discriminator_alone_is_told_where_to_begin(sea, run):
     said = run(*SMALL, "data.path=sea.txt", "model=text", "hydra.run.dir=alone", cwd=sea)
     assert "hardly learns: init=RUN, of model=text_likelihood" in said.stdout + said.stderr
+
+
+def test_exported_text_is_read_as_the_command_says(sea, run, capsys, monkeypatch):
+    said = run("task=export", "run=sea", cwd=sea).stdout
+    monkeypatch.chdir(sea)
+    exec("\n".join(line.strip() for line in said.splitlines() if line.startswith("    ")))
+    read = capsys.readouterr().out.splitlines()
+    run("task=sample", "run=sea", "sample.folder=samples", cwd=sea)
+    assert read == (sea / "samples" / "grid.txt").read_text("utf-8").splitlines()[:16] and len(read) == 16
+    assert "image" not in said

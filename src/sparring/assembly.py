@@ -272,12 +272,12 @@ def open_gallery(
     producer = average.network if ema else game.producer
     if bad := next((name for name, weight in producer.named_parameters() if not weight.isfinite().all()), None):
         raise UserError(f"{checkpoint}: its weights are not finite ({bad}); choose another checkpoint")
-    producer = producer.to(device)
+    game, producer = game.to(device), producer.to(device)
     classes = cfg.data.num_classes if game.conditional else 0
     examples = divide(cfg, game, data)[1] if data is not None else None
     if back:
         if not isinstance(game, CycleGAN):
             raise UserError(f"sample.back=true: this model, {cfg.model._target_}, knows no way back")
-        game, producer = game.back, game.back.generator.to(device)
+        game, producer = game.back, game.back.generator
         examples = None if examples is None else swapped(examples)
     return Gallery(game, producer, cfg.ema.batch_norm, seed, batch_size, classes, device, examples)

@@ -18,6 +18,7 @@ from sparring.evaluation.augmentation_report import curves, table, verdict
 from sparring.evaluation.augmentation_sets import choose, divide, generate, take
 from sparring.evaluation.classifier import train
 from sparring.evaluation.gallery import Gallery
+from sparring.modalities import Points
 from sparring.randomness import generator
 
 NAMES = ["red or cyan", "green or magenta", "blue or yellow"]
@@ -282,7 +283,7 @@ def test_what_it_can_not_be_done_with_is_refused():
     unlabelled = replace(data, columns={"images": data.columns["images"]}, class_names=[])
     with pytest.raises(UserError, match="have none"):
         study(unlabelled, painted())
-    points = replace(data, columns=data.columns | {"images": torch.randn(300, 2)})
+    points = replace(data, columns=data.columns | {"images": torch.randn(300, 2)}, modality=Points())
     with pytest.raises(UserError, match="points"):
         study(points, painted())
     with pytest.raises(UserError, match="other classes"):

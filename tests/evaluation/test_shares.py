@@ -15,8 +15,15 @@ from sparring.evaluation.made import Generated
 from sparring.evaluation.memorization import Memorization
 from sparring.evaluation.metrics import PRDC, ClassCoverage, FrechetDistance, InceptionScore, KernelDistance
 
-METRICS = [FrechetDistance, KernelDistance, InceptionScore, PRDC, ClassCoverage, Memorization]
-METRICS += [IntraClassFrechetDistance, ClassificationAccuracyScore]
+METRICS = [
+    FrechetDistance,
+    KernelDistance,
+    InceptionScore,
+    PRDC,
+    ClassCoverage,
+    Memorization,
+    IntraClassFrechetDistance,
+]
 
 
 SAMPLES = [80, 73, 5]  # even; uneven; one rank without any
@@ -31,7 +38,8 @@ def score_some(folder: Path, samples: int) -> None:
     ranks = world_size()
     reals = TensorSet(noise_images(130), torch.arange(130) % 3)
     game, extractor = small_game(classes=3), Projection()
-    evaluator = Evaluator(extractor, {kind.__name__: kind() for kind in METRICS}, reals="all", batch_size=10)
+    metrics = {kind.__name__: kind() for kind in METRICS} | {"cas": ClassificationAccuracyScore(steps=8)}
+    evaluator = Evaluator(extractor, metrics, reals="all", batch_size=10)
     evaluator.prepare(reals, torch.device("cpu"), folder / f"cache{ranks}", labelled=True)
 
     def fakes(seed):

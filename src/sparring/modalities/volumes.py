@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sparring.modalities.base import Modality
+from sparring.modalities.images import from_bytes, to_bytes
 from sparring.pictures import columns_for, enlarged, save_gif, tile
 
 PLAYED = 25  # examples that move together in one file
@@ -24,11 +25,10 @@ class Volumes(Modality):
     milliseconds = 80  # of a frame of a file
 
     def scaled(self, stored: Tensor) -> Tensor:
-        scaled = stored.to(torch.get_default_dtype()).div_(127.5).sub_(1)
-        return scaled.contiguous(memory_format=torch.channels_last_3d)
+        return from_bytes(stored).contiguous(memory_format=torch.channels_last_3d)
 
     def stored(self, produced: Tensor) -> Tensor:
-        return produced.float().mul(127.5).add_(128).clamp_(0, 255).to(torch.uint8)
+        return to_bytes(produced)
 
     def seen(self, examples: Tensor) -> Tensor:
         return examples.flatten(1, 2)

@@ -12,7 +12,9 @@ from tempfile import TemporaryDirectory
 
 RUN = Path(__file__).parents[1] / "run.py"
 WARM = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-WARM.set_forkserver_preload(["sparring.tasks"])  # its imports take longer than what most tests do with them
+WARM.set_forkserver_preload(
+    ["sparring.tasks.train", "sparring.tasks.evaluate", "sparring.tasks.sample", "sparring.tasks.export"]
+)  # its imports take longer than what most tests do with them
 
 
 def run(

@@ -16,17 +16,18 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 import commands
-from sparring import distributed
-from sparring.adversarial import AdversarialModule
 from sparring.data.batches import Batches
-from sparring.ema import EMA
-from sparring.evaluation.features import Extractor, hash_of
-from sparring.evaluation.sets import ImageSet
+from sparring.distributed import collectives, strategy
+from sparring.evaluation.extractors.base import Extractor
+from sparring.evaluation.image_sets import ImageSet
 from sparring.games.game import Game
 from sparring.games.generation import Generation
 from sparring.losses import NonSaturating
-from sparring.networks import dcgan, mlp
-from sparring.optimizers import PlayerOptimizer
+from sparring.networks import mlp
+from sparring.storage.tensor_files import hash_of
+from sparring.training.adversarial_module import AdversarialModule
+from sparring.training.ema import EMA
+from sparring.training.optimizers import PlayerOptimizer
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
@@ -102,7 +103,7 @@ def engine(game: Game, columns=None, batch_size: int = 8, lr: float = 1e-3, **op
         for player in game.players
     }
     ema = options.pop("ema", None) or EMA(game.producer, 0.05)
-    place = {"rank": distributed.rank(), "world_size": distributed.world_size()}
+    place = {"rank": collectives.rank(), "world_size": collectives.world_size()}
     batches = Batches(columns or blobs(), batch_size, options.get("seed", 0), options.pop("flip", False), **place)
     return AdversarialModule(game, batches, optimizers, ema, **options)
 
@@ -121,8 +122,8 @@ def fit(
     from pytorch_lightning.plugins.environments import TorchElasticEnvironment
 
     ranks = {}
-    if distributed.world_size() > 1:
-        ranks = {"strategy": distributed.Replicas(), "devices": 2, "plugins": [TorchElasticEnvironment()]}
+    if collectives.world_size() > 1:
+        ranks = {"strategy": strategy.Replicas(), "devices": 2, "plugins": [TorchElasticEnvironment()]}
     trainer = pl.Trainer(
         **ranks,
         accelerator=accelerator,
@@ -205,20 +206,3 @@ class Projection(Extractor):
 def noise_images(count: int, brightness: int = 128, seed: int = 0, size: int = 8) -> torch.Tensor:
     draw = torch.Generator().manual_seed(seed)
     return torch.randint(0, brightness, (count, 1, size, size), generator=draw, dtype=torch.uint8)
-
-
-__all__ = [
-    "CONF",
-    "ROOT",
-    "Malicious",
-    "Projection",
-    "TensorSet",
-    "blobs",
-    "dcgan",
-    "engine",
-    "fit",
-    "in_ranks",
-    "mlp",
-    "noise_images",
-    "small_game",
-]

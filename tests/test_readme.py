@@ -13,7 +13,7 @@ SAYS = {
     "loss": "what each player minimises",
     "regularizer": "penalties, consistency, clipping ..., a list: `'regularizer=[r1,lecam]'`",
     "augment": "what D sees is changed by",
-    "model/game": "who plays for what (`model=` chooses one)",
+    "model/game": "who turns for what (`model=` chooses one)",
     "model/degradation": "how clean images are damaged, for `model=inpainting` and `superresolution`",
     "model/perceptual": "a distance in features beside the others of a model that answers to images",
     "experiment/testbed": "whose modes can be counted: `experiment=testbed/...`, see [the table](conf/experiment/testbed/README.md)",

@@ -13,10 +13,10 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from sparring.errors import UserError
-from sparring.explain import EXPECTED, explain
+from sparring.config.errors import UserError
+from sparring.config.messages import EXPECTED, explain
 
-log = logging.getLogger("sparring.sweeps")
+log = logging.getLogger("sparring.compare.sweeps")
 
 
 class OptunaSweeper(Sweeper):
@@ -115,7 +115,7 @@ class OptunaSweeper(Sweeper):
 
     def _value(self, folder: Path) -> float | None:
         """The score of a trial that came to its end."""
-        from sparring.comparison.records import Record
+        from sparring.compare.records import Record
 
         record, wanted = Record(folder.name, folder), self.config.sweep.score
         if wanted and record.scores and wanted not in record.scores:
@@ -126,7 +126,8 @@ class OptunaSweeper(Sweeper):
 
 def _distribution(override: Override) -> Any:
     """``interval(a, b)`` of floats, ``int(interval(a, b))``, ``range(a, b, step)`` or ``choice(...)`` as Optuna has them, in
-    equal steps of the logarithm with ``tag(log, ...)``."""
+    equal steps of the logarithm with ``tag(log, ...)``.
+    """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     value = override.value()

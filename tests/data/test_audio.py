@@ -10,10 +10,10 @@ import soundfile
 import torch
 from scipy.signal import resample_poly
 
-from sparring.data import cache, tones
+from sparring.config.errors import UserError
+from sparring.data import cache, dataset, synthetic_tones
 from sparring.data.audio import Audio
 from sparring.data.held_out import hold_out
-from sparring.errors import UserError
 
 RATE = 8_000
 
@@ -28,7 +28,7 @@ def pitch_of(sound: torch.Tensor) -> float:
     return float(spectrum.argmax()) * RATE / sound.shape[1]
 
 
-def loaded(folder, tmp_path, length: int = 1024, **options) -> cache.Data:
+def loaded(folder, tmp_path, length: int = 1024, **options) -> dataset.Data:
     return cache.load(Audio(str(folder), RATE, length, **options), tmp_path / "cache")
 
 
@@ -196,13 +196,13 @@ def test_the_embedded_sounds_are_of_every_kind_equally_often_and_always_the_same
     data, again = (Audio(length=1024, count=60).drawn() for _ in range(2))
     sounds, labels = data.columns["images"], data.columns["labels"]
     assert data.key == again.key and torch.equal(sounds, again.columns["images"])
-    assert data.class_names == list(tones.KINDS) and labels.bincount().tolist() == [10] * 6
+    assert data.class_names == list(synthetic_tones.KINDS) and labels.bincount().tolist() == [10] * 6
     assert sounds.abs().amax((1, 2)).min() > 0.2 * 2**15 and sounds.float().mean().abs() < 100
 
 
 def test_tones_have_the_pitch_that_their_name_says_chirps_glide_and_strings_die_away():
-    sounds, labels = tones.draw(120, 4096)
-    of = {name: sounds[labels == label] for label, name in enumerate(tones.KINDS)}
+    sounds, labels = synthetic_tones.draw(120, 4096)
+    of = {name: sounds[labels == label] for label, name in enumerate(synthetic_tones.KINDS)}
     start, end = slice(1000, 1800), slice(3000, 3800)
     assert max(map(pitch_of, of["low tone"])) < RATE / 23 < RATE / 11 < min(map(pitch_of, of["high tone"]))
     for name, rises in (("rising chirp", True), ("falling chirp", False)):

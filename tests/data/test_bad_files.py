@@ -25,16 +25,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sparring.answers import answer
-from sparring.data.arrays import ArrayFile
+from sparring.config.errors import UserError
+from sparring.data.array_files import ArrayFile
 from sparring.data.cache import load
 from sparring.data.downloads import CIFAR10, MNIST, CelebA
-from sparring.data.folder import ImageFolder
+from sparring.data.image_folder import ImageFolder
 from sparring.data.medmnist import MedMNIST
 from sparring.data.pairs import Pairs, Unpaired
-from sparring.errors import UserError
-from sparring.evaluation.sets import open_images
-from test_answers import a_gallery
+from sparring.evaluation.image_sets import open_images
+from sparring.sampling.translate_files import translate_files
+from translators import a_sampler
 
 MANY = int(os.environ.get("SPARRING_EXAMPLES", 0))
 
@@ -164,7 +164,7 @@ def test_any_folder_that_is_to_be_scored_or_answered_to(listed):
         except UserError as error:
             assert str(place) in str(error)
         try:
-            assert answer(a_gallery(), place / "data", 1, place / "out") <= len(made)
+            assert translate_files(a_sampler(), place / "data", 1, place / "out") <= len(made)
         except UserError as error:
             assert str(place) in str(error)
 

@@ -10,16 +10,17 @@ import torch
 from hostile import declared, lay, stored
 from PIL import Image
 
-from sparring.answers import answer
-from sparring.data.arrays import ArrayFile
-from sparring.data.cache import Data, load
+from sparring.config.errors import UserError
+from sparring.data.array_files import ArrayFile
+from sparring.data.cache import load
+from sparring.data.dataset import Data
 from sparring.data.downloads import MNIST
-from sparring.data.folder import ImageFolder
+from sparring.data.image_folder import ImageFolder
 from sparring.data.pairs import Pairs
-from sparring.errors import UserError
-from sparring.evaluation.classifier import Classifier
-from sparring.evaluation.sets import open_images
-from test_answers import a_gallery
+from sparring.evaluation.extractors.classifier import Classifier
+from sparring.evaluation.image_sets import open_images
+from sparring.sampling.translate_files import translate_files
+from translators import a_sampler
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_what_is_no_regular_file_is_named_and_not_waited_for(kind, folder):
     with pytest.raises(UserError, match=r"fake=.*x\.png can't be read as an image"):
         open_images(str(folder), "fake")
     with pytest.raises(UserError, match=r"1 of 7 images were left out:\n.*x\.png can't be read"):
-        answer(a_gallery(), folder, 3, folder.parent / "out")
+        translate_files(a_sampler(), folder, 3, folder.parent / "out")
     lay(folder, [((), "x", ".npy", kind)])
     with pytest.raises(UserError, match=r"data\.path=.*x\.npy.*no (regular|such) file"):
         ArrayFile(str(folder / "x.npy"))
@@ -130,7 +131,7 @@ def test_a_folder_or_file_of_a_long_name_is_decoded_and_one_too_long_for_an_answ
     Image.new("L", (9, 9)).save(tmp_path / long / f"{long}.png")
     assert len(load(ImageFolder(str(tmp_path / long), 8), tmp_path / "cache")) == 1
     with pytest.raises(UserError, match="1 of 1 images were left out:\n.*too long .*at most 230 bytes"):
-        answer(a_gallery(), tmp_path / long, 1, tmp_path / "out")
+        translate_files(a_sampler(), tmp_path / long, 1, tmp_path / "out")
 
 
 LABELS = {
@@ -152,7 +153,7 @@ def test_labels_out_of_range_are_told_at_once(labels, tmp_path):
 
 def test_an_array_that_would_fill_the_memory_is_told_what_to_do(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "x.npz", images=np.zeros((64, 128, 128), np.uint8))
-    monkeypatch.setattr("sparring.data.npy.free_memory", lambda: 2**19)
+    monkeypatch.setattr("sparring.data.npz.free_memory", lambda: 2**19)
     with pytest.raises(UserError, match=r"data\.path=.*x\.npz.*images takes 0\.0 GiB .*\.npy, as np\.save writes it"):
         ArrayFile(str(tmp_path / "x.npz"))
 

@@ -91,9 +91,9 @@ def test_a_stream_entered_later_goes_on_as_if_it_had_run_until_there(start):
 
 
 def test_a_stream_has_as_many_batches_for_each_player_as_it_has_turns():
-    play = next(iter(Batches(numbered(20), 4).stream(TURNS, PLAYERS)))
-    assert {player: len(batches) for player, batches in play.items()} == TURNS
-    first, second = play["discriminator"]
+    turn = next(iter(Batches(numbered(20), 4).stream(TURNS, PLAYERS)))
+    assert {player: len(batches) for player, batches in turn.items()} == TURNS
+    first, second = turn["discriminator"]
     assert not set(first["labels"].tolist()) & set(second["labels"].tolist())
 
 
@@ -158,17 +158,17 @@ def test_nothing_is_mirrored_unless_asked():
 
 def test_a_player_that_draws_no_reals_gets_labels_only():
     batches = Batches(numbered(20), 4, flip=True)
-    play = next(iter(batches.stream(TURNS, frozenset({"discriminator"}))))
-    assert [set(batch) for batch in play["discriminator"]] == [{"images", "labels"}] * 2
-    assert [set(batch) for batch in play["generator"]] == [{"labels"}]
-    assert torch.equal(play["generator"][0]["labels"], batches.batch("generator", 0, 0, 1)["labels"])
+    turn = next(iter(batches.stream(TURNS, frozenset({"discriminator"}))))
+    assert [set(batch) for batch in turn["discriminator"]] == [{"images", "labels"}] * 2
+    assert [set(batch) for batch in turn["generator"]] == [{"labels"}]
+    assert torch.equal(turn["generator"][0]["labels"], batches.batch("generator", 0, 0, 1)["labels"])
 
 
 def test_without_labels_such_a_player_gets_nothing():
     images_alone = {"images": numbered(20)["images"]}
-    play = next(iter(Batches(images_alone, 4).stream(TURNS, frozenset({"discriminator"}))))
-    assert [set(batch) for batch in play["discriminator"]] == [{"images"}] * 2
-    assert play["generator"] == [{}]
+    turn = next(iter(Batches(images_alone, 4).stream(TURNS, frozenset({"discriminator"}))))
+    assert [set(batch) for batch in turn["discriminator"]] == [{"images"}] * 2
+    assert turn["generator"] == [{}]
 
 
 # ---- inputs -----------------------------------------------------------------------------------------------------

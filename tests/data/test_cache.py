@@ -13,11 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from sparring.data.arrays import ArrayFile
+from sparring.config.errors import UserError
+from sparring.data.array_files import ArrayFile
 from sparring.data.cache import load
-from sparring.data.folder import ImageFolder
+from sparring.data.image_folder import ImageFolder
 from sparring.data.source import Files
-from sparring.errors import UserError
 
 
 class Counting(ArrayFile):

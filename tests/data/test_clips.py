@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from sparring.config.errors import UserError
 from sparring.data import cache
 from sparring.data.clips import ClipFolder, MovingDigits
 from sparring.data.volumes import Solids, Volumes
-from sparring.errors import UserError
 
 
 @pytest.fixture(scope="module")

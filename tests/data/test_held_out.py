@@ -5,13 +5,13 @@ import torch
 from torch import nn
 
 from conftest import fit
-from sparring.assembly import build_module
-from sparring.data.cache import Data
+from sparring.config.errors import UserError
+from sparring.data.dataset import Data
 from sparring.data.held_out import choose_subset, hold_out
-from sparring.errors import UserError
 from sparring.games.cyclegan import CycleGAN
 from sparring.games.translation import Translation
 from sparring.losses import LeastSquares
+from sparring.training.build import build_module
 
 
 def numbered(count: int, first: int = 0) -> torch.Tensor:
@@ -157,10 +157,10 @@ def test_nobody_is_trained_on_what_is_held_out(kind, composed):
     module = build_module(cfg, players := game(), data)
     seen, terms = {"images": set(), "inputs": set()}, players.terms
 
-    def watched(player, play):
+    def watched(player, turn):
         for name, found in seen.items():
-            found |= set(play.batch[name][:, 0, 0, 0].tolist())
-        return terms(player, play)
+            found |= set(turn.batch[name][:, 0, 0, 0].tolist())
+        return terms(player, turn)
 
     players.terms = watched
     fit(module, 12)
@@ -171,8 +171,8 @@ def test_nobody_is_trained_on_what_is_held_out(kind, composed):
             assert len(found) == 11
         else:
             assert held | found == set(range(len(columns[name]))), "all others were"
-    gallery = module.gallery()
-    assert torch.equal(gallery.examples["images"], hold_out(columns, 6)[1]["images"])
+    sampler = module.sampler()
+    assert torch.equal(sampler.examples["images"], hold_out(columns, 6)[1]["images"])
 
 
 def test_models_that_answer_to_images_need_some(composed):

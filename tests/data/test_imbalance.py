@@ -6,15 +6,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from sparring import assembly
-from sparring.checks import check
+from sparring.config.errors import UserError
+from sparring.config.validation import check
 from sparring.data.batches import Batches
-from sparring.data.cache import Data
+from sparring.data.dataset import Data
 from sparring.data.imbalance import long_tailed
-from sparring.errors import UserError
-from sparring.evaluation.conditional import ClassShares, PerClass
-from sparring.evaluation.features import Batch
-from sparring.evaluation.metric import Comparison
+from sparring.evaluation.extractors.base import Batch
+from sparring.evaluation.metrics.base import Comparison
+from sparring.evaluation.metrics.class_shares import ClassShares
+from sparring.evaluation.metrics.per_class import PerClass
+from sparring.training import build
 
 TAIL = [60, 20, 3]
 
@@ -78,8 +79,8 @@ def test_training_is_on_the_tail_whatever_the_seed_and_a_subset_is_taken_of_it(s
     def trained_on(*overrides):
         cfg = composed("data.long_tail=8", "model=mlp", "model.width=8", f"seed={seed}", *overrides)
         check(cfg)
-        assembly.look_at_data(cfg)
-        return assembly.build_module(cfg, assembly.build_game(cfg), data).batches
+        build.open_source(cfg)
+        return build.build_module(cfg, build.build_game(cfg), data).batches
 
     tail = long_tailed(whole, 8)
     batches = trained_on()
@@ -102,7 +103,7 @@ def test_training_is_on_the_tail_whatever_the_seed_and_a_subset_is_taken_of_it(s
 def test_what_can_not_be_is_refused_before_any_image_is_read(override, said, composed):
     with pytest.raises(UserError, match=said):
         check(cfg := composed("data=celeba", override))
-        assembly.look_at_data(cfg)
+        build.open_source(cfg)
 
 
 # ---- balance ----------------------------------------------------------------------------------------------------

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from sparring.assembly import look_at_data
-from sparring.checks import check
+from sparring.config.errors import UserError
+from sparring.config.validation import check
 from sparring.data.cache import load
 from sparring.data.medmnist import SETS, MedMNIST
-from sparring.errors import UserError
+from sparring.training.build import open_source
 
 COUNTS = {"train": 18, "val": 9, "test": 12}
 
@@ -188,10 +188,10 @@ def test_an_unknown_set_lists_the_choices():
 def test_the_configuration_learns_what_the_set_is(composed):
     cfg = composed("data=medmnist", "data.of=octmnist")
     check(cfg)
-    look_at_data(cfg)
+    open_source(cfg)
     assert (cfg.data.channels, cfg.data.num_classes, cfg.data.image_size) == (1, 4, 28)
 
 
 def test_findings_can_not_be_scored_by_class(composed):
     with pytest.raises(UserError, match="these data have none: choose evaluation=inception"):
-        look_at_data(composed("data=medmnist", "data.of=chestmnist"))
+        open_source(composed("data=medmnist", "data.of=chestmnist"))

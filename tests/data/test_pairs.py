@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from sparring.assembly import look_at_data
+from sparring.config.errors import UserError
 from sparring.data.cache import load
 from sparring.data.pairs import Pairs, Unpaired
 from sparring.data.source import Arrays
-from sparring.errors import UserError
+from sparring.training.build import open_source
 
 SIZE = {"image_size": 4}
 NAMES = ["b", "a", "a-1", "x", "x.k", "deep/c"]  # x.jpg < x.k.jpg, but x.png > x.k.png
@@ -346,7 +346,7 @@ def test_the_configuration_learns_what_the_data_are(kind, place, composed):
     path = arrays(place, a=np.zeros((6, 4, 4, 1), np.uint8))
     for extra, expected in (([], 3), (["data.input_channels=1"], 1), (["data.channels=1"], 1)):
         cfg = composed(f"data={kind}", f"data.path={path}", "evaluation=none", *extra)
-        source = look_at_data(cfg)
+        source = open_source(cfg)
         assert cfg.data.image_size == 4 and cfg.data.num_classes == 0
         assert cfg.data.input_channels == source.inputs.channels == expected
         assert source.paired == (kind == "pairs")

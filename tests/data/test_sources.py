@@ -18,11 +18,11 @@ import pytest
 import torchvision
 from PIL import Image
 
-from sparring.data.arrays import ArrayFile, MNISTMini
+from sparring.config.errors import UserError
+from sparring.data.array_files import ArrayFile, MNISTMini
 from sparring.data.cache import load
 from sparring.data.downloads import CIFAR10, MNIST, CelebA, FashionMNIST
-from sparring.data.folder import ImageFolder
-from sparring.errors import UserError
+from sparring.data.image_folder import ImageFolder
 
 QUOTA = gdown.exceptions.FileURLRetrievalError("Too many users have viewed or downloaded this file recently.")
 

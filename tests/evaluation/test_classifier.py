@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from sparring.data.cache import Data
-from sparring.errors import UserError
-from sparring.evaluation import classifier
-from sparring.evaluation.classifier import Classifier, batches, held_out
-from sparring.report import scores_table
+from sparring.config.errors import UserError
+from sparring.data.dataset import Data
+from sparring.evaluation.extractors import classifier
+from sparring.evaluation.extractors.classifier import Classifier, batches, held_out
+from sparring.runs.console import scores_table
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -6,14 +6,18 @@ import torch
 from PIL import Image
 
 from conftest import Projection, TensorSet, blobs, noise_images
-from sparring.errors import UserError
+from sparring.config.errors import UserError
 from sparring.evaluation import protocol
-from sparring.evaluation.conditional import ClassificationAccuracyScore
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.features import Reference
-from sparring.evaluation.memorization import Memorization
-from sparring.evaluation.metrics import PRDC, ClassCoverage, FrechetDistance, InceptionScore, KernelDistance
-from sparring.evaluation.sets import Subset
+from sparring.evaluation.image_sets import Subset
+from sparring.evaluation.metrics.class_coverage import ClassCoverage
+from sparring.evaluation.metrics.classification_accuracy import ClassificationAccuracyScore
+from sparring.evaluation.metrics.frechet_distance import FrechetDistance
+from sparring.evaluation.metrics.inception_score import InceptionScore
+from sparring.evaluation.metrics.kernel_distance import KernelDistance
+from sparring.evaluation.metrics.memorization import Memorization
+from sparring.evaluation.metrics.prdc import PRDC
 
 CPU = torch.device("cpu")
 
@@ -105,20 +109,16 @@ def test_a_protocol_says_what_a_score_was_made_of(tmp_path):
 # ---- comparing numbers ----------------------------------------------------------------------------------------------
 
 RECORD = {
-    **{
-        "samples": 50_000,
-        "seeds": [0, 1, 2],
-        "reals": 50_000,
-        "reals_available": 50_000,
-        "split": "train",
-        "ema": True,
-    },
-    **{
-        "extractor": "inception-v3-compat",
-        "standard_weights": True,
-        "image_size": [32, 32],
-        "real_image_size": [32, 32],
-    },
+    "samples": 50_000,
+    "seeds": [0, 1, 2],
+    "reals": 50_000,
+    "reals_available": 50_000,
+    "split": "train",
+    "ema": True,
+    "extractor": "inception-v3-compat",
+    "standard_weights": True,
+    "image_size": [32, 32],
+    "real_image_size": [32, 32],
 }
 
 

@@ -12,13 +12,19 @@ from torch.utils.data import Dataset
 
 from conftest import Malicious, TensorSet
 from sparring.benchmarks import evaluation as benchmark
-from sparring.data.arrays import MNISTMini
-from sparring.errors import UserError
+from sparring.config.errors import UserError
+from sparring.data.array_files import MNISTMini
 from sparring.evaluation.evaluator import Evaluator
-from sparring.evaluation.extractors import CLIP, VGG16, DINOv2, Inception
-from sparring.evaluation.metrics import PRDC, FrechetDistance, InceptionScore, KernelDistance
+from sparring.evaluation.extractors.clip import CLIP
+from sparring.evaluation.extractors.dinov2 import DINOv2
+from sparring.evaluation.extractors.inception import Inception
+from sparring.evaluation.extractors.vgg16 import VGG16
+from sparring.evaluation.metrics.frechet_distance import FrechetDistance
+from sparring.evaluation.metrics.inception_score import InceptionScore
+from sparring.evaluation.metrics.kernel_distance import KernelDistance
+from sparring.evaluation.metrics.prdc import PRDC
 from sparring.evaluation.protocol import deviations
-from sparring.files import sha256
+from sparring.storage.files import sha256
 
 CPU = torch.device("cpu")
 REAL_WEIGHTS = os.environ.get("SPARRING_INCEPTION_WEIGHTS")

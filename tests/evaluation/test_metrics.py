@@ -9,11 +9,15 @@ import torch
 from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
 
-from sparring.evaluation.conditional import IntraClassFrechetDistance
-from sparring.evaluation.features import Batch
-from sparring.evaluation.memorization import Memorization
-from sparring.evaluation.metric import Comparison
-from sparring.evaluation.metrics import PRDC, ClassCoverage, FrechetDistance, InceptionScore, KernelDistance
+from sparring.evaluation.extractors.base import Batch
+from sparring.evaluation.metrics.base import Comparison
+from sparring.evaluation.metrics.class_coverage import ClassCoverage
+from sparring.evaluation.metrics.frechet_distance import FrechetDistance
+from sparring.evaluation.metrics.inception_score import InceptionScore
+from sparring.evaluation.metrics.intra_class import IntraClassFrechetDistance
+from sparring.evaluation.metrics.kernel_distance import KernelDistance
+from sparring.evaluation.metrics.memorization import Memorization
+from sparring.evaluation.metrics.prdc import PRDC
 
 
 class Reals:

@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from conftest import TensorSet, noise_images
-from sparring.data.cache import Data
+from sparring.config.errors import UserError
+from sparring.data.dataset import Data
+from sparring.data.image_grids import scatter
 from sparring.data.mixture import Grid, Mixture, Ring
-from sparring.errors import UserError
 from sparring.evaluation.evaluator import Evaluator
-from sparring.evaluation.modes import ModeFinder, Modes
-from sparring.evaluation.sets import Decoded, ImageSet
-from sparring.pictures import scatter
+from sparring.evaluation.extractors.modes import ModeFinder
+from sparring.evaluation.image_sets import Decoded, ImageSet
+from sparring.evaluation.metrics.modes import Modes
 
 
 class Points(ImageSet):

@@ -9,14 +9,16 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from conftest import Malicious, Projection, TensorSet
-from sparring.checks import check
-from sparring.config import build
-from sparring.errors import UserError
+from sparring.config.errors import UserError
+from sparring.config.instantiate import build
+from sparring.config.validation import check
 from sparring.evaluation.evaluator import Evaluator
-from sparring.evaluation.features import Batch, NoFeatures
-from sparring.evaluation.metric import Comparison
-from sparring.evaluation.metrics import FrechetDistance
-from sparring.evaluation.reconstruction import LPIPS, Reconstruction
+from sparring.evaluation.extractors.base import Batch
+from sparring.evaluation.extractors.none import NoFeatures
+from sparring.evaluation.metrics.base import Comparison
+from sparring.evaluation.metrics.frechet_distance import FrechetDistance
+from sparring.evaluation.metrics.lpips import LPIPS
+from sparring.evaluation.metrics.reconstruction import Reconstruction
 
 CPU = torch.device("cpu")
 

@@ -7,13 +7,18 @@ import pytest
 import torch
 
 from conftest import Projection, TensorSet, in_ranks, noise_images, small_game
-from sparring.distributed import rank, world_size
-from sparring.evaluation.conditional import ClassificationAccuracyScore, IntraClassFrechetDistance
+from sparring.distributed.collectives import rank, world_size
 from sparring.evaluation.evaluator import Evaluator
-from sparring.evaluation.gallery import Gallery
-from sparring.evaluation.made import Generated
-from sparring.evaluation.memorization import Memorization
-from sparring.evaluation.metrics import PRDC, ClassCoverage, FrechetDistance, InceptionScore, KernelDistance
+from sparring.evaluation.generated_sets import Generated
+from sparring.evaluation.metrics.class_coverage import ClassCoverage
+from sparring.evaluation.metrics.classification_accuracy import ClassificationAccuracyScore
+from sparring.evaluation.metrics.frechet_distance import FrechetDistance
+from sparring.evaluation.metrics.inception_score import InceptionScore
+from sparring.evaluation.metrics.intra_class import IntraClassFrechetDistance
+from sparring.evaluation.metrics.kernel_distance import KernelDistance
+from sparring.evaluation.metrics.memorization import Memorization
+from sparring.evaluation.metrics.prdc import PRDC
+from sparring.evaluation.sampler import Sampler
 
 METRICS = [
     FrechetDistance,
@@ -43,7 +48,7 @@ def score_some(folder: Path, samples: int) -> None:
     evaluator.prepare(reals, torch.device("cpu"), folder / f"cache{ranks}", labelled=True)
 
     def fakes(seed):
-        return Generated(Gallery(game, game.producer, "running", seed), samples, (8, 8), reals.labels)
+        return Generated(Sampler(game, game.producer, "running", seed), samples, (8, 8), reals.labels)
 
     result, pictures = evaluator(fakes, [0, 1])
     told = {"scores": result["scores"], "seen": extractor.seen, "picture": int(pictures["neighbours"].sum())}

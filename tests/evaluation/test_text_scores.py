@@ -10,16 +10,20 @@ import pytest
 import torch
 
 from conftest import TensorSet, noise_images
-from sparring.callbacks.scores import entry
-from sparring.data.text import Text
-from sparring.errors import UserError
-from sparring.evaluation.classifier import Classifier
+from sparring.config.errors import UserError
+from sparring.data.text_lines import Text
 from sparring.evaluation.evaluator import Evaluator
-from sparring.evaluation.features import Batch, NoFeatures, Reference
-from sparring.evaluation.metric import Comparison
-from sparring.evaluation.sets import Decoded
-from sparring.evaluation.text import Grammatical, NGrams, NGramScores, SelfBLEU, self_bleu
-from sparring.report import scores_table
+from sparring.evaluation.extractors.base import Batch
+from sparring.evaluation.extractors.classifier import Classifier
+from sparring.evaluation.extractors.none import NoFeatures
+from sparring.evaluation.features import Reference
+from sparring.evaluation.image_sets import Decoded
+from sparring.evaluation.metrics.base import Comparison
+from sparring.evaluation.metrics.grammatical import Grammatical
+from sparring.evaluation.metrics.ngram import NGrams, NGramScores
+from sparring.evaluation.metrics.self_bleu import SelfBLEU, self_bleu
+from sparring.runs.console import scores_table
+from sparring.runs.scores_file import scores_entry
 
 CPU = torch.device("cpu")
 
@@ -115,7 +119,7 @@ def test_an_evaluation_says_what_its_scores_were_made_of(fables, tmp_path):
     reals, fakes, _ = parts(fables)
     found = score(fables, reals, fakes, tmp_path)
     assert found["lower_is_better"] == ["reverse_nll", "ngram_nll"]
-    table = scores_table(entry(found, 10, 0.1), found["lower_is_better"])
+    table = scores_table(scores_entry(found, 10, 0.1), found["lower_is_better"])
     assert re.search(r"self_bleu +[\d.]+  best as training text's", table), "neither a low nor a high one is good"
     assert "Not comparable with published scores: they are of these data" in table and "Inception" not in table
     assert found["protocol"]["real_images"] == "part 0" and found["protocol"]["metrics"]["ngram"] == {

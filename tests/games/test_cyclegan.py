@@ -6,19 +6,20 @@ import torch
 from torch import nn
 
 from conftest import engine, fit
-from plays import float64 as float64
-from sparring.assembly import build_game, build_module, look_at_data, open_gallery
-from sparring.augment import DiffAugment
-from sparring.callbacks.checkpoints import Checkpoints
+from sparring.augment.diffaugment import DiffAugment
+from sparring.config.errors import UserError
 from sparring.data.cache import load
-from sparring.errors import UserError
 from sparring.games.cyclegan import CycleGAN
-from sparring.games.pool import Pool
+from sparring.games.image_pool import Pool
+from sparring.games.turn import Turn
 from sparring.losses import LeastSquares
 from sparring.networks import cyclegan, patch
-from sparring.play import Play
 from sparring.randomness import Draws
-from sparring.regularizers import LeCam, PathLength
+from sparring.regularizers.generator import PathLength
+from sparring.regularizers.lecam import LeCam
+from sparring.training.build import build_game, build_module, open_sampler, open_source
+from sparring.training.callbacks.checkpoints import Checkpoints
+from turns import float64 as float64
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -51,16 +52,16 @@ def a_game(there=0.5, back=3.0, judges=(2.0, -1.0), **options) -> CycleGAN:
     return CycleGAN(*networks, settings.pop("loss", LeastSquares()), **settings)
 
 
-def a_play(game, player, iteration=0, count=2) -> Play:
+def a_turn(game, player, iteration=0, count=2) -> Turn:
     """Inputs x = 1 and images y = -1 everywhere."""
     batch = {"images": torch.zeros(count, 1, 2, 2, dtype=torch.uint8)}
     batch["inputs"] = torch.full_like(batch["images"], 255)
-    return Play(game, player, batch, Draws((0, iteration, player, 0), count, slice(0, count)), iteration)
+    return Turn(game, player, batch, Draws((0, iteration, player, 0), count, slice(0, count)), iteration)
 
 
 def test_the_generators_terms_are_those_worked_out_by_hand():
     game = a_game()
-    terms = game.terms("generator", a_play(game, "generator"))
+    terms = game.terms("generator", a_turn(game, "generator"))
     assert {name: value.item() for name, value in terms.items()} == pytest.approx(
         {
             "there/adversarial": (2 * 0.5 - 1) ** 2 / 2,  # D says 1 of G(x) = 0.5
@@ -70,24 +71,24 @@ def test_the_generators_terms_are_those_worked_out_by_hand():
         }
     )
     game = a_game(cycle_weight=2.0, identity_weight=0.0)
-    terms = game.terms("generator", a_play(game, "generator"))
+    terms = game.terms("generator", a_turn(game, "generator"))
     assert "identity" not in terms and terms["cycle"].item() == pytest.approx(2)
 
 
 def test_the_discriminators_terms_are_those_worked_out_by_hand():
     game = a_game(adversarial_weight=3.0)  # of the generators
-    play = a_play(game, "discriminator")
-    terms = game.terms("discriminator", play)
+    turn = a_turn(game, "discriminator")
+    terms = game.terms("discriminator", turn)
     assert {name: value.item() for name, value in terms.items()} == pytest.approx(
         {"there/adversarial": (9 + 1) / 2, "back/adversarial": (4 + 9) / 2}
     )
-    told = {name: value.item() for name, value in play.notes.items()}
+    told = {name: value.item() for name, value in turn.notes.items()}
     assert told == {"there/D(x)": -2, "there/D(G(z))": 1, "back/D(x)": -1, "back/D(G(z))": 3}
 
 
 def test_the_cycle_and_the_identity_teach_either_generator():
     game = a_game()
-    terms = game.terms("generator", a_play(game, "generator"))
+    terms = game.terms("generator", a_turn(game, "generator"))
     slopes = {
         name: [g.item() for g in torch.autograd.grad(terms[name], [game.there.generator.a, game.back.generator.a])]
         for name in ("cycle", "identity")
@@ -99,10 +100,10 @@ def test_the_cycle_and_the_identity_teach_either_generator():
 def test_the_halves_remember_apart():
     game = a_game(regularizers={"lecam": LeCam(start=100)})
     assert game.there.augment is None and game.there.regularizers["lecam"] is not game.back.regularizers["lecam"]
-    play = a_play(game, "discriminator")
-    game.terms("discriminator", play)
+    turn = a_turn(game, "discriminator")
+    game.terms("discriminator", turn)
     with torch.no_grad():
-        game.after("discriminator", play)
+        game.after("discriminator", turn)
     assert game.there.regularizers["lecam"].means.flatten().tolist() == [-2, 1]  # logits of the reals, of the fakes
     assert game.back.regularizers["lecam"].means.flatten().tolist() == [-1, 3]
     game = a_game(augment=DiffAugment())
@@ -171,21 +172,21 @@ def test_without_a_pool_the_newest_are_shown():
 
 def test_the_discriminators_alone_are_shown_the_pool():
     game = a_game(pool=2)
-    game.terms("discriminator", a_play(game, "discriminator"))
+    game.terms("discriminator", a_turn(game, "discriminator"))
     assert game.pools["there"].kept.unique().tolist() == [0.5] and game.pools["back"].kept.unique().tolist() == [-3]
     with torch.no_grad():
         game.there.generator.a.fill_(0.7)
     seen = set()
     for iteration in range(1, 12):
-        play = a_play(game, "discriminator", iteration)
-        terms = game.terms("discriminator", play)
-        fakes = play.parts["there"].fakes
+        turn = a_turn(game, "discriminator", iteration)
+        terms = game.terms("discriminator", turn)
+        fakes = turn.parts["there"].fakes
         seen |= set(fakes.mean((1, 2, 3)).tolist())
         expected = (9 + (2 * fakes.mean((1, 2, 3))) ** 2).mean().item() / 2
         assert terms["there/adversarial"].item() == pytest.approx(expected)
     assert seen == {0.5, 0.7}
     before = game.pools["there"].seen.item()
-    game.terms("generator", a_play(game, "generator"))
+    game.terms("generator", a_turn(game, "generator"))
     assert game.pools["there"].seen.item() == before
 
 
@@ -269,19 +270,19 @@ def test_the_way_back_makes_inputs_of_images(composed, tmp_path):
     columns = {"images": torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8)}
     np.savez(tmp_path / "pairs.npz", a=columns["images"].permute(0, 2, 3, 1), b=columns["images"].permute(0, 2, 3, 1))
     cfg = composed("data=unpaired", f"data.path={tmp_path / 'pairs.npz'}", "model.width=8", "data.aligned=true")
-    data = load(look_at_data(cfg), tmp_path / "cache")
+    data = load(open_source(cfg), tmp_path / "cache")
     module = build_module(cfg, build_game(cfg), data)
     clock = {"global_step": 7, "kimg": 0.1}
     torch.save({"state_dict": module.state_dict()} | clock, tmp_path / "last.ckpt")
-    gallery = open_gallery(cfg, tmp_path / "last.ckpt", data=data, back=True)
-    assert torch.equal(gallery.examples["inputs"], module.held_out["images"])
-    made = gallery.show(None, gallery.inputs(range(2)))
+    sampler = open_sampler(cfg, tmp_path / "last.ckpt", data=data, back=True)
+    assert torch.equal(sampler.examples["inputs"], module.held_out["images"])
+    made = sampler.show(None, sampler.inputs(range(2)))
     game = module.game.eval()
     assert torch.equal(made, game.as_data(game.back.generator(game.scaled(module.held_out["images"][:2])).detach()))
     with pytest.raises(UserError, match="sample.back=true: .*Generation, knows no way back"):
         cfg = composed("model=mlp")
         torch.save({"state_dict": _stored(build_game(cfg))} | clock, tmp_path / "other.ckpt")
-        open_gallery(cfg, tmp_path / "other.ckpt", back=True)
+        open_sampler(cfg, tmp_path / "other.ckpt", back=True)
 
 
 def _stored(game) -> dict:

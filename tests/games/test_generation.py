@@ -4,14 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from conftest import blobs, dcgan, engine, fit, mlp, small_game
+from conftest import blobs, engine, fit, small_game
 from sparring import losses
-from sparring.errors import UserError
+from sparring.config.errors import UserError
+from sparring.data.modalities.points import Points
 from sparring.games.generation import Generation
-from sparring.modalities import Points
-from sparring.play import Play
+from sparring.games.turn import Turn
+from sparring.networks import dcgan, mlp
 from sparring.randomness import Draws
-from sparring.regularizers import R1, GradientPenalty
+from sparring.regularizers.gradients import R1, GradientPenalty
 
 EXACT = torch.float64
 
@@ -41,9 +42,9 @@ class Same(nn.Module):
         return latents
 
 
-def play_of(game, player="discriminator", count=4):
+def turn_of(game, player="discriminator", count=4):
     batch = {"images": torch.arange(2.0 * count, dtype=EXACT).view(count, 2) / 4}
-    return Play(game, player, batch, Draws((0,), count, slice(0, count)))
+    return Turn(game, player, batch, Draws((0,), count, slice(0, count)))
 
 
 def game_of(*discriminators, **options):
@@ -55,12 +56,12 @@ def game_of(*discriminators, **options):
 
 def test_a_pack_is_judged_as_one():
     game = game_of(Slope([1.0, 2.0, 10.0, 20.0]), packing=2)
-    play = play_of(game)
-    a, b, c, d = play.reals  # stacked in order: (a, b), (c, d)
+    turn = turn_of(game)
+    a, b, c, d = turn.reals  # stacked in order: (a, b), (c, d)
     slope = torch.tensor([1.0, 2.0])
     expected = torch.stack([slope @ a + 10 * slope @ b, slope @ c + 10 * slope @ d])
-    torch.testing.assert_close(play.real_logits, expected)
-    assert game.terms("discriminator", play)["adversarial"].ndim == 0
+    torch.testing.assert_close(turn.real_logits, expected)
+    assert game.terms("discriminator", turn)["adversarial"].ndim == 0
 
 
 def test_images_are_packed_by_channel():
@@ -74,14 +75,14 @@ def test_images_are_packed_by_channel():
 
 def test_a_penalty_takes_the_gradient_by_the_whole_pack():
     game = game_of(Slope([1.0, 2.0, 10.0, 20.0]), packing=2)
-    gradient = play_of(game).input_gradient(play_of(game).reals, "real")
+    gradient = turn_of(game).input_gradient(turn_of(game).reals, "real")
     torch.testing.assert_close(gradient, torch.tensor([[1.0, 2.0, 10.0, 20.0]]).repeat(2, 1))
-    assert R1()(play_of(game)).tolist() == [505 / 2] * 2
+    assert R1()(turn_of(game)).tolist() == [505 / 2] * 2
 
 
 def test_a_batch_that_packs_do_not_divide_is_refused():
     with pytest.raises(UserError, match=r"model.packing=3 does not divide data.batch_size=4"):
-        play_of(game_of(Slope([1.0] * 6), packing=3)).real_logits  # noqa: B018
+        turn_of(game_of(Slope([1.0] * 6), packing=3)).real_logits  # noqa: B018
     with pytest.raises(ValueError, match="packing=2.*conditional=false"):
         game_of(Slope([1.0]), packing=2, conditional=True)
 
@@ -92,20 +93,20 @@ def test_a_batch_that_packs_do_not_divide_is_refused():
 )
 def test_a_generator_faces_the_mix_of_its_discriminators_losses(mix, expected):
     game = game_of(Slope([1.0, 0.0]), Slope([0.0, 3.0]), mix=mix)
-    play = play_of(game, "generator")
-    alone = [-(play.fakes @ w).mean().item() for w in torch.tensor([[1.0, 0.0], [0.0, 3.0]])]
+    turn = turn_of(game, "generator")
+    alone = [-(turn.fakes @ w).mean().item() for w in torch.tensor([[1.0, 0.0], [0.0, 3.0]])]
     if expected is None:
         weights = torch.tensor(alone).softmax(0)
         value = (weights * torch.tensor(alone)).sum().item()
     else:
         value = expected(alone)
-    assert game.terms("generator", play)["adversarial"].item() == pytest.approx(value)
+    assert game.terms("generator", turn)["adversarial"].item() == pytest.approx(value)
 
 
 def test_each_discriminator_learns_by_its_own_loss_and_penalty():
     def gradients(*weights):
         game = game_of(*map(Slope, weights), regularizers={"gp": GradientPenalty()})
-        sum(game.terms("discriminator", play_of(game)).values()).backward()
+        sum(game.terms("discriminator", turn_of(game)).values()).backward()
         return [p.grad for p in game.discriminator.parameters()]
 
     (one,), (other,) = gradients([1.0, 0.5]), gradients([-0.3, 2.0])

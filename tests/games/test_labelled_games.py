@@ -7,12 +7,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from conftest import blobs, dcgan, engine, fit, mlp
+from conftest import blobs, engine, fit
 from sparring import losses
-from sparring.evaluation.gallery import Gallery
+from sparring.evaluation.sampler import Sampler
 from sparring.games.acgan import ACGAN
 from sparring.games.infogan import InfoGAN
-from sparring.play import Play
+from sparring.games.turn import Turn
+from sparring.networks import dcgan, mlp
 from sparring.randomness import Draws
 
 
@@ -42,9 +43,9 @@ def infogan(family=mlp, latent_dim=9, **options):
     )
 
 
-def play_of(game, player, count=6):
+def turn_of(game, player, count=6):
     batch = {name: column[:count] for name, column in blobs(classes=3).items()}
-    return Play(game, player, batch, Draws((0, player), count, slice(0, count)))
+    return Turn(game, player, batch, Draws((0, player), count, slice(0, count)))
 
 
 def owners(game, player, term):
@@ -53,7 +54,7 @@ def owners(game, player, term):
         parameter.requires_grad_(False)
     for network in game.players[player]:
         network.requires_grad_(True)
-    game.terms(player, play_of(game, player))[term].backward()
+    game.terms(player, turn_of(game, player))[term].backward()
     found = {name.partition(".")[0] for name, p in game.named_parameters() if p.grad is not None and p.grad.any()}
     game.zero_grad()
     return found
@@ -64,13 +65,13 @@ def owners(game, player, term):
 
 def test_both_players_want_fakes_to_be_recognised_and_d_learns_from_reals_too():
     game = acgan()
-    play = play_of(game, "discriminator")
-    by_hand = [F.cross_entropy(game.classifier(game.features(x)), play.condition) for x in (play.reals, play.fakes)]
-    terms = game.terms("discriminator", play)
+    turn = turn_of(game, "discriminator")
+    by_hand = [F.cross_entropy(game.classifier(game.features(x)), turn.condition) for x in (turn.reals, turn.fakes)]
+    terms = game.terms("discriminator", turn)
     torch.testing.assert_close(terms["classification"], sum(by_hand))
-    play = play_of(game, "generator")
-    fakes = F.cross_entropy(game.classifier(game.features(play.fakes)), play.condition)
-    torch.testing.assert_close(game.terms("generator", play)["classification"], fakes)
+    turn = turn_of(game, "generator")
+    fakes = F.cross_entropy(game.classifier(game.features(turn.fakes)), turn.condition)
+    torch.testing.assert_close(game.terms("generator", turn)["classification"], fakes)
 
 
 def test_acgans_class_head_belongs_to_the_discriminator():
@@ -82,10 +83,10 @@ def test_acgans_class_head_belongs_to_the_discriminator():
 def test_acgans_logits_are_those_of_its_discriminator_from_one_pass(loss):
     game, passes = acgan(loss=loss), []
     game.discriminator.layers.register_forward_hook(lambda *_: passes.append(1))
-    play = play_of(game, "generator")
-    game.terms("generator", play)
+    turn = turn_of(game, "generator")
+    game.terms("generator", turn)
     assert len(passes) == 1 + loss.generator_needs_reals
-    torch.testing.assert_close(play.fake_logits, game.discriminate(play.fakes))
+    torch.testing.assert_close(turn.fake_logits, game.discriminate(turn.fakes))
 
 
 @pytest.mark.slow
@@ -93,7 +94,7 @@ def test_acgan_learns_to_make_the_class_that_is_asked_for():
     game = acgan()
     fit(engine(game, blobs(classes=3), batch_size=32, lr=2e-3), 300)
     labels = torch.arange(30) % 3
-    images = Gallery(game, game.generator).show(torch.randn(30, 4), labels).float()
+    images = Sampler(game, game.generator).show(torch.randn(30, 4), labels).float()
     quarters = images.unfold(2, 4, 4).unfold(3, 4, 4).mean((1, 4, 5)).flatten(1)  # the bright square tells the class
     assert (quarters.argmax(1) == labels).float().mean() > 0.9
 
@@ -121,10 +122,10 @@ def test_latents_are_noise_then_one_hot_codes_then_continuous_ones():
 
 def test_information_is_the_negative_log_likelihood_of_the_codes():
     game = infogan()
-    play = play_of(game, "generator")
-    terms = game.terms("generator", play)
-    read = game.reader(game.features(play.fakes))
-    codes = play.latents[:, 4:]
+    turn = turn_of(game, "generator")
+    terms = game.terms("generator", turn)
+    read = game.reader(game.features(turn.fakes))
+    codes = turn.latents[:, 4:]
     categorical = torch.distributions.Categorical(logits=read[:, :3]).log_prob(codes[:, :3].argmax(1))
     gaussian = torch.distributions.Normal(read[:, 3:], 1.0).log_prob(codes[:, 3:]).sum(1)
     torch.testing.assert_close(terms["information"], -categorical.mean())

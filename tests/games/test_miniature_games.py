@@ -1,4 +1,4 @@
-"""Four games in miniature that the engine has to play without knowing them."""
+"""Four games in miniature that the engine has to turn without knowing them."""
 
 import pytest
 import torch
@@ -37,8 +37,8 @@ class Translation(Game):
     def produce(self, latents, condition=None, producer=None):
         return (producer or self.to_b)(latents)
 
-    def terms(self, player, play):
-        a, b = flat(play.batch), flat(play.batch, "others")
+    def terms(self, player, turn):
+        a, b = flat(turn.batch), flat(turn.batch, "others")
         fake_b, fake_a = self.to_b(a), self.to_a(b)
         if player == "discriminator":
             judged = zip((self.judge_a, self.judge_b), (a, b), (fake_a, fake_b), strict=True)
@@ -89,27 +89,27 @@ class Coded(Game):
     def produce(self, latents, condition=None, producer=None):
         return (producer or self.generator)(latents)
 
-    def terms(self, player, play):
-        features = F.leaky_relu(self.trunk(play.fakes))
-        code = play.latents[:, : self.codes].argmax(1)
+    def terms(self, player, turn):
+        features = F.leaky_relu(self.trunk(turn.fakes))
+        code = turn.latents[:, : self.codes].argmax(1)
         terms = {"code": F.cross_entropy(self.head(features), code)}
         fake = self.verdict(features)
         if player == "generator":
             return terms | {"adversarial": F.softplus(-fake).mean()}
-        real = self.verdict(F.leaky_relu(self.trunk(flat(play.batch))))
+        real = self.verdict(F.leaky_relu(self.trunk(flat(turn.batch))))
         return terms | {"adversarial": (F.softplus(-real) + F.softplus(fake)).mean()}
 
 
 def test_a_head_on_the_discriminators_trunk_is_trained_by_both_players():
     game = Coded()
     heads = []
-    game.after = lambda player, play: heads.append(game.head.weight.detach().clone())
+    game.after = lambda player, turn: heads.append(game.head.weight.detach().clone())
     trunks = []
     terms = game.terms
 
-    def record(player, play):
+    def record(player, turn):
         trunks.append((player, game.trunk.weight.requires_grad, game.head.weight.requires_grad))
-        return terms(player, play)
+        return terms(player, turn)
 
     game.terms = record
     module = engine(game, lr=1e-2)
@@ -142,10 +142,10 @@ class Autoencoder(Game):
     def produce(self, latents, condition=None, producer=None):
         return (producer or self.decoder)(latents)
 
-    def terms(self, player, play):
-        images = flat(play.batch)
+    def terms(self, player, turn):
+        images = flat(turn.batch)
         mean, log_variance = self.encoder(images).chunk(2, dim=1)
-        latents = mean + (log_variance / 2).exp() * play.draws.normal("posterior", mean.shape[1])
+        latents = mean + (log_variance / 2).exp() * turn.draws.normal("posterior", mean.shape[1])
         divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
         return {
             "reconstruction": (self.decoder(latents) - images).square().sum(1).mean(),
@@ -188,13 +188,13 @@ class Remembering(Game):
     def produce(self, latents, condition=None, producer=None):
         return (producer or self.generator)(latents)
 
-    def terms(self, player, play):
-        fake = self.judge(play.fakes)
+    def terms(self, player, turn):
+        fake = self.judge(turn.fakes)
         if player == "generator":
             return {"adversarial": -fake.mean()}
-        return {"adversarial": (self.judge(flat(play.batch)) - self.level).square().mean() + fake.square().mean()}
+        return {"adversarial": (self.judge(flat(turn.batch)) - self.level).square().mean() + fake.square().mean()}
 
-    def after(self, player, play):
+    def after(self, player, turn):
         if player == "discriminator":
             assert not torch.is_grad_enabled()
             self.level += 1

@@ -9,17 +9,21 @@ from PIL import Image
 from torch import nn
 
 from conftest import engine, fit
-from plays import float64 as float64
-from sparring.augment import DiffAugment
-from sparring.degradations import JPEG, Blur, Downscale, Mask, Mixed, Noise
-from sparring.errors import UserError
+from sparring.augment.diffaugment import DiffAugment
+from sparring.config.errors import UserError
+from sparring.data.degradations.jpeg import JPEG
+from sparring.data.degradations.masks import Mask
+from sparring.data.degradations.mixed import Mixed
+from sparring.data.degradations.quality import Blur, Downscale, Noise
 from sparring.games.translation import Translation
+from sparring.games.turn import Turn
 from sparring.losses import LeastSquares, Wasserstein
 from sparring.networks import patch
 from sparring.networks.layers import Several
-from sparring.play import Play
 from sparring.randomness import Draws
-from sparring.regularizers import R1, GradientPenalty, LatentConsistency
+from sparring.regularizers.consistency import LatentConsistency
+from sparring.regularizers.gradients import R1, GradientPenalty
+from turns import float64 as float64
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -81,9 +85,9 @@ def a_game(generator=None, discriminator=None, loss=None, **options) -> Translat
     return Translation(**parts, loss=loss or LeastSquares(), **options)
 
 
-def a_play(game, player, iteration=0, **columns) -> Play:
+def a_turn(game, player, iteration=0, **columns) -> Turn:
     count = len(columns["images"])
-    return Play(game, player, columns, Draws((0, iteration, player, 0), count, slice(0, count)), iteration)
+    return Turn(game, player, columns, Draws((0, iteration, player, 0), count, slice(0, count)), iteration)
 
 
 PAIRS = {"images": flat(255, 0), "inputs": flat(255, 255)}  # of 1 a 1 and a -1 are to be made; G answers 0.5
@@ -93,9 +97,9 @@ def test_both_players_terms_are_those_worked_out_by_hand():
     weights = {"adversarial_weight": 3.0, "discriminator_weight": 0.5, "l1_weight": 10.0, "l2_weight": 8.0}
     game = a_game(**weights, psnr_weight=2.0, perceptual=Squares())
     # D weighs the image 2 and the input -1: it says 1 and -3 of the reals, 0 of the fakes
-    (term,) = game.terms("discriminator", a_play(game, "discriminator", **PAIRS)).items()
+    (term,) = game.terms("discriminator", a_turn(game, "discriminator", **PAIRS)).items()
     assert term[0] == "adversarial" and term[1].item() == pytest.approx(0.5 * ((0 + 0) / 2 + (16 + 0) / 2) / 2)
-    terms = game.terms("generator", a_play(game, "generator", **PAIRS))
+    terms = game.terms("generator", a_turn(game, "generator", **PAIRS))
     assert {name: value.item() for name, value in terms.items()} == pytest.approx(
         {
             "adversarial": 3 * 0.5,
@@ -109,30 +113,30 @@ def test_both_players_terms_are_those_worked_out_by_hand():
 
 def test_an_image_that_is_right_pulls_at_nothing():
     game = a_game(generator=Factor(), l1_weight=0.0, psnr_weight=1.0)
-    play = a_play(game, "generator", images=flat(255, 0), inputs=flat(255, 0))
-    play.fakes = (play.reals + 0 * play.fakes).requires_grad_()
-    (gradient,) = torch.autograd.grad(game.terms("generator", play)["psnr"], play.fakes)
+    turn = a_turn(game, "generator", images=flat(255, 0), inputs=flat(255, 0))
+    turn.fakes = (turn.reals + 0 * turn.fakes).requires_grad_()
+    (gradient,) = torch.autograd.grad(game.terms("generator", turn)["psnr"], turn.fakes)
     assert not gradient.any()
 
 
 def test_what_weighs_nothing_is_no_term():
     game = a_game(l1_weight=0.0)
-    assert set(game.terms("generator", a_play(game, "generator", **PAIRS))) == {"adversarial"}
+    assert set(game.terms("generator", a_turn(game, "generator", **PAIRS))) == {"adversarial"}
 
 
 def test_pairs_are_judged_as_the_image_then_what_it_was_made_of():
     game, images, inputs = a_game(), noisy(2), noisy(2, channels=3, seed=1)
-    play = a_play(game, "discriminator", images=images, inputs=inputs)
-    shown = game.shown(play.reals, play.condition)
+    turn = a_turn(game, "discriminator", images=images, inputs=inputs)
+    shown = game.shown(turn.reals, turn.condition)
     torch.testing.assert_close(shown, torch.cat([images, inputs], 1) / 127.5 - 1)
-    shown = game.shown(play.fakes, play.condition)
+    shown = game.shown(turn.fakes, turn.condition)
     torch.testing.assert_close(shown, torch.cat([inputs[:, :1] / 255 - 0.5, inputs / 127.5 - 1], 1))
 
 
 def test_else_the_image_alone():
     game = a_game(discriminator=Weighted(2.0), judge_pairs=False)
-    play = a_play(game, "discriminator", **PAIRS)
-    assert play.real_logits.tolist() == [2.0, -2.0] and play.fake_logits.tolist() == [1.0, 1.0]
+    turn = a_turn(game, "discriminator", **PAIRS)
+    assert turn.real_logits.tolist() == [2.0, -2.0] and turn.fake_logits.tolist() == [1.0, 1.0]
     assert game.discriminator.seen.shape == (2, 1, 2, 2)
 
 
@@ -140,40 +144,40 @@ def test_else_the_image_alone():
 def test_of_a_mask_the_generator_is_given_what_is_left_and_where_the_rest_was(mixed):
     mask = Mask("strokes", area=0.3, fill=-0.5)
     game = a_game(degradation=Mixed({"mask": mask}) if mixed else mask)
-    play = a_play(game, "generator", images=noisy(5))
-    given, lost = play.condition.split(1, dim=1)
+    turn = a_turn(game, "generator", images=noisy(5))
+    given, lost = turn.condition.split(1, dim=1)
     assert lost.unique().tolist() == [0, 1] and (lost == 1).sum((1, 2, 3)).tolist() == [round(0.3 * 64)] * 5
     assert (given[lost == 1] == -0.5).all()
-    assert torch.equal(given[lost == 0], play.reals[lost == 0])
+    assert torch.equal(given[lost == 0], turn.reals[lost == 0])
 
 
 def test_known_pixels_stay_as_they_are_where_some_were_lost():
     mask = Mask("half", fill=0.5)
     game = a_game(Factor(-1.0), degradation=Mixed({"mask": mask, "noise": Noise()}))
-    play = a_play(game, "generator", images=noisy(16))
-    masked = (play.condition[:, 1:] > 0).any(1).flatten(1).any(1)
+    turn = a_turn(game, "generator", images=noisy(16))
+    masked = (turn.condition[:, 1:] > 0).any(1).flatten(1).any(1)
     assert 0 < masked.sum() < 16
-    for fake, given, lost, whole in zip(play.fakes, *play.condition.split(1, dim=1), ~masked, strict=True):
+    for fake, given, lost, whole in zip(turn.fakes, *turn.condition.split(1, dim=1), ~masked, strict=True):
         assert torch.equal(fake, -given if whole else torch.where(lost > 0, -0.5, given))
 
 
 @pytest.mark.parametrize("kind", [Noise, JPEG, Blur])
 def test_of_what_loses_no_pixel_the_marks_are_zero(kind):
-    play = a_play(a_game(degradation=kind()), "generator", images=noisy(3, channels=3))
-    assert play.condition.shape == (3, 4, 8, 8) and not play.condition[:, 3:].any()
-    assert not torch.equal(play.condition[:, :3], play.reals) and play.condition.abs().max() <= 1
+    turn = a_turn(a_game(degradation=kind()), "generator", images=noisy(3, channels=3))
+    assert turn.condition.shape == (3, 4, 8, 8) and not turn.condition[:, 3:].any()
+    assert not torch.equal(turn.condition[:, :3], turn.reals) and turn.condition.abs().max() <= 1
 
 
 def test_of_fewer_pixels_it_is_given_them_and_nothing_else():
-    play = a_play(a_game(degradation=Downscale(2)), "generator", images=flat(255, 0, size=8, channels=3))
-    torch.testing.assert_close(play.condition, torch.tensor([1.0, -1]).view(2, 1, 1, 1).expand(2, 3, 4, 4))
+    turn = a_turn(a_game(degradation=Downscale(2)), "generator", images=flat(255, 0, size=8, channels=3))
+    torch.testing.assert_close(turn.condition, torch.tensor([1.0, -1]).view(2, 1, 1, 1).expand(2, 3, 4, 4))
 
 
 def test_each_turn_damages_in_its_own_way_and_always_in_the_same():
     game = a_game(degradation=Mask("strokes"))
 
     def damage(player, iteration):
-        return a_play(game, player, iteration, images=noisy(4)).condition
+        return a_turn(game, player, iteration, images=noisy(4)).condition
 
     assert torch.equal(damage("generator", 0), damage("generator", 0))
     assert not torch.equal(damage("generator", 0), damage("discriminator", 0))
@@ -182,28 +186,28 @@ def test_each_turn_damages_in_its_own_way_and_always_in_the_same():
 
 def test_reused_fakes_are_judged_beside_what_they_were_made_of():
     game = a_game(degradation=Mask("strokes"))
-    made = a_play(game, "generator", images=noisy(4))
-    play = a_play(game, "discriminator", images=noisy(4))
-    play.reuse_fakes(made)
-    assert torch.equal(play.condition, made.condition) and torch.equal(play.fakes, made.fakes)
-    assert made.fakes.requires_grad and not play.fakes.requires_grad
+    made = a_turn(game, "generator", images=noisy(4))
+    turn = a_turn(game, "discriminator", images=noisy(4))
+    turn.reuse_fakes(made)
+    assert torch.equal(turn.condition, made.condition) and torch.equal(turn.fakes, made.fakes)
+    assert made.fakes.requires_grad and not turn.fakes.requires_grad
 
 
 def test_beside_answers_stand_the_input_and_what_a_plain_method_makes_of_it():
     images = noisy(3)
     game = a_game(degradation=Mask("half", fill=1.0))
-    play = a_play(game, "generator", images=images)
-    found = game.baselines(play.condition, (8, 8))
+    turn = a_turn(game, "generator", images=images)
+    found = game.baselines(turn.condition, (8, 8))
     assert list(found) == ["input", "mean_fill"]
-    assert torch.equal(found["input"], play.condition[:, :1])
-    for filled, real, lost in zip(found["mean_fill"][:, 0], play.reals[:, 0], play.condition[:, 1] == 1, strict=True):
+    assert torch.equal(found["input"], turn.condition[:, :1])
+    for filled, real, lost in zip(found["mean_fill"][:, 0], turn.reals[:, 0], turn.condition[:, 1] == 1, strict=True):
         assert torch.equal(filled[~lost], real[~lost])
         torch.testing.assert_close(filled[lost], real[~lost].mean().expand(32))
-    play = a_play(game := a_game(degradation=Noise()), "generator", images=images)
-    assert list(game.baselines(play.condition, (8, 8))) == ["input"]
-    play = a_play(game := a_game(), "generator", images=images, inputs=noisy(3, channels=3))
-    (found,) = game.baselines(play.condition, (8, 8)).items()
-    assert found[0] == "input" and torch.equal(found[1], play.condition)
+    turn = a_turn(game := a_game(degradation=Noise()), "generator", images=images)
+    assert list(game.baselines(turn.condition, (8, 8))) == ["input"]
+    turn = a_turn(game := a_game(), "generator", images=images, inputs=noisy(3, channels=3))
+    (found,) = game.baselines(turn.condition, (8, 8)).items()
+    assert found[0] == "input" and torch.equal(found[1], turn.condition)
 
 
 def test_what_is_to_be_enlarged_is_compared_with_pillows_bicubic_filter():
@@ -226,24 +230,24 @@ def test_a_penalty_takes_the_gradient_of_the_mean_of_an_images_patches(judge_pai
             nn.init.normal_(weight, std=0.3)
     judge = Several(judges) if several > 1 else judges[0]
     game = a_game(discriminator=judge, judge_pairs=judge_pairs, loss=Wasserstein())
-    play = a_play(game, "discriminator", images=noisy(3), inputs=noisy(3, seed=1))
-    assert len(play.real_logits) == 3 * 4  # patches
+    turn = a_turn(game, "discriminator", images=noisy(3), inputs=noisy(3, seed=1))
+    assert len(turn.real_logits) == 3 * 4  # patches
 
     def by_hand(images):
         gradients = []
         for judge in judges:
-            for image, given in zip(images, play.condition, strict=True):
+            for image, given in zip(images, turn.condition, strict=True):
                 image = image[None].clone().requires_grad_()
                 seen = torch.cat([image, given[None]], 1) if judge_pairs else image
                 gradients.append(torch.autograd.grad(judge(seen).sum() / 4, image)[0].flatten())
         return torch.stack(gradients)
 
-    torch.testing.assert_close(R1()(play), by_hand(play.reals).square().sum(1) / 2)
-    share = play.draws.uniform("gradient_penalty", 1, 1, 1)
-    mixed = (share * play.reals + (1 - share) * play.fakes).detach()
-    torch.testing.assert_close(GradientPenalty()(play), (by_hand(mixed).norm(dim=1) - 1).square())
-    assert GradientPenalty()(play).max() > 1e-3
-    GradientPenalty()(play).mean().backward()
+    torch.testing.assert_close(R1()(turn), by_hand(turn.reals).square().sum(1) / 2)
+    share = turn.draws.uniform("gradient_penalty", 1, 1, 1)
+    mixed = (share * turn.reals + (1 - share) * turn.fakes).detach()
+    torch.testing.assert_close(GradientPenalty()(turn), (by_hand(mixed).norm(dim=1) - 1).square())
+    assert GradientPenalty()(turn).max() > 1e-3
+    GradientPenalty()(turn).mean().backward()
     assert all(p.grad is not None for p in judge.parameters() if p.ndim > 1)
 
 

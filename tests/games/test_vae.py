@@ -9,21 +9,24 @@ from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from torchvision.transforms.functional import pil_to_tensor
 
-from conftest import blobs, dcgan, engine, fit, mlp
-from plays import check_gradients
-from plays import float64 as float64
-from sparring.callbacks.samples import SampleGrids
-from sparring.errors import UserError
-from sparring.evaluation.gallery import Gallery
+from conftest import blobs, engine, fit
+from sparring.config.errors import UserError
+from sparring.evaluation.sampler import Sampler
 from sparring.games.generation import Generation
+from sparring.games.turn import Turn
 from sparring.games.vae import VAE, Posterior
 from sparring.games.vae_gan import VAEGAN
 from sparring.losses import Relativistic, Wasserstein
+from sparring.networks import dcgan, mlp
 from sparring.networks.layers import BaseDiscriminator
-from sparring.optimizers import PlayerOptimizer
-from sparring.play import Play
 from sparring.randomness import Draws
-from sparring.regularizers import R1, FeatureMatching, LatentDiversity, TopK
+from sparring.regularizers.consistency import LatentDiversity
+from sparring.regularizers.generator import FeatureMatching, TopK
+from sparring.regularizers.gradients import R1
+from sparring.training.callbacks.sample_grids import SampleGrids
+from sparring.training.optimizers import PlayerOptimizer
+from turns import check_gradients
+from turns import float64 as float64
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -67,8 +70,8 @@ def draws(count: int, *key) -> Draws:
     return Draws((0, *key), count, slice(0, count))
 
 
-def a_play(game, player="generator") -> Play:
-    return Play(game, player, {"images": PIXELS}, draws(3, player))
+def a_turn(game, player="generator") -> Turn:
+    return Turn(game, player, {"images": PIXELS}, draws(3, player))
 
 
 # ---- the bound --------------------------------------------------------------------------------------------------
@@ -122,19 +125,19 @@ def test_a_bernoulli_likelihood_is_the_cross_entropy_of_grey_values():
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 def test_the_log_tells_the_bound_itself_whatever_beta_is(likelihood):
     game = a_vae(likelihood=likelihood, beta=3.0)
-    terms = game.terms("generator", play := a_play(game))
-    z, kl = game.posterior.sample(play.reals, play.draws)
-    reconstruction = game.surprise(play.reals, game.generator(z)).mean()
+    terms = game.terms("generator", turn := a_turn(game))
+    z, kl = game.posterior.sample(turn.reals, turn.draws)
+    reconstruction = game.surprise(turn.reals, game.generator(z)).mean()
     expected = {"reconstruction": reconstruction.item(), "kl": 3 * kl.mean().item()}
     assert {name: value.item() for name, value in terms.items()} == pytest.approx(expected)
-    assert play.notes["elbo"].item() == pytest.approx(-(reconstruction + kl.mean()).item())
+    assert turn.notes["elbo"].item() == pytest.approx(-(reconstruction + kl.mean()).item())
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 def test_gradients_reach_every_weight_of_encoder_and_decoder(likelihood):
     game = a_vae(likelihood=likelihood)
     weights = [game.posterior.trunk.mix.weight, game.posterior.head.weight, game.generator.linear.weight]
-    check_gradients(lambda: sum(game.terms("generator", a_play(game)).values()), weights)
+    check_gradients(lambda: sum(game.terms("generator", a_turn(game)).values()), weights)
 
 
 def test_the_bound_lies_below_the_likelihood_of_the_data():
@@ -148,9 +151,9 @@ def test_the_bound_lies_below_the_likelihood_of_the_data():
     whole = torch.stack([(prior - game.surprise(x.expand_as(made), made)).logsumexp(0) for x in images]).mean()
     bounds = []
     for i in range(200):
-        play = Play(game, "generator", {"images": PIXELS}, draws(3, i))
-        game.terms("generator", play)
-        bounds.append(play.notes["elbo"].item())
+        turn = Turn(game, "generator", {"images": PIXELS}, draws(3, i))
+        game.terms("generator", turn)
+        bounds.append(turn.notes["elbo"].item())
     assert sum(bounds) / 200 < whole.item()
 
 
@@ -194,7 +197,7 @@ def test_what_a_vae_has_no_use_for_is_refused():
             game.check_fits(game.producer, {"images": PIXELS})
     game = a_vae(regularizers={"it": LatentDiversity(0.1)})
     game.check_fits(game.producer, {"images": PIXELS})
-    assert set(game.terms("generator", a_play(game))) == {"reconstruction", "kl", "it"}
+    assert set(game.terms("generator", a_turn(game))) == {"reconstruction", "kl", "it"}
 
 
 @pytest.mark.parametrize("kind", ["vae", "vae-gan"])
@@ -209,12 +212,12 @@ def test_an_encoder_that_makes_no_vector_is_refused(kind):
 # ---- VAE-GAN ----------------------------------------------------------------------------------------------------
 
 
-def by_hand(game: VAEGAN, play: Play) -> dict[str, torch.Tensor]:
+def by_hand(game: VAEGAN, turn: Turn) -> dict[str, torch.Tensor]:
     """What the paper's algorithm names, of the same numbers."""
-    x, judge = play.batch["images"] / 127.5 - 1, game.discriminator
+    x, judge = turn.batch["images"] / 127.5 - 1, game.discriminator
     mean, log_variance = game.posterior(x)
-    z = mean + (log_variance / 2).exp() * play.draws.normal("posterior", 2)
-    again, sample = game.generator(z), game.generator(play.draws.normal("latents", 2))
+    z = mean + (log_variance / 2).exp() * turn.draws.normal("posterior", 2)
+    again, sample = game.generator(z), game.generator(turn.draws.normal("latents", 2))
     return {
         "features": (judge.features(x) - judge.features(again)).square().sum(1).mean() / 2,
         "kl": kl_divergence(Normal(mean, (log_variance / 2).exp()), Normal(0.0, 1.0)).sum(1).mean(),
@@ -232,7 +235,7 @@ def test_its_players_terms_are_those_worked_out_by_hand():
     game = a_vae_gan(feature_weight=0.5)
     assert list(game.players) == ["discriminator", "encoder", "generator"]
     for player in game.players:
-        found = by_hand(game, play := a_play(game, player))
+        found = by_hand(game, turn := a_turn(game, player))
         expected = {
             "discriminator": {"adversarial": (found["again"] + found["sample"]) / 2 - found["real"]},
             "encoder": {"features": found["features"], "kl": found["kl"]},
@@ -241,16 +244,16 @@ def test_its_players_terms_are_those_worked_out_by_hand():
                 "features": 0.5 * found["features"],
             },
         }[player]
-        assert values(game.terms(player, play)) == pytest.approx(values(expected))
+        assert values(game.terms(player, turn)) == pytest.approx(values(expected))
 
 
 def test_a_loss_of_pairs_compares_reals_with_either_kind_of_fakes():
     game = a_vae_gan(Relativistic())
-    play = a_play(game)
-    z, _ = game.posterior.sample(play.reals, play.draws)
-    real, again, sample = (game.discriminator(x) for x in (play.reals, game.generator(z), play.fakes))
+    turn = a_turn(game)
+    z, _ = game.posterior.sample(turn.reals, turn.draws)
+    real, again, sample = (game.discriminator(x) for x in (turn.reals, game.generator(z), turn.fakes))
     expected = (nn.functional.softplus(real - again) + nn.functional.softplus(real - sample)).mean() / 2
-    assert game.terms("generator", play)["adversarial"].item() == pytest.approx(expected.item())
+    assert game.terms("generator", turn)["adversarial"].item() == pytest.approx(expected.item())
 
 
 def test_each_learns_from_its_own_terms_alone():
@@ -261,8 +264,8 @@ def test_each_learns_from_its_own_terms_alone():
     expected, taken = {}, {}
     terms = game.terms
 
-    def watched(player, play):
-        found = by_hand(game, play)
+    def watched(player, turn):
+        found = by_hand(game, turn)
         loss = {
             "discriminator": lambda: (found["again"] + found["sample"]) / 2 - found["real"],
             "encoder": lambda: found["features"] + found["kl"],
@@ -272,9 +275,9 @@ def test_each_learns_from_its_own_terms_alone():
         gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
         expected[player] = {n: g for n, g in zip(weights, gradients, strict=True) if g is not None}
         taken[player] = {n: p.detach().clone() for n, p in game.named_parameters()}
-        return terms(player, play)
+        return terms(player, turn)
 
-    def after(player, play):
+    def after(player, turn):
         now = dict(game.named_parameters())
         taken[player] = {n: before - now[n].detach() for n, before in taken[player].items()}
 
@@ -310,23 +313,23 @@ def test_it_trains_with_penalties_and_labels():
 def test_the_bound_of_held_out_examples_is_among_the_scores():
     game = a_vae(sigma=0.5)
     columns = {"images": torch.randint(0, 256, (70, *PIXELS.shape[1:]), dtype=torch.uint8)}
-    gallery = Gallery(game.train(), game.producer, examples=columns)
-    scores = gallery.own_scores()
+    sampler = Sampler(game.train(), game.producer, examples=columns)
+    scores = sampler.own_scores()
     assert set(scores) == {"elbo", "reconstruction", "kl"} and game.training
     assert scores["elbo"] == pytest.approx(-scores["reconstruction"] - scores["kl"])
     _, kl = game.posterior.sample(game.reals(columns), draws(70))
     assert scores["kl"] == pytest.approx(kl.mean().item()), "which does not depend on what is drawn"
-    assert scores == gallery.own_scores() == pytest.approx(Gallery(game, game.producer, examples=columns).own_scores())
-    assert Gallery(game, game.producer).own_scores() == {}
+    assert scores == sampler.own_scores() == pytest.approx(Sampler(game, game.producer, examples=columns).own_scores())
+    assert Sampler(game, game.producer).own_scores() == {}
 
 
 @pytest.mark.parametrize("make", [a_vae, a_vae_gan])
 def test_what_is_made_of_examples_is_the_decoded_mean_of_their_posterior(make):
     game, average = make(), Decoder()
     mean, _ = game.posterior(PIXELS / 127.5 - 1)
-    shown = Gallery(game, average).reconstructions({"images": PIXELS})
+    shown = Sampler(game, average).reconstructions({"images": PIXELS})
     assert torch.equal(shown, game.as_data(average(mean)))
-    other = Gallery(Generation(generator=Decoder(), discriminator=Reading(), loss=Wasserstein(), latent_dim=2), average)
+    other = Sampler(Generation(generator=Decoder(), discriminator=Reading(), loss=Wasserstein(), latent_dim=2), average)
     assert other.reconstructions({"images": PIXELS}) is None
 
 

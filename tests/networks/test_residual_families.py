@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from sparring import assembly
 from sparring.networks import biggan, resnet, sagan
 from sparring.networks.layers import ConditionalBatchNorm, SelfAttention
+from sparring.training import build
 
 FAMILIES = {"resnet": resnet, "sagan": sagan, "biggan": biggan}
 every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
@@ -69,8 +69,8 @@ def test_resnet_has_the_parameters_of_mimicrys_networks(size, classes, of_genera
 )
 def test_as_configured_they_are_the_published_networks_for_cifar_10(name, of_generator, of_discriminator, composed):
     cfg = composed(f"model={name}", "data=cifar10", "model.conditional=true")
-    assembly.look_at_data(cfg)
-    game = assembly.build_game(cfg)
+    build.open_source(cfg)
+    game = build.build_game(cfg)
     assert (count(game.generator), count(game.discriminator)) == (of_generator, of_discriminator)
     assert parametrize.is_parametrized(game.discriminator.head.linear)
 

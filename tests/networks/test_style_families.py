@@ -7,6 +7,7 @@ with the settings of its train.py (cifar, auto, paper256, paper1024), and brownv
 import pytest
 import torch
 import torch.nn.functional as F
+from pairs_of_networks import a_pair, awake
 from torch import nn
 
 from sparring.networks import r3gan, stylegan2
@@ -18,21 +19,6 @@ IMAGENET = {"width": 1536, "group_size": 32, "halve_above": 64}
 
 def count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def a_pair(family, size=32, classes=0, width=8, **options) -> tuple[nn.Module, nn.Module]:
-    torch.manual_seed(0)
-    sizes = {"image_size": size, "width": width, "num_classes": classes}
-    return family.Generator(latent_dim=6, **sizes), family.Discriminator(**sizes, **options)
-
-
-def awake(network: nn.Module) -> nn.Module:
-    """The network in float64 with every parameter random: nothing that starts at zero hides a mistake."""
-    torch.manual_seed(1)
-    for parameter in network.double().parameters():
-        if parameter.std(correction=0) == 0:
-            nn.init.normal_(parameter, std=0.3)
-    return network
 
 
 @pytest.mark.parametrize(

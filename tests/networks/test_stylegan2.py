@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from test_style_families import a_pair, awake
+from pairs_of_networks import a_pair, awake
 from torch import nn
 
 from sparring.networks import stylegan2

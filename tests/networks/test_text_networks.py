@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from sparring.networks.text import Discriminator, Generator
+from sparring.networks.text_lstm import Discriminator, Generator
 from sparring.randomness import Draws
 
 

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from torch import nn
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, relu, softplus
 
-import sparring.config  # noqa: F401  the resolvers of the YAML files
+import sparring.config.schema  # noqa: F401  # noqa: F401  the resolvers of the YAML files
 from conftest import CONF
 from sparring import losses
 from sparring.networks import cyclegan, patch, srgan, unet

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sparring import distributed
 from sparring.augment.base import Augment, check_images
 from sparring.augment.transforms import colors, cut, places, warped
+from sparring.distributed import collectives
 from sparring.randomness import Draws
-from sparring.schedule import at
+from sparring.training.schedules import at
 
 if TYPE_CHECKING:
-    from sparring.play import Play
+    from sparring.games.turn import Turn
 
 
 class ADA(Augment):
@@ -71,7 +71,7 @@ class ADA(Augment):
         self._seen: list[Tensor] = []  # the same of this turn's micro-batches
 
     def strength(self, kimg: float) -> Tensor:
-        """p at the clock's ``kimg``, ()."""
+        """P at the clock's ``kimg``, ()."""
         return self.p.clone() if self.schedule is None else self.p * at(self.schedule, kimg)
 
     def notes(self, kimg: float) -> dict[str, Tensor]:
@@ -92,18 +92,18 @@ class ADA(Augment):
                 images = (matrix[:, :, :-1] @ images.flatten(2) + matrix[:, :, -1:]).view_as(images)
             return cut(images, draws, purpose, p * self.cutout) if self.cutout else images
 
-    def observe(self, play: "Play") -> None:
+    def observe(self, turn: "Turn") -> None:
         if self.target is not None:
-            count = len(play.reals)  # logits may be of packs of them, or of several discriminators
-            sign = play.real_logits.detach().sign().to(self.signs.dtype).mean()
+            count = len(turn.reals)  # logits may be of packs of them, or of several discriminators
+            sign = turn.real_logits.detach().sign().to(self.signs.dtype).mean()
             self._seen.append(torch.stack([sign * count, torch.full_like(sign, count)]))
 
-    def after(self, play: "Play") -> None:
+    def after(self, turn: "Turn") -> None:
         if self.target is None:
             return
         latest = torch.stack(self._seen).sum(0)
         self._seen.clear()
-        distributed.add_up([latest])
+        collectives.all_reduce([latest])
         self.signs += torch.cat([latest, latest.new_ones(1)])
         total, count, turns = self.signs
         due = (turns >= self.adjust_every).to(total)

@@ -9,7 +9,7 @@ from sparring.randomness import Draws
 
 if TYPE_CHECKING:
     from sparring.games.game import Game
-    from sparring.play import Play
+    from sparring.games.turn import Turn
 
 
 class Augment(nn.Module, ABC):
@@ -35,14 +35,14 @@ class Augment(nn.Module, ABC):
         """Scalars to be logged: what it is doing at the clock's ``kimg``."""
         return {}
 
-    def observe(self, play: "Play") -> None:
+    def observe(self, turn: "Turn") -> None:
         """Called in the discriminator's turn for every micro-batch, when its logits are known."""
 
     def check_fits(self, game: "Game", data: Tensor) -> None:
         """Raise ValueError, before training starts, if these examples (N, ...) can't be augmented."""
         check_images(data)
 
-    def after(self, play: "Play") -> None:
+    def after(self, turn: "Turn") -> None:
         """Called without gradient after the discriminator's update."""
 
 

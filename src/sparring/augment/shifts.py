@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sparring.augment.base import check_images
+from sparring.data.padding import mirror_index
 from sparring.randomness import Draws
 
 
@@ -35,7 +36,9 @@ def slightly_changed(images: Tensor, draws: Draws, purpose: str) -> Tensor:
     rows, columns = _numbers(images, 2), _numbers(images, 3)
     columns = torch.where(flip[:, None] < 0.5, columns.flip(1), columns)
     rows, columns = (
-        places.gather(1, mirrored(_numbers(images, axis) - whole(by, places.shape[1] // 8)[:, None], places.shape[1]))
+        places.gather(
+            1, mirror_index(_numbers(images, axis) - whole(by, places.shape[1] // 8)[:, None], places.shape[1])
+        )
         for axis, places, by in ((2, rows, down), (3, columns, right))
     )
     return take(images, rows, columns)
@@ -44,12 +47,6 @@ def slightly_changed(images: Tensor, draws: Draws, purpose: str) -> Tensor:
 def whole(uniform: Tensor, largest: int) -> Tensor:
     """Whole numbers from -``largest`` to ``largest``, all as likely, from numbers in [0, 1)."""
     return (uniform * (2 * largest + 1)).long() - largest
-
-
-def mirrored(places: Tensor, size: int) -> Tensor:
-    """Places on an axis brought back into [0, size - 1] by mirrors at its first and last pixel."""
-    last = max(size - 1, 1)
-    return (last - (places.remainder(2 * last) - last).abs()).clamp(max=size - 1)
 
 
 def within(places: Tensor, size: int) -> Tensor:

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from sparring.augment.shifts import mirrored
+from sparring.data.padding import mirror_index
 from sparring.randomness import Draws
 
 
@@ -88,7 +88,7 @@ def _either_side(place: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
     """The two pixels between which a place on an axis lies, and the share of each."""
     below = place.floor()
     share = place - below
-    return [(mirrored(below.long(), size), 1 - share), (mirrored(below.long() + 1, size), share)]
+    return [(mirror_index(below.long(), size), 1 - share), (mirror_index(below.long() + 1, size), share)]
 
 
 def colors(draws: Draws, purpose: str, p: Tensor) -> Tensor:

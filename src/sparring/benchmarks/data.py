@@ -16,13 +16,13 @@ from pathlib import Path
 from omegaconf import DictConfig
 from torch import Tensor
 
-from sparring.assembly import build_game
-from sparring.benchmarks import building, photographs
-from sparring.benchmarks.pairs import in_turns, ratios, record, spread
+from sparring.benchmarks import cache_build, photographs
+from sparring.benchmarks.timing import in_turns, ratios, record, spread
+from sparring.config.errors import UserError
 from sparring.data import cache
 from sparring.data.batches import Batches
-from sparring.data.folder import ImageFolder
-from sparring.errors import UserError
+from sparring.data.image_folder import ImageFolder
+from sparring.training.build import build_game
 
 BYTES, FLOATS, LOADER = "batches, uint8", "batches, as floats", "ImageFolder, DataLoader"
 STATES = {
@@ -73,7 +73,7 @@ def run(
             found["reading"][size] = {state: reading.compare(state, seconds, rounds) for state in states}
             shutil.rmtree(reading.place)
         if cache_images:
-            found["building"] = building.compare(pictures, Path(place), cache_images)
+            found["building"] = cache_build.compare(pictures, Path(place), cache_images)
     record(folder, found)
 
 

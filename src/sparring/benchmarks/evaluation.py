@@ -16,13 +16,15 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from sparring.assembly import device_of, look_at_data
-from sparring.benchmarks.pairs import in_turns, ratios, record, spread
+from sparring.benchmarks.timing import in_turns, ratios, record, spread
 from sparring.data import cache
 from sparring.evaluation.evaluator import Evaluator
-from sparring.evaluation.extractors import Inception
-from sparring.evaluation.metrics import PRDC, FrechetDistance, KernelDistance
-from sparring.evaluation.sets import Decoded, ImageSet, Subset
+from sparring.evaluation.extractors.inception import Inception
+from sparring.evaluation.image_sets import Decoded, ImageSet, Subset
+from sparring.evaluation.metrics.frechet_distance import FrechetDistance
+from sparring.evaluation.metrics.kernel_distance import KernelDistance
+from sparring.evaluation.metrics.prdc import PRDC
+from sparring.training.build import device_of, open_source
 
 
 def run(cfg: DictConfig, folder: Path, images: int = 256, rounds: int = 3, weights: str | None = None) -> None:
@@ -35,7 +37,7 @@ def run(cfg: DictConfig, folder: Path, images: int = 256, rounds: int = 3, weigh
         rounds: each times every way once.
         weights: of Inception; None for torch-fidelity's download.
     """
-    data, device = cache.load(look_at_data(cfg), cfg.cache), device_of(cfg)
+    data, device = cache.load(open_source(cfg), cfg.cache), device_of(cfg)
     chosen = Subset(Decoded(data), 2 * images)
     pixels = chosen.images(range(2 * images)).expand(-1, 3, -1, -1).contiguous()
     halves = pixels[::2], pixels[1::2]

@@ -7,9 +7,9 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch.utils.data import DataLoader, RandomSampler
 
-from sparring.assembly import look_at_data
 from sparring.data import cache
-from sparring.evaluation.sets import Decoded, Subset
+from sparring.evaluation.image_sets import Decoded, Subset
+from sparring.training.build import open_source
 
 
 def write(cfg: DictConfig, folder: Path, count: int, width: int = 178, height: int = 218) -> Path:
@@ -17,7 +17,7 @@ def write(cfg: DictConfig, folder: Path, count: int, width: int = 178, height: i
 
     They are enlarged and cut to that size. Returns ``folder``, in which they lie in one sub-folder, as ImageFolder wants.
     """
-    data = cache.load(look_at_data(cfg), cfg.cache)
+    data = cache.load(open_source(cfg), cfg.cache)
     images = Subset(Decoded(data), min(count, len(data)))
     (folder / "all").mkdir(parents=True)
 

@@ -10,12 +10,12 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from sparring.adversarial import AdversarialModule
-from sparring.assembly import build_game, build_module, look_at_data
-from sparring.benchmarks.pairs import record
+from sparring.benchmarks.timing import record
 from sparring.data import cache
-from sparring.distributed import rank, wait_for_all, world_size
-from sparring.training import build_trainer
+from sparring.distributed.collectives import barrier, rank, world_size
+from sparring.training.adversarial_module import AdversarialModule
+from sparring.training.build import build_game, build_module, open_source
+from sparring.training.fit import build_trainer
 
 KINDS = ("together", "apart", "timed")
 
@@ -39,7 +39,7 @@ class Measured(AdversarialModule):
         block, place = divmod(self.iteration, self.iterations)
         if place == 0:
             self.kind, self.sent = self.blocks[block], 0
-            wait_for_all()
+            barrier()
             self._started = self._now()
         super().training_step(batch, index)
         if place == self.iterations - 1:
@@ -61,7 +61,7 @@ class Measured(AdversarialModule):
         if self.kind != "timed":
             return super().average_gradients(parameters)
         before = self._now()
-        wait_for_all()
+        barrier()
         begun = self._now()
         super().average_gradients(parameters)
         self.turn_seconds[self._player]["averaging"].append(self._now() - begun)
@@ -93,7 +93,7 @@ def run(
         bandwidth_gb: GB/s at which each of them sends and receives at once, assumed.
         latency_us: of each of a ring's 2(n - 1) hops, assumed.
     """
-    data = cache.load(look_at_data(cfg), cfg.cache)
+    data = cache.load(open_source(cfg), cfg.cache)
     module = build_module(cfg, build_game(cfg), data, Measured).start(iterations, rounds)
     build_trainer(cfg, iterations * len(module.blocks), [], [], folder).fit(module)
     if rank() > 0:

@@ -17,9 +17,9 @@ import psutil
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from sparring.benchmarks.pairs import record
 from sparring.benchmarks.startup import RUN
-from sparring.errors import UserError
+from sparring.benchmarks.timing import record
+from sparring.config.errors import UserError
 
 Sample = dict[str, float]  # what was seen at one moment, and how much was done by then
 LONG = ["kimg=null", "evaluation.samples=200", "evaluation.samples_during=200", "evaluation.reals=200", "grid.count=16"]

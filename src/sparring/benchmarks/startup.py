@@ -16,8 +16,8 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from sparring.benchmarks.pairs import in_turns, record, spread
-from sparring.errors import UserError
+from sparring.benchmarks.timing import in_turns, record, spread
+from sparring.config.errors import UserError
 
 RUN = str(Path(__file__).parents[3] / "run.py")
 # the log has its first row at the end of the first iteration

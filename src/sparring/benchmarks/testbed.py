@@ -9,8 +9,8 @@ from statistics import mean, stdev
 import yaml
 from omegaconf import DictConfig
 
-from sparring.errors import UserError
-from sparring.resolvers import plain_name
+from sparring.config.errors import UserError
+from sparring.config.resolvers import folder_name
 
 SHOWN = {"modes_recovered": "{:.1f}", "high_quality": "{:.1%}", "within_mode_spread": "{:.2f}", "reverse_kl": "{:.4f}"}
 
@@ -28,7 +28,7 @@ def run(cfg: DictConfig, folder: Path, of: str | list[str]) -> None:
     for path in _runs([of] if isinstance(of, str) else of):
         overrides = yaml.safe_load((path / "overrides.yaml").read_text())
         entries = json.loads((path / "scores.json").read_text())
-        rows[plain_name([o for o in overrides if not o.startswith("seed=")])].append(entries[-1])
+        rows[folder_name([o for o in overrides if not o.startswith("seed=")])].append(entries[-1])
     columns = [name for name in SHOWN if any(name in e["scores"] for entries in rows.values() for e in entries)]
     lines = [f"| run | seeds | iterations | {' | '.join(columns)} |", "|---|---|---|" + "---|" * len(columns)]
     for name, entries in sorted(rows.items()):

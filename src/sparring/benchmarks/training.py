@@ -16,18 +16,18 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from sparring.adversarial import AdversarialModule
-from sparring.assembly import build_game, build_module, check_machine, device_of, look_at_data
 from sparring.benchmarks import photographs
-from sparring.benchmarks.pairs import now, ratios, record, spread
-from sparring.benchmarks.plain import PlainLoop
-from sparring.callbacks.health import Health
-from sparring.checks import check
+from sparring.benchmarks.baseline_loop import PlainLoop
+from sparring.benchmarks.timing import now, ratios, record, spread
+from sparring.config.errors import UserError
+from sparring.config.validation import check
 from sparring.data import cache
 from sparring.data.batches import Batches
-from sparring.errors import UserError
-from sparring.logging import MetricsFile
-from sparring.training import build_trainer
+from sparring.runs.metrics_file import MetricsFile
+from sparring.training.adversarial_module import AdversarialModule
+from sparring.training.build import build_game, build_module, check_machine, device_of, open_source
+from sparring.training.callbacks.health import Health
+from sparring.training.fit import build_trainer
 
 OWN = ("task=", "benchmark", "data", "cache", "evaluation", "logger")  # not passed on to the workloads
 FOLDER, MEMORY = "loop, ImageFolder", "loop, batches in memory"
@@ -142,7 +142,7 @@ def run(
 def _compare(cfg: DictConfig, pictures: Path, place: Path, seconds: float, rounds: int, workers: int) -> dict:
     """One workload: the engine, and the plain loop with either kind of data."""
     device = device_of(cfg)
-    data = cache.load(look_at_data(cfg), cfg.cache)
+    data = cache.load(open_source(cfg), cfg.cache)
     game = build_game(cfg)
     size, batch_size = cfg.data.image_size, cfg.data.batch_size
     loader = photographs.loader(pictures, size, batch_size, workers, device.type == "cuda")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from sparring.data import tones
-from sparring.data.cache import Data
-from sparring.data.folder import listed
+from sparring.data import synthetic_tones
+from sparring.data.dataset import Data
+from sparring.data.image_folder import listed
+from sparring.data.modalities.sounds import Sounds
 from sparring.data.source import Files, Listing, in_threads
-from sparring.evaluation.features import hash_of
-from sparring.modalities import Sounds
+from sparring.storage.tensor_files import hash_of
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
@@ -37,7 +37,7 @@ class Audio(Files):
     lossy files and resampling overshoot is clipped, as players do.
 
     Args:
-        path: the folder; None for ``count`` sounds of ``sparring.data.tones``.
+        path: the folder; None for ``count`` sounds of ``sparring.data.synthetic_tones``.
         sample_rate: in Hz; files of other rates are resampled.
         length: samples of an example.
         labels: the first level of sub-folders names the classes; None: if there are at least two, and no file lies beside.
@@ -67,7 +67,7 @@ class Audio(Files):
             )
         self.path = None if path is None else Path(path).expanduser()
         self.sample_rate, self.length, self.normalize, self.count = sample_rate, length, normalize, count
-        self._files, names = Listing(Path(), []), list(tones.KINDS)
+        self._files, names = Listing(Path(), []), list(synthetic_tones.KINDS)
         if path is not None:
             self._files, names = listed(path, SUFFIXES, "sound", labels)
         elif count < len(names):
@@ -97,7 +97,7 @@ class Audio(Files):
     def drawn(self) -> Data | None:
         if self.path is not None:
             return None
-        sounds, labels = tones.draw(self.count, self.length)
+        sounds, labels = synthetic_tones.draw(self.count, self.length)
         columns = {"images": sounds, "labels": labels}
         modality = Sounds(self.sample_rate)
         return Data(columns, hash_of({"sounds": sounds}), self.class_names, name=self.name, modality=modality)
@@ -127,7 +127,8 @@ class Audio(Files):
 
     def _resampled(self, file: "SoundFile", first: int) -> np.ndarray:
         """A piece from its ``first`` sample on, as if the whole file had been resampled: what lies around it is heard with it, and
-        beyond the ends of the file its first and last sample go on."""
+        beyond the ends of the file its first and last sample go on.
+        """
         from scipy.signal import resample_poly
 
         common = math.gcd(file.samplerate, self.sample_rate)

@@ -8,7 +8,6 @@ import os
 import re
 from array import array
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,52 +16,19 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sparring import modalities
+from sparring.config.errors import UserError
+from sparring.data.dataset import Data
+from sparring.data.modalities import lookup
 from sparring.data.source import Source
-from sparring.errors import UserError
-from sparring.files import need_space
-from sparring.folders import made
-from sparring.locks import one_at_a_time
-from sparring.modalities import Images, Modality
+from sparring.storage.cached_folder import build_once
+from sparring.storage.files import check_free_space
+from sparring.storage.locks import one_at_a_time
 
 if TYPE_CHECKING:
-    from sparring.data.mixture import Mixture
+    pass
 
 log = logging.getLogger(__name__)
 VERSION = 1  # raised when the same source would be decoded to other pixels
-
-
-@dataclass(frozen=True)
-class Data:
-    """A decoded data set.
-
-    Args:
-        columns: ``images`` (N, C, H, W) uint8, or examples of another ``modality``; ``labels`` (N,) int64 if there are any; of
-            data for translation ``inputs`` (M, C', H', W') uint8, what images are made from.
-        key: names the content; equal for equal source, size, crop and files.
-        class_names: of the labels.
-        skipped: unreadable images that were left out.
-        name: of the source.
-        mixture: of points: what they were drawn from.
-        aligned: whether answers to inputs may be compared with the images of the same rows.
-        paired: whether input i belongs to image i (then M is N), or inputs and images have nothing but their kind in common.
-        modality: what ``images`` are.
-        groups: (N,) int64, equal for rows that are held out together or not at all; None where each is by itself.
-    """
-
-    columns: dict[str, Tensor]
-    key: str
-    class_names: list[str]
-    skipped: int = 0
-    name: str = "data"
-    mixture: "Mixture | None" = None
-    paired: bool = True
-    aligned: bool = True
-    modality: Modality = Images()
-    groups: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.columns["images"])
 
 
 def load(source: Source, folder: str | os.PathLike) -> Data:
@@ -86,7 +52,7 @@ def load(source: Source, folder: str | os.PathLike) -> Data:
     identity = _identity(source)
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     place = folder / f"{name}-{source.image_size}px-{key}"
-    made(place, lambda partial: _build(source, identity, partial), f"the decoded data of {source.name}, {place}")
+    build_once(place, lambda partial: _build(source, identity, partial), f"the decoded data of {source.name}, {place}")
     return _open(place, key, source)
 
 
@@ -106,7 +72,7 @@ def _build(source: Source, identity: dict, partial: Path) -> None:
     sides = {"images.bin": source} | ({"inputs.bin": source.inputs} if source.inputs is not None else {})
     numbers = 8 if source.groups is None else 16  # bytes of a label, and of a group
     needed = sum(len(side) * (math.prod(side.shape) * side.dtype.itemsize + numbers) for side in sides.values())
-    need_space(partial.parents[1], needed, "the decoded data", "a smaller data.image_size")
+    check_free_space(partial.parents[1], needed, "the decoded data", "a smaller data.image_size")
     if source.paired:
         labels, groups, skipped = _decode({partial / name: side for name, side in sides.items()})
         counts = dict.fromkeys(sides, len(labels))
@@ -170,7 +136,7 @@ def _open(place: Path, key: str, source: Source) -> Data:
         source.name,
         paired=source.paired,
         aligned=source.aligned,
-        modality=modalities.of(source.facts),
+        modality=lookup.modality_of(source.facts),
         groups=_mapped(groups, facts["shape"][:1], torch.int64) if groups.exists() else None,
     )
 

@@ -11,15 +11,15 @@ from PIL import ImageSequence
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
-from sparring.data.arrays import MNISTMini
-from sparring.data.cache import Data
-from sparring.data.folder import listed
-from sparring.data.images import fit, opened
+from sparring.data.array_files import MNISTMini
+from sparring.data.dataset import Data
+from sparring.data.image_folder import listed
+from sparring.data.image_io import fit, opened
+from sparring.data.modalities.volumes import Clips
 from sparring.data.source import Example, Files, Listing
 from sparring.data.volumes import Volumetric
-from sparring.evaluation.features import hash_of
-from sparring.modalities import Clips
 from sparring.randomness import generator
+from sparring.storage.tensor_files import hash_of
 
 DIRECTIONS = ("right", "down", "left", "up")
 

@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from sparring.data import idx
+from sparring.config.errors import UserError
+from sparring.data import idx_files
 from sparring.data.source import Arrays, Files, Listing, stamp
-from sparring.errors import UserError
-from sparring.files import need_space
+from sparring.storage.files import check_free_space
 
 Split = Literal["train", "test"]
 AGAIN = "Remove it: it is then downloaded again."
@@ -76,7 +76,7 @@ class MNIST(Arrays):
         (images, labels), found = self._files(), []
         for file, ndim in ((images, 3), (labels, 1)):
             try:
-                found.append(idx.read(file, ndim))
+                found.append(idx_files.read(file, ndim))
             except (OSError, ValueError) as error:
                 raise UserError(f"{file} can't be read as an IDX file ({error}). {AGAIN}") from error
         if len(found[0]) != len(found[1]):
@@ -225,7 +225,7 @@ class CelebA(Files):
             try:
                 with zipfile.ZipFile(archive) as content:
                     size = sum(member.file_size for member in content.infolist())
-                    need_space(self.folder, size, "the unpacked images", "make room there")
+                    check_free_space(self.folder, size, "the unpacked images", "make room there")
                     content.extractall(self.folder)  # zipfile lets no name lead out of it
             except UserError:
                 raise

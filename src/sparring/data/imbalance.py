@@ -5,7 +5,7 @@ import logging
 import torch
 from torch import Tensor
 
-from sparring.errors import UserError
+from sparring.config.errors import UserError
 from sparring.randomness import generator
 
 log = logging.getLogger(__name__)

@@ -5,12 +5,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from sparring.config.errors import UserError
 from sparring.data.downloads import obtain
-from sparring.data.images import check_size
-from sparring.data.npy import ArraysIn
+from sparring.data.image_io import check_size
+from sparring.data.npz import ArraysIn
 from sparring.data.source import Arrays, stamp
-from sparring.errors import UserError
-from sparring.files import replacing
+from sparring.storage.files import atomic_write
 
 RECORD = "https://zenodo.org/records/10519652"
 SIZES = (28, 64, 128, 224)
@@ -182,5 +182,5 @@ class MedMNIST(Arrays):
     def _download(self, url: str) -> None:
         from torchvision.datasets.utils import download_url
 
-        with replacing(self.file) as partial:  # what was downloaded in part is not taken for the file
+        with atomic_write(self.file) as partial:  # what was downloaded in part is not taken for the file
             download_url(url, str(partial.parent), partial.name, self.md5)

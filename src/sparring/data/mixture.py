@@ -10,11 +10,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sparring.data.cache import Data
+from sparring.data.dataset import Data
+from sparring.data.modalities.points import Points
 from sparring.data.source import Example, Source
-from sparring.evaluation.features import hash_of
-from sparring.modalities import Points
 from sparring.randomness import generator
+from sparring.storage.tensor_files import hash_of
 
 
 class Mixture(Source):

@@ -8,11 +8,11 @@ from typing import Literal
 
 from PIL import Image
 
-from sparring.data.arrays import ArrayFile
-from sparring.data.folder import ImageFolder
-from sparring.data.images import read
+from sparring.config.errors import UserError
+from sparring.data.array_files import ArrayFile
+from sparring.data.image_folder import ImageFolder
+from sparring.data.image_io import read
 from sparring.data.source import Example, Source
-from sparring.errors import UserError
 
 Bad = Literal["error", "skip"]
 

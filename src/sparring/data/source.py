@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL import Image
 
-from sparring.data.images import Unreadable, decoding, fit, read
-from sparring.errors import UserError
+from sparring.config.errors import UserError
+from sparring.data.image_io import Unreadable, decoding, fit, read
 
 if TYPE_CHECKING:
-    from sparring.data.cache import Data
+    from sparring.data.dataset import Data
 
 Example = tuple[np.ndarray | None, int]  # of the source's shape and dtype, None if unreadable and skipped; label, or -1
 
@@ -35,7 +35,7 @@ class Source(ABC):
         paired: whether input i belongs to image i. Unpaired inputs may be more or fewer than the images.
         fetches: whether ``prepare`` may download and unpack; not into a folder that a stored run names.
         aligned: whether answers to inputs may be compared with the images of the same rows.
-        modality: the name of what its examples are, of ``sparring.modalities``.
+        modality: the name of what its examples are, of ``sparring.data.modalities``.
         dtype: of the numbers of an example.
         groups: a number for each example, unreadable ones included, equal for those that are held out together or not at all, pieces
             of one recording for instance; None where each is by itself. Asked after ``prepare``.
@@ -236,7 +236,8 @@ def fit_array(array: np.ndarray, image_size: int, channels: int) -> np.ndarray:
 
 def in_threads(function: Callable, items: Iterable, size: int) -> Iterator:
     """Results of a function, of ``size`` bytes, in order. Each thread has a few groups of items before it, so that none waits and few
-    results are in memory."""
+    results are in memory.
+    """
     workers = min(os.cpu_count() or 1, 32)  # more than cores would wait for each other's Python
     together = min(max(2**24 // size, 1), 32)  # handing over costs about as much as opening a file
     with ThreadPoolExecutor(workers) as threads:

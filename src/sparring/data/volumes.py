@@ -9,15 +9,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sparring.data.arrays import ArrayFile
-from sparring.data.cache import Data
-from sparring.data.images import check_size
-from sparring.data.npy import Header
+from sparring.config.errors import UserError
+from sparring.data.array_files import ArrayFile
+from sparring.data.dataset import Data
+from sparring.data.image_io import check_size
+from sparring.data.modalities.volumes import Voxels
+from sparring.data.npz import Header
 from sparring.data.source import Example, Source, fit_array
-from sparring.errors import UserError
-from sparring.evaluation.features import hash_of
-from sparring.modalities import Voxels
 from sparring.randomness import generator
+from sparring.storage.tensor_files import hash_of
 
 
 class Volumetric(Source):

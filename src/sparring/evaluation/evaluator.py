@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from sparring import stopping
-from sparring.data.cache import Data
-from sparring.distributed import add_up
-from sparring.errors import UserError
+from sparring.config.errors import UserError
+from sparring.data.dataset import Data
+from sparring.data.modalities.images import Images
+from sparring.distributed import signals
+from sparring.distributed.collectives import all_reduce
 from sparring.evaluation import protocol
-from sparring.evaluation.features import Extractor, Reference, rounds
-from sparring.evaluation.metric import Comparison, Metric
-from sparring.evaluation.sets import ImageSet, Subset
-from sparring.modalities import Images
+from sparring.evaluation.extractors.base import Extractor
+from sparring.evaluation.extractors.classifier import LABELS, Classifier, instead
+from sparring.evaluation.features import Reference, rounds
+from sparring.evaluation.image_sets import ImageSet, Subset
+from sparring.evaluation.metrics.base import Comparison, Metric
 
 log = logging.getLogger(__name__)
 REMEDIES = {"points": "evaluation=modes", "text": "evaluation=text"}  # of modalities that no classifier sees
@@ -31,6 +35,24 @@ def check_takes(extractor: Extractor | type[Extractor], modality: str) -> None:
             f"evaluation/extractor={extractor.name}: takes {' and '.join(extractor.takes)}, and these data are "
             f"{modality}: choose {REMEDIES.get(modality, 'evaluation=fast where they have labels')} (or evaluation=none)"
         )
+
+
+def check_can_score(cfg: DictConfig) -> None:
+    """Check that ``evaluation`` can score the data of a configuration, before any weights are loaded or downloaded.
+
+    Raises:
+        UserError: the extractor does not take this modality, or needs labels that the data lack.
+    """
+    target = OmegaConf.select(cfg, "evaluation.extractor._target_")
+    if target is None:
+        return
+    extractor = get_object(target)
+    if not cfg.data.num_classes and issubclass(extractor, Classifier) and cfg.data.modality in LABELS:
+        raise UserError(
+            "evaluation=fast scores with a classifier of the data's labels, and these data have none: choose "
+            f"{instead(cfg.data.modality)} (or give them labels: {LABELS[cfg.data.modality]})"
+        )
+    check_takes(extractor, cfg.data.modality)
 
 
 class Evaluator:
@@ -185,9 +207,9 @@ class Evaluator:
                     metric.add(batch)
         scores = {}
         for metric in metrics:
-            add_up(metric.sums)
+            all_reduce(metric.sums)
         for metric in metrics:
-            stopping.check()
+            signals.raise_if_interrupted()
             scores |= metric.scores(scores)
         return scores
 

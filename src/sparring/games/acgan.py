@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sparring.games.generation import Generation
-from sparring.play import Play
+from sparring.games.turn import Turn
 
 
 class ACGAN(Generation):
@@ -32,9 +32,9 @@ class ACGAN(Generation):
     def players(self) -> dict[str, list[nn.Module]]:
         return {"discriminator": [self.discriminator, self.classifier], "generator": [self.generator]}
 
-    def terms(self, player: str, play: Play) -> dict[str, Tensor]:
-        adversarial = super().terms(player, play)
-        classification = cross_entropy(self.classifier(play.fake_features), play.condition)
+    def terms(self, player: str, turn: Turn) -> dict[str, Tensor]:
+        adversarial = super().terms(player, turn)
+        classification = cross_entropy(self.classifier(turn.fake_features), turn.condition)
         if player == "discriminator":
-            classification = classification + cross_entropy(self.classifier(play.real_features), play.condition)
+            classification = classification + cross_entropy(self.classifier(turn.real_features), turn.condition)
         return adversarial | {"classification": self.class_weight * classification}

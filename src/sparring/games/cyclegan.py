@@ -5,15 +5,15 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from sparring.augment import Augment
-from sparring.errors import UserError
+from sparring.augment.base import Augment
+from sparring.config.errors import UserError
 from sparring.games.game import Game
-from sparring.games.pool import Pool
+from sparring.games.image_pool import Pool
 from sparring.games.translation import Translation
+from sparring.games.turn import Turn
 from sparring.losses import Loss
-from sparring.play import Play
 from sparring.randomness import Draws
-from sparring.regularizers import Regularizer
+from sparring.regularizers.base import Regularizer
 
 
 class CycleGAN(Game):
@@ -77,15 +77,15 @@ class CycleGAN(Game):
     def producer(self) -> nn.Module:
         return self.there.generator
 
-    def terms(self, player: str, play: Play) -> dict[str, Tensor]:
-        halves = self._halves(play)
+    def terms(self, player: str, turn: Turn) -> dict[str, Tensor]:
+        halves = self._halves(turn)
         if player == "discriminator":
             for name, half in halves.items():
                 half.fakes = self.pools[name](half.fakes, half.draws)
         terms = {
             f"{name}/{term}": t for name, half in halves.items() for term, t in half.game.terms(player, half).items()
         }
-        play.notes |= {f"{name}/{note}": value for name, half in halves.items() for note, value in half.notes.items()}
+        turn.notes |= {f"{name}/{note}": value for name, half in halves.items() for note, value in half.notes.items()}
         if player == "generator":
             x, y = halves["there"].condition, halves["back"].condition
             there, back = self.there.generator, self.back.generator
@@ -96,8 +96,8 @@ class CycleGAN(Game):
                 terms["identity"] = self.identity_weight * (_apart(there(y), y) + _apart(back(x), x))
         return terms
 
-    def after(self, player: str, play: Play) -> None:
-        for half in self._halves(play).values():
+    def after(self, player: str, turn: Turn) -> None:
+        for half in self._halves(turn).values():
             half.game.after(player, half)
 
     def produce(self, latents: None, condition: Tensor, producer: nn.Module | None = None) -> Tensor:
@@ -126,12 +126,12 @@ class CycleGAN(Game):
                 f"shape, and here images are {shapes['images']}, inputs {shapes['inputs']}: model.identity_weight=0"
             )
 
-    def _halves(self, play: Play) -> dict[str, Play]:
-        """The plays of either translation within this one, made when first asked for."""
-        if not play.parts:
-            for name, game, batch in (("there", self.there, play.batch), ("back", self.back, swapped(play.batch))):
-                play.parts[name] = play.part(game, batch, name)
-        return play.parts
+    def _halves(self, turn: Turn) -> dict[str, Turn]:
+        """The turns of either translation within this one, made when first asked for."""
+        if not turn.parts:
+            for name, game, batch in (("there", self.there, turn.batch), ("back", self.back, swapped(turn.batch))):
+                turn.parts[name] = turn.part(game, batch, name)
+        return turn.parts
 
 
 def swapped(columns: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,12 +7,13 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from sparring.augment import Augment
-from sparring.errors import UserError
-from sparring.modalities import Images, Modality
-from sparring.play import Play
+from sparring.augment.base import Augment
+from sparring.config.errors import UserError
+from sparring.data.modalities.base import Modality
+from sparring.data.modalities.images import Images
+from sparring.games.turn import Turn
 from sparring.randomness import Draws
-from sparring.regularizers import Regularizer
+from sparring.regularizers.base import Regularizer
 
 
 class Game(nn.Module, ABC):
@@ -61,20 +62,20 @@ class Game(nn.Module, ABC):
         """The network whose running average is shown and scored."""
 
     @abstractmethod
-    def terms(self, player: str, play: Play) -> dict[str, Tensor]:
+    def terms(self, player: str, turn: Turn) -> dict[str, Tensor]:
         """The loss of this player's turn: named, weighted scalars that the engine sums and logs."""
 
     @abstractmethod
     def produce(self, latents: Tensor, condition: Tensor | None = None, producer: nn.Module | None = None) -> Tensor:
         """What is shown, saved and scored; ``producer`` stands in for the game's own (its average, say)."""
 
-    def after(self, player: str, play: Play) -> None:
+    def after(self, player: str, turn: Turn) -> None:
         """Called without gradient after a player's update."""
         for regularizer in self.regularizers.values():
             if regularizer.player == player:
-                regularizer.after(play)
+                regularizer.after(turn)
         if self.augment is not None and player == "discriminator":
-            self.augment.after(play)
+            self.augment.after(turn)
 
     @torch.no_grad()
     def check_fits(self, producer: nn.Module, columns: dict[str, Tensor]) -> None:
@@ -103,18 +104,19 @@ class Game(nn.Module, ABC):
             except ValueError as error:
                 raise UserError(f"{name}: {error}") from error
 
-    def regularization(self, player: str, play: Play) -> dict[str, Tensor]:
+    def regularization(self, player: str, turn: Turn) -> dict[str, Tensor]:
         """The terms of the regularizers that join this player's turn in this iteration."""
         terms = {}
         for name, regularizer in self.regularizers.items():
-            joins = regularizer.player == player and play.iteration % regularizer.every == 0
-            if joins and (value := regularizer(play)) is not None:
-                terms[name] = regularizer.weight_at(play) * regularizer.every * value.mean()
+            joins = regularizer.player == player and turn.iteration % regularizer.every == 0
+            if joins and (value := regularizer(turn)) is not None:
+                terms[name] = regularizer.weight_at(turn) * regularizer.every * value.mean()
         return terms
 
     def phase(self, iteration: int, kimg: float) -> Hashable:
         """What of the clock decides which operations an iteration consists of: one that is captured stands for the others
-        of its phase."""
+        of its phase.
+        """
         return tuple((iteration % r.every == 0, r.phase(iteration, kimg)) for r in self.regularizers.values())
 
     def reals(self, batch: dict[str, Tensor]) -> Tensor:
@@ -139,7 +141,8 @@ class Game(nn.Module, ABC):
 
     def baselines(self, condition: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
         """Images (batch, C, height, width) in [-1, 1] beside which those of a game that ``translates`` are shown and
-        scored, by name: first what it was given, then what a plain method makes of that."""
+        scored, by name: first what it was given, then what a plain method makes of that.
+        """
         raise TypeError(f"{type(self).__name__} does not answer to images")
 
     def discriminate(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -162,7 +165,8 @@ class Game(nn.Module, ABC):
         self, batch: dict[str, Tensor], draws: Draws, producer: nn.Module | None = None
     ) -> dict[str, Tensor]:
         """What only this game, with this producer, says of examples, (batch,) by name; asked in evaluation mode, without
-        gradient."""
+        gradient.
+        """
         return {}
 
     def reconstruct(self, batch: dict[str, Tensor], producer: nn.Module | None = None) -> Tensor | None:

@@ -5,12 +5,12 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from sparring.augment import Augment
-from sparring.errors import UserError
+from sparring.augment.base import Augment
+from sparring.config.errors import UserError
 from sparring.games.latents import FromLatents
 from sparring.games.two_player import TwoPlayer
 from sparring.losses import Loss
-from sparring.regularizers import Regularizer
+from sparring.regularizers.base import Regularizer
 
 
 class Generation(FromLatents, TwoPlayer):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from sparring.games.generation import Generation
-from sparring.play import Play
+from sparring.games.turn import Turn
 from sparring.randomness import Draws
 
 STEPS = 10  # of a walk along a continuous code
@@ -72,13 +72,13 @@ class InfoGAN(Generation):
         ]
         return torch.cat([noise, *codes, draws.uniform("codes", self.continuous).mul_(2).sub_(1)], dim=1)
 
-    def terms(self, player: str, play: Play) -> dict[str, Tensor]:
-        return super().terms(player, play) | self._information(self.reader(play.fake_features), play)
+    def terms(self, player: str, turn: Turn) -> dict[str, Tensor]:
+        return super().terms(player, turn) | self._information(self.reader(turn.fake_features), turn)
 
-    def _information(self, read: Tensor, play: Play) -> dict[str, Tensor]:
+    def _information(self, read: Tensor, turn: Turn) -> dict[str, Tensor]:
         """Weighted -log Q of the codes that the fakes were made of."""
         sizes = [*self.categorical, self.continuous]
-        codes = play.latents[:, self.noise_dim :].split(sizes, dim=1)
+        codes = turn.latents[:, self.noise_dim :].split(sizes, dim=1)
         *logits, means = read.split(sizes, dim=1)
         terms = {}
         if self.categorical:

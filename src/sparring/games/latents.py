@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sparring.errors import UserError
+from sparring.config.errors import UserError
 from sparring.games.game import Game
 from sparring.randomness import Draws
 

@@ -4,11 +4,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from sparring.degradations import Degradation, Mask, mean_fill
-from sparring.errors import UserError
+from sparring.config.errors import UserError
+from sparring.data.degradations.base import Degradation
+from sparring.data.degradations.masks import Mask, mean_fill
+from sparring.games.perceptual import Perceptual
+from sparring.games.turn import Turn
 from sparring.games.two_player import TwoPlayer
-from sparring.perceptual import Perceptual
-from sparring.play import Play
 from sparring.randomness import Draws
 
 
@@ -60,11 +61,11 @@ class Translation(TwoPlayer):
         self.perceptual = perceptual or None  # nothing was chosen
         self.draws_reals = frozenset({"discriminator", "generator"})
 
-    def terms(self, player: str, play: Play) -> dict[str, Tensor]:
-        terms = super().terms(player, play)
+    def terms(self, player: str, turn: Turn) -> dict[str, Tensor]:
+        terms = super().terms(player, turn)
         terms["adversarial"] = self.weights[player] * terms["adversarial"]
         if player == "generator":
-            difference = play.fakes - play.reals
+            difference = turn.fakes - turn.reals
             if self.l1_weight:
                 terms["l1"] = self.l1_weight * difference.abs().mean()
             if self.l2_weight:
@@ -73,7 +74,7 @@ class Translation(TwoPlayer):
                 noise = difference.square().flatten(1).mean(1) + 1e-8  # an image that is right has no gradient
                 terms["psnr"] = -self.psnr_weight * 10 * (4 / noise).log10().mean()
             if self.perceptual is not None:
-                terms["perceptual"] = self.perceptual.weight * self.perceptual(play.fakes, play.reals).mean()
+                terms["perceptual"] = self.perceptual.weight * self.perceptual(turn.fakes, turn.reals).mean()
         return terms
 
     def produce(self, latents: None, condition: Tensor, producer: nn.Module | None = None) -> Tensor:

@@ -5,12 +5,12 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from sparring.augment import Augment
+from sparring.augment.base import Augment
 from sparring.games.game import Game
+from sparring.games.turn import Turn
 from sparring.losses import Loss
 from sparring.networks.layers import Several, normalize_spectrally
-from sparring.play import Play
-from sparring.regularizers import Regularizer
+from sparring.regularizers.base import Regularizer
 
 
 class TwoPlayer(Game):
@@ -61,17 +61,17 @@ class TwoPlayer(Game):
     def producer(self) -> nn.Module:
         return self.generator
 
-    def terms(self, player: str, play: Play) -> dict[str, Tensor]:
+    def terms(self, player: str, turn: Turn) -> dict[str, Tensor]:
         if player == "discriminator":
-            adversarial = self.loss.discriminator(play.real_logits, play.fake_logits).mean()
-            self._note(play)
+            adversarial = self.loss.discriminator(turn.real_logits, turn.fake_logits).mean()
+            self._note(turn)
         else:
-            reals = play.real_logits if self.loss.generator_needs_reals else None
-            losses = self.loss.generator(play.fake_logits, reals)
+            reals = turn.real_logits if self.loss.generator_needs_reals else None
+            losses = self.loss.generator(turn.fake_logits, reals)
             for regularizer in self.regularizers.values():
-                losses = regularizer.choose(losses, play)
+                losses = regularizer.choose(losses, turn)
             adversarial = self._mixed(losses.mean(0))
-        return {"adversarial": adversarial} | self.regularization(player, play)
+        return {"adversarial": adversarial} | self.regularization(player, turn)
 
     def _mixed(self, losses: Tensor) -> Tensor:
         """The generator's loss of one discriminator () or of each (discriminators,)."""
@@ -95,17 +95,17 @@ class TwoPlayer(Game):
     def _labels(self, condition: Tensor | None) -> Tensor | None:
         return condition if self.conditional else None
 
-    def _note(self, play: Play) -> None:
+    def _note(self, turn: Turn) -> None:
         """How the game stands: D's belief, how often it ranks a real above a fake, and how much the fakes differ."""
-        real, fake = play.real_logits.detach(), play.fake_logits.detach()
-        play.notes["D(x)"] = self.loss.belief(real).mean()
-        play.notes["D(G(z))"] = self.loss.belief(fake).mean()
+        real, fake = turn.real_logits.detach(), turn.fake_logits.detach()
+        turn.notes["D(x)"] = self.loss.belief(real).mean()
+        turn.notes["D(G(z))"] = self.loss.belief(fake).mean()
         if self.augment is not None:
-            self.augment.observe(play)
-            play.notes |= self.augment.notes(play.kimg)
-        if play.watched:
+            self.augment.observe(turn)
+            turn.notes |= self.augment.notes(turn.kimg)
+        if turn.watched:
             some = slice(0, 1024)  # of a batch of patches, whose pairs would fill the memory
-            play.notes["separation"] = (real[some, None] > fake[None, some]).float().mean()
-            if len(play.reals) > 1:
-                spread = play.reals.std(0).mean().clamp(min=1e-6)
-                play.notes["diversity"] = play.fakes.detach().float().std(0).mean() / spread
+            turn.notes["separation"] = (real[some, None] > fake[None, some]).float().mean()
+            if len(turn.reals) > 1:
+                spread = turn.reals.std(0).mean().clamp(min=1e-6)
+                turn.notes["diversity"] = turn.fakes.detach().float().std(0).mean() / spread

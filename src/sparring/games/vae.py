@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sparring.errors import UserError
+from sparring.config.errors import UserError
 from sparring.games.latents import FromLatents
+from sparring.games.turn import Turn
 from sparring.networks.layers import BaseDiscriminator
-from sparring.play import Play
 from sparring.randomness import Draws
-from sparring.regularizers import Regularizer
+from sparring.regularizers.base import Regularizer
 
 
 class Posterior(nn.Module):
@@ -41,7 +41,7 @@ class Posterior(nn.Module):
         return mean, log_variance
 
     def sample(self, images: Tensor, draws: Draws, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """z ~ q(z | x, y), (batch, latent_dim), and KL(q(z | x, y) || N(0, I)) in nats, (batch,)."""
+        """Z ~ q(z | x, y), (batch, latent_dim), and KL(q(z | x, y) || N(0, I)) in nats, (batch,)."""
         mean, log_variance = self(images, labels)
         kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
         return mean + (log_variance / 2).exp() * draws.normal("posterior", mean.shape[1]), kl
@@ -119,11 +119,11 @@ class VAE(Encoding):
     def players(self) -> dict[str, list[nn.Module]]:
         return {"generator": [self.posterior, self.generator]}
 
-    def terms(self, player: str, play: Play) -> dict[str, Tensor]:
-        bound = self._bound(play.reals, play.condition, play.draws)
-        play.notes["elbo"] = bound["elbo"].mean()
+    def terms(self, player: str, turn: Turn) -> dict[str, Tensor]:
+        bound = self._bound(turn.reals, turn.condition, turn.draws)
+        turn.notes["elbo"] = bound["elbo"].mean()
         terms = {"reconstruction": bound["reconstruction"].mean(), "kl": self.beta * bound["kl"].mean()}
-        return terms | self.regularization(player, play)
+        return terms | self.regularization(player, turn)
 
     def own_scores(
         self, batch: dict[str, Tensor], draws: Draws, producer: nn.Module | None = None

@@ -2,10 +2,10 @@
 
 from torch import Tensor, nn
 
+from sparring.games.turn import Turn
 from sparring.games.two_player import TwoPlayer
 from sparring.games.vae import Encoding, Posterior
 from sparring.networks.layers import BaseDiscriminator
-from sparring.play import Play
 
 
 class VAEGAN(Encoding, TwoPlayer):
@@ -46,18 +46,18 @@ class VAEGAN(Encoding, TwoPlayer):
     def players(self) -> dict[str, list[nn.Module]]:
         return {"discriminator": [self.discriminator], "encoder": [self.posterior], "generator": [self.generator]}
 
-    def terms(self, player: str, play: Play) -> dict[str, Tensor]:
-        z, kl = self.posterior.sample(play.reals, play.draws, play.condition)
-        images = self.produce(z, play.condition)
-        features = self.features(play.augmented(images, "fake"), play.condition)
-        apart = (play.real_features.detach() - features).square().flatten(1).sum(1).mean() / 2
+    def terms(self, player: str, turn: Turn) -> dict[str, Tensor]:
+        z, kl = self.posterior.sample(turn.reals, turn.draws, turn.condition)
+        images = self.produce(z, turn.condition)
+        features = self.features(turn.augmented(images, "fake"), turn.condition)
+        apart = (turn.real_features.detach() - features).square().flatten(1).sum(1).mean() / 2
         if player == "encoder":
             return {"features": apart, "kl": kl.mean()}
-        terms = super().terms(player, play)  # of images of the prior
-        logits = self.judge_features(features, play.condition)
+        terms = super().terms(player, turn)  # of images of the prior
+        logits = self.judge_features(features, turn.condition)
         if player == "discriminator":
-            judged = self.loss.discriminator(play.real_logits, logits).mean()
+            judged = self.loss.discriminator(turn.real_logits, logits).mean()
         else:
-            judged = self._mixed(self.loss.generator(logits, play.real_logits).mean(0))
+            judged = self._mixed(self.loss.generator(logits, turn.real_logits).mean(0))
             terms["features"] = self.feature_weight * apart
         return terms | {"adversarial": (terms["adversarial"] + judged) / 2}

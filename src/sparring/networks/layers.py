@@ -226,7 +226,8 @@ def normalize_spectrally(network: nn.Module) -> nn.Module:
 
 def normalization(kind: str, channels: int, axes: int = 2) -> nn.Module:
     """A normalisation layer for (batch, channels, H, W), or another number of ``axes`` after the channels: ``batch``,
-    ``instance``, ``layer`` or ``none``."""
+    ``instance``, ``layer`` or ``none``.
+    """
     layers = {
         "batch": lambda: getattr(nn, f"BatchNorm{axes}d")(channels),
         "instance": lambda: getattr(nn, f"InstanceNorm{axes}d")(channels, affine=True),

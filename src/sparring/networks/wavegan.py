@@ -11,7 +11,7 @@ KERNEL, STRIDE, COARSEST = 25, 4, 16  # samples
 
 
 def stages(length: int) -> int:
-    """n of length = 16 * 4**n: how many times a sound becomes four times as long.
+    """N of length = 16 * 4**n: how many times a sound becomes four times as long.
 
     Raises:
         ValueError: for another length, naming those that are.

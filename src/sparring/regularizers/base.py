@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from sparring.play import Play
-from sparring.schedule import Schedule, at
+from sparring.games.turn import Turn
+from sparring.training.schedules import Schedule, at
 
 if TYPE_CHECKING:
     from sparring.games.game import Game
@@ -42,20 +42,21 @@ class Regularizer(nn.Module):
         self.every = every
         self.schedule = schedule
 
-    def weight_at(self, play: Play) -> float | Tensor:
+    def weight_at(self, turn: Turn) -> float | Tensor:
         """The factor of its term in this turn."""
-        return self.weight if self.schedule is None else self.weight * at(self.schedule, play.kimg)
+        return self.weight if self.schedule is None else self.weight * at(self.schedule, turn.kimg)
 
     def phase(self, iteration: int, kimg: float) -> Hashable:
         """What of the clock decides which operations it consists of, besides ``every``: a captured iteration is replayed in
-        those of the same phase."""
+        those of the same phase.
+        """
         return None
 
-    def forward(self, play: Play) -> Tensor | None:
+    def forward(self, turn: Turn) -> Tensor | None:
         """Its value, unreduced (batch,) or a scalar; None if it adds no term."""
         return None
 
-    def choose(self, losses: Tensor, play: Play) -> Tensor:
+    def choose(self, losses: Tensor, turn: Turn) -> Tensor:
         """Which of the generator's unreduced adversarial losses (batch,) count; by default all."""
         return losses
 
@@ -64,5 +65,5 @@ class Regularizer(nn.Module):
         if self.needs_latents and not hasattr(game, "latent_dim"):
             raise ValueError("it moves latents, and the generator of this model answers to an image: it has none")
 
-    def after(self, play: Play) -> None:
+    def after(self, turn: Turn) -> None:
         """Called without gradient after the player's update."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sparring.augment.base import check_images
 from sparring.augment.shifts import slightly_changed
-from sparring.play import Play
+from sparring.games.turn import Turn
 from sparring.regularizers.base import Regularizer, Schedule
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ class Consistency(Regularizer):
                 "D judges an image beside what it was made of, which would not be changed alike: model.judge_pairs=false"
             )
 
-    def forward(self, play: Play) -> Tensor:
-        changed = slightly_changed(play.reals, play.draws, "consistency real")
-        return squared_difference(play.real_logits, play.judge(changed, "real"))
+    def forward(self, turn: Turn) -> Tensor:
+        changed = slightly_changed(turn.reals, turn.draws, "consistency real")
+        return squared_difference(turn.real_logits, turn.judge(changed, "real"))
 
 
 class BalancedConsistency(Consistency):
@@ -55,14 +55,14 @@ class BalancedConsistency(Consistency):
         super().__init__(weight, every, schedule)
         self.fakes = fakes
 
-    def forward(self, play: Play) -> Tensor:
-        changed = slightly_changed(play.fakes.detach(), play.draws, "consistency fake")
-        return super().forward(play) + self.fakes * squared_difference(play.fake_logits, play.judge(changed, "fake"))
+    def forward(self, turn: Turn) -> Tensor:
+        changed = slightly_changed(turn.fakes.detach(), turn.draws, "consistency fake")
+        return super().forward(turn) + self.fakes * squared_difference(turn.fake_logits, turn.judge(changed, "fake"))
 
 
-def neighbours(play: Play, sigma: float) -> Tensor:
-    """The play's latents, each moved by N(0, sigma^2)."""
-    return play.latents + sigma * play.draws.normal("latent_consistency", *play.latents.shape[1:])
+def neighbours(turn: Turn, sigma: float) -> Tensor:
+    """The turn's latents, each moved by N(0, sigma^2)."""
+    return turn.latents + sigma * turn.draws.normal("latent_consistency", *turn.latents.shape[1:])
 
 
 class LatentConsistency(Regularizer):
@@ -77,9 +77,9 @@ class LatentConsistency(Regularizer):
         super().__init__(weight, every, schedule)
         self.sigma = sigma
 
-    def forward(self, play: Play) -> Tensor:
-        moved = play.game.produce(neighbours(play, self.sigma), play.condition).detach()
-        return squared_difference(play.fake_logits, play.judge(moved, "fake"))
+    def forward(self, turn: Turn) -> Tensor:
+        moved = turn.game.produce(neighbours(turn, self.sigma), turn.condition).detach()
+        return squared_difference(turn.fake_logits, turn.judge(moved, "fake"))
 
 
 class LatentDiversity(Regularizer):
@@ -95,6 +95,6 @@ class LatentDiversity(Regularizer):
         super().__init__(weight, every, schedule)
         self.sigma = sigma
 
-    def forward(self, play: Play) -> Tensor:
-        moved = play.game.produce(neighbours(play, self.sigma), play.condition)
-        return -squared_difference(play.fakes, moved).flatten(1).mean(1)
+    def forward(self, turn: Turn) -> Tensor:
+        moved = turn.game.produce(neighbours(turn, self.sigma), turn.condition)
+        return -squared_difference(turn.fakes, moved).flatten(1).mean(1)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sparring import distributed
-from sparring.play import Play
+from sparring.distributed import collectives
+from sparring.games.turn import Turn
 from sparring.regularizers.base import Regularizer, Schedule
 
 if TYPE_CHECKING:
     from sparring.games.game import Game
 
 
-def other_latents(play: Play, purpose: str) -> Tensor:
-    """Latents that are drawn apart from the play's own."""
-    return play.game.latents(replace(play.draws, key=(*play.draws.key, purpose)))
+def other_latents(turn: Turn, purpose: str) -> Tensor:
+    """Latents that are drawn apart from the turn's own."""
+    return turn.game.latents(replace(turn.draws, key=(*turn.draws.key, purpose)))
 
 
 class FeatureMatching(Regularizer):
@@ -31,10 +31,10 @@ class FeatureMatching(Regularizer):
     reads_features = True
     couples_batch = True
 
-    def forward(self, play: Play) -> Tensor:
+    def forward(self, turn: Turn) -> Tensor:
         with torch.no_grad():
-            real = play.real_features.to(torch.get_default_dtype()).mean(0)
-        return (real - play.fake_features.to(torch.get_default_dtype()).mean(0)).square().sum()
+            real = turn.real_features.to(torch.get_default_dtype()).mean(0)
+        return (real - turn.fake_features.to(torch.get_default_dtype()).mean(0)).square().sum()
 
 
 class ModeSeeking(Regularizer):
@@ -47,11 +47,11 @@ class ModeSeeking(Regularizer):
     player = "generator"
     couples_batch = True
 
-    def forward(self, play: Play) -> Tensor:
-        others = other_latents(play, "mode_seeking")
-        images = play.game.produce(others, play.condition)
-        apart = (play.fakes.to(others.dtype) - images.to(others.dtype)).abs().mean()
-        return 1 / (apart / (play.latents - others).abs().mean() + 1e-5)
+    def forward(self, turn: Turn) -> Tensor:
+        others = other_latents(turn, "mode_seeking")
+        images = turn.game.produce(others, turn.condition)
+        apart = (turn.fakes.to(others.dtype) - images.to(others.dtype)).abs().mean()
+        return 1 / (apart / (turn.latents - others).abs().mean() + 1e-5)
 
 
 class TopK(Regularizer):
@@ -81,10 +81,10 @@ class TopK(Regularizer):
         epochs = int(kimg / self.epoch_kimg + 1e-9)  # a sum of steps may fall short of the whole
         return max(self.gamma**epochs, self.nu)
 
-    def choose(self, losses: Tensor, play: Play) -> Tensor:
-        k = max(1, int(len(losses) * self.phase(play.iteration, play.kimg)))
-        play.notes["top_k"] = torch.full((), k / len(losses), device=losses.device)
-        return losses.gather(0, play.fake_logits.detach().topk(k, dim=0).indices)
+    def choose(self, losses: Tensor, turn: Turn) -> Tensor:
+        k = max(1, int(len(losses) * self.phase(turn.iteration, turn.kimg)))
+        turn.notes["top_k"] = torch.full((), k / len(losses), device=losses.device)
+        return losses.gather(0, turn.fake_logits.detach().topk(k, dim=0).indices)
 
 
 class PathLength(Regularizer):
@@ -129,24 +129,24 @@ class PathLength(Regularizer):
                 f"{type(generator).__module__}.{type(generator).__name__}"
             )
 
-    def forward(self, play: Play) -> Tensor:
-        generator = play.game.generator
+    def forward(self, turn: Turn) -> Tensor:
+        generator = turn.game.generator
         used = slice(None, None, self.batch_shrink)  # spread evenly, so that ranks use the examples of one process
-        labels = None if play.condition is None else play.condition[used]
-        latents = other_latents(play, "path_length")[used]
+        labels = None if turn.condition is None else turn.condition[used]
+        latents = other_latents(turn, "path_length")[used]
         with torch.autocast(latents.device.type, enabled=False):
             w = generator.mapping(latents, labels)
             images = generator.synthesis(w)
-            noise = play.draws.normal("path_length noise", *images.shape[1:])[used] / math.sqrt(images[0, 0].numel())
+            noise = turn.draws.normal("path_length noise", *images.shape[1:])[used] / math.sqrt(images[0, 0].numel())
             (gradient,) = torch.autograd.grad((images * noise).sum(), w, create_graph=True)
         squares = gradient.square().sum(-1).view(len(images), -1)
         lengths = squares.mean(1).sqrt()
         self._seen.append(lengths.detach().mean())
         return (lengths - self.mean).square()
 
-    def after(self, play: Play) -> None:
+    def after(self, turn: Turn) -> None:
         if self._seen:
             latest = torch.stack(self._seen).mean()
-            distributed.add_up([latest])
-            self.mean.lerp_(latest / distributed.world_size(), self.decay)
+            collectives.all_reduce([latest])
+            self.mean.lerp_(latest / collectives.world_size(), self.decay)
             self._seen.clear()

@@ -6,18 +6,18 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from sparring.play import Play
+from sparring.games.turn import Turn
 from sparring.regularizers.base import Regularizer
-from sparring.schedule import Schedule, at
+from sparring.training.schedules import Schedule, at
 
 if TYPE_CHECKING:
     from sparring.games.game import Game
 
 
-def mixes(play: Play, purpose: str) -> Tensor:
+def mixes(turn: Turn, purpose: str) -> Tensor:
     """One uniform mix of real and fake an example."""
-    share = play.draws.uniform(purpose, *[1] * (play.reals.ndim - 1))
-    return torch.lerp(play.fakes.detach().to(play.reals.dtype), play.reals, share)
+    share = turn.draws.uniform(purpose, *[1] * (turn.reals.ndim - 1))
+    return torch.lerp(turn.fakes.detach().to(turn.reals.dtype), turn.reals, share)
 
 
 class GradientPenalty(Regularizer):
@@ -26,8 +26,8 @@ class GradientPenalty(Regularizer):
     def __init__(self, weight: float = 10.0, every: int = 1, schedule: Schedule | None = None):
         super().__init__(weight, every, schedule)
 
-    def forward(self, play: Play) -> Tensor:
-        gradient = play.input_gradient(mixes(play, "gradient_penalty"), "mix")
+    def forward(self, turn: Turn) -> Tensor:
+        gradient = turn.input_gradient(mixes(turn, "gradient_penalty"), "mix")
         return (vector_norm(gradient, dim=1) - 1).square()
 
 
@@ -37,8 +37,8 @@ class ZeroCentered(Regularizer):
     def __init__(self, weight: float = 10.0, every: int = 1, schedule: Schedule | None = None):
         super().__init__(weight, every, schedule)
 
-    def forward(self, play: Play) -> Tensor:
-        return play.input_gradient(mixes(play, "zero_centered"), "mix").square().sum(1)
+    def forward(self, turn: Turn) -> Tensor:
+        return turn.input_gradient(mixes(turn, "zero_centered"), "mix").square().sum(1)
 
 
 class Dragan(Regularizer):
@@ -52,10 +52,10 @@ class Dragan(Regularizer):
     def __init__(self, weight: float = 10.0, every: int = 1, schedule: Schedule | None = None):
         super().__init__(weight, every, schedule)
 
-    def forward(self, play: Play) -> Tensor:
-        noise = play.draws.uniform("dragan noise", *play.reals.shape[1:]) * play.reals.std() / 2
-        share = play.draws.uniform("dragan share", *[1] * (play.reals.ndim - 1))
-        gradient = play.input_gradient(play.reals + share * noise, "dragan")
+    def forward(self, turn: Turn) -> Tensor:
+        noise = turn.draws.uniform("dragan noise", *turn.reals.shape[1:]) * turn.reals.std() / 2
+        share = turn.draws.uniform("dragan share", *[1] * (turn.reals.ndim - 1))
+        gradient = turn.input_gradient(turn.reals + share * noise, "dragan")
         return (vector_norm(gradient, dim=1) - 1).square()
 
 
@@ -73,12 +73,12 @@ class R1(Regularizer):
             raise ValueError(f"weight={weight}: a number, or auto")
         super().__init__(weight, every, schedule)
 
-    def weight_at(self, play: Play) -> float | Tensor:
+    def weight_at(self, turn: Turn) -> float | Tensor:
         if self.weight != "auto":
-            return super().weight_at(play)
-        height, width = play.reals.shape[-2:]
-        gamma = 0.0002 * height * width / play.draws.total
-        return gamma if self.schedule is None else gamma * at(self.schedule, play.kimg)
+            return super().weight_at(turn)
+        height, width = turn.reals.shape[-2:]
+        gamma = 0.0002 * height * width / turn.draws.total
+        return gamma if self.schedule is None else gamma * at(self.schedule, turn.kimg)
 
     def check_fits(self, game: "Game", data: Tensor) -> None:
         if self.weight == "auto" and data.ndim != 4:
@@ -86,12 +86,12 @@ class R1(Regularizer):
                 f"weight=auto: a rule for images, and these data are {tuple(data.shape[1:])}; name a number"
             )
 
-    def forward(self, play: Play) -> Tensor:
-        return play.input_gradient(play.reals, "real").square().sum(1) / 2
+    def forward(self, turn: Turn) -> Tensor:
+        return turn.input_gradient(turn.reals, "real").square().sum(1) / 2
 
 
 class R2(R1):
     """|grad D(x)|^2 / 2 on fakes, weighted by gamma as R1's (Mescheder et al. 2018, eq. 10)."""
 
-    def forward(self, play: Play) -> Tensor:
-        return play.input_gradient(play.fakes, "fake").square().sum(1) / 2
+    def forward(self, turn: Turn) -> Tensor:
+        return turn.input_gradient(turn.fakes, "fake").square().sum(1) / 2

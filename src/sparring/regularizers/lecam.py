@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
-from sparring import distributed
-from sparring.play import Play
+from sparring.distributed import collectives
+from sparring.games.turn import Turn
 from sparring.regularizers.base import Regularizer, Schedule
 
 
@@ -42,10 +42,10 @@ class LeCam(Regularizer):
         self.register_buffer("means", torch.zeros(2, discriminators))  # of reals, of fakes
         self._seen: list[Tensor] = []  # means of this turn's micro-batches
 
-    def forward(self, play: Play) -> Tensor | None:
-        real, fake = (logits.to(self.means.dtype) for logits in (play.real_logits, play.fake_logits))
+    def forward(self, turn: Turn) -> Tensor | None:
+        real, fake = (logits.to(self.means.dtype) for logits in (turn.real_logits, turn.fake_logits))
         self._seen.append(torch.stack([self._mean(real.detach()), self._mean(fake.detach())]))
-        if play.iteration < self.start:
+        if turn.iteration < self.start:
             return None
         return relu(real - self.means[1]).square() + relu(self.means[0] - fake).square()
 
@@ -56,10 +56,10 @@ class LeCam(Regularizer):
         """Of each discriminator, (discriminators,)."""
         return logits.reshape(len(logits), len(self.means[0]), -1).mean((0, 2))
 
-    def after(self, play: Play) -> None:
+    def after(self, turn: Turn) -> None:
         if self._seen:
             latest = torch.stack(self._seen).mean(0)
-            distributed.add_up([latest])
-            moved = 1.0 if play.iteration < self.start else 1 - self.decay
-            self.means.lerp_(latest / distributed.world_size(), moved)
+            collectives.all_reduce([latest])
+            moved = 1.0 if turn.iteration < self.start else 1 - self.decay
+            self.means.lerp_(latest / collectives.world_size(), moved)
             self._seen.clear()

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sparring.play import Play
+from sparring.games.turn import Turn
 from sparring.regularizers.base import Regularizer, Schedule
 
 
@@ -19,8 +19,8 @@ class WeightClipping(Regularizer):
             raise ValueError(f"limit={limit}: weights are clamped to [-limit, limit], so it must be positive")
         self.limit = limit
 
-    def after(self, play: Play) -> None:
-        weights = [weight for network in play.game.players[self.player] for weight in network.parameters()]
+    def after(self, turn: Turn) -> None:
+        weights = [weight for network in turn.game.players[self.player] for weight in network.parameters()]
         torch._foreach_clamp_min_(weights, -self.limit)
         torch._foreach_clamp_max_(weights, self.limit)
 
@@ -49,8 +49,8 @@ class Orthogonal(Regularizer):
         super().__init__(weight, every, schedule)
         self.player = player
 
-    def forward(self, play: Play) -> Tensor:
-        matrices = [matrix for network in play.game.players[self.player] for matrix in weight_matrices(network)]
+    def forward(self, turn: Turn) -> Tensor:
+        matrices = [matrix for network in turn.game.players[self.player] for matrix in weight_matrices(network)]
         with torch.autocast(matrices[0].device.type, enabled=False):
             return sum(self._overlap(matrix) for matrix in matrices) / 2
 

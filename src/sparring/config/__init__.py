@@ -1,0 +1,1 @@
+"""The configuration: schema, types, overrides, messages. Nothing here imports torch."""

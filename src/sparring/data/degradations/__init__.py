@@ -1,0 +1,1 @@
+"""How clean images are damaged: what restoration mends and super-resolution enlarges."""

@@ -1,0 +1,46 @@
+"""Several degradations, of which each image gets one."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from sparring.data.degradations.base import Degradation, one_each
+from sparring.randomness import Draws
+
+ANY_SIZE = 64
+
+
+class Mixed(Degradation):
+    """Each image is damaged by one of ``parts``, drawn for it, all as likely; the mask is 0 where that one loses nothing.
+
+    All are computed for all images and one is chosen, so that nothing waits for what was drawn.
+
+    Args:
+        parts: by name; at least one, and each keeps the image's size.
+    """
+
+    def __init__(self, parts: Mapping[str, Degradation]):
+        super().__init__()
+        if not parts:
+            raise ValueError("parts={}: name at least one degradation")
+        for name, part in parts.items():
+            if part.image_size(ANY_SIZE) != ANY_SIZE:
+                raise ValueError(f"parts.{name}: {type(part).__name__} changes the size, which all must keep")
+        self.parts = nn.ModuleDict(parts)
+        self.masks = any(part.masks for part in parts.values())
+
+    def damage(self, images: Tensor, draws: Draws) -> tuple[Tensor, Tensor | None]:
+        nothing = torch.zeros_like(images[:, :1])
+        damaged, masks = [], []
+        for name, part in self.parts.items():
+            result, mask = part.damage(images, replace(draws, key=(*draws.key, "degradation part", name)))
+            damaged.append(result)
+            masks.append(nothing if mask is None else mask)
+        which = "degradation part"  # the same for both
+        return one_each(damaged, draws, which), one_each(masks, draws, which) if self.masks else None
+
+    def check_fits(self, size: int) -> None:
+        for part in self.parts.values():
+            part.check_fits(size)

@@ -1,0 +1,37 @@
+"""Images, the usual examples."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sparring.data.image_grids import save_image
+from sparring.data.modalities.base import Modality
+
+
+def from_bytes(stored: Tensor) -> Tensor:
+    """uint8, of any shape, as floats in [-1, 1]."""
+    return stored.to(torch.get_default_dtype()).div_(127.5).sub_(1)
+
+
+def to_bytes(produced: Tensor) -> Tensor:
+    """Floats in [-1, 1], of any shape, as uint8; what lies beyond is cut off."""
+    return produced.float().mul(127.5).add_(128).clamp_(0, 255).to(torch.uint8)
+
+
+class Images(Modality):
+    """uint8 (C, H, W), C 1 or 3; networks see [-1, 1], in the order of memory that convolutions like."""
+
+    name, ending = "images", ".png"
+
+    def scaled(self, stored: Tensor) -> Tensor:
+        return from_bytes(stored).contiguous(memory_format=torch.channels_last)
+
+    def stored(self, produced: Tensor) -> Tensor:
+        return to_bytes(produced)
+
+    def seen(self, examples: Tensor) -> Tensor:
+        return examples
+
+    def save(self, example: Tensor, path: Path) -> None:
+        save_image(example, path)

@@ -1,0 +1,27 @@
+"""What the examples of a data set are: an object of this package for each kind."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from sparring.data.modalities.base import Modality
+from sparring.data.modalities.images import Images
+from sparring.data.modalities.points import Points
+from sparring.data.modalities.sounds import Sounds
+from sparring.data.modalities.text import Text
+from sparring.data.modalities.volumes import Clips, Voxels
+
+KINDS: dict[str, type[Modality]] = {kind.name: kind for kind in (Images, Points, Clips, Voxels, Sounds, Text)}
+
+
+def facts(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of ``data`` that ``of`` needs."""
+    # earlier runs said nothing
+    name = data.get("modality") or ("points" if data.get("image_size") == 1 else "images")
+    return {"modality": name} | {key: data[key] for key in inspect.signature(KINDS[name]).parameters}
+
+
+def modality_of(data: Mapping[str, Any]) -> Modality:
+    """What the ``data`` node of a configuration says that its examples are; its keys of the same names are the arguments."""
+    given = facts(data)
+    return KINDS[given.pop("modality")](**given)

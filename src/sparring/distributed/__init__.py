@@ -1,0 +1,1 @@
+"""Ranks: starting them, averaging over them, stopping them together."""

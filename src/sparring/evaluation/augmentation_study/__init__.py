@@ -1,0 +1,1 @@
+"""Does training on generated images help a classifier?"""

@@ -1,0 +1,22 @@
+"""No features: for metrics that look at the examples alone."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sparring.data.dataset import Data
+from sparring.evaluation.extractors.base import Extractor
+
+
+class NoFeatures(Extractor):
+    """Makes none, and needs no weights: for metrics that look at the images alone."""
+
+    name, dims, classes, takes = "none", 0, 0, ()
+    facts = {"extractor": "none", "weights": "none", "resize": "none", "precision": "none"}
+
+    def prepare(self, device: torch.device, data: Data | None, cache: Path) -> None:
+        self.device = device
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        return torch.zeros(len(images), 0, device=self.device), None

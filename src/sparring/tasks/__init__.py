@@ -1,0 +1,1 @@
+"""What task= names: a page each."""

@@ -1,0 +1,1 @@
+"""The engine, what it is built from, and what it records."""

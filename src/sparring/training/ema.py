@@ -1,0 +1,56 @@
+"""The generator's running average, which is what is shown, scored and published."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from sparring.training.schedules import Constant, at
+
+
+class EMA(nn.Module):
+    """Exponential moving average of a network's parameters; its buffers are copied.
+
+    After an update that saw n images the average keeps 0.5**(n / half-life) of itself. During the first part of
+    training the half-life is shortened to ``rampup`` times the images seen so far (Karras et al. 2020, StyleGAN2-ADA),
+    so that the random initialisation is soon forgotten.
+
+    Args:
+        network: what is averaged; a copy is kept, never trained.
+        half_life_kimg: thousands of images after which half of the average is new. 0 copies the network.
+        rampup: share of the images seen so far that bounds the half-life; ``None`` for no ramp.
+        schedule: factor of the half-life as a function of kimg; None for a constant one.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        half_life_kimg: float,
+        rampup: float | None = None,
+        schedule: Callable[[float], float] | None = None,
+    ):
+        super().__init__()
+        self.network = copy.deepcopy(network).requires_grad_(False).eval()
+        self.half_life_kimg = half_life_kimg
+        self.rampup = rampup
+        self.schedule = schedule or Constant()
+
+    def decay(self, kimg: float, step_kimg: float) -> float:
+        """What is kept by the update that brings the clock to ``kimg`` and saw ``step_kimg`` thousand images."""
+        half_life = self.half_life_kimg * self.schedule(kimg)
+        if self.rampup is not None:
+            half_life = min(half_life, self.rampup * kimg)
+        return 0.5 ** (step_kimg / half_life) if half_life > 0 else 0.0
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, kimg: float, step_kimg: float) -> None:
+        """Move the average towards ``network``: one fused call for all parameters, one for all buffers."""
+        average, new = list(self.network.parameters()), list(network.parameters())
+        share = at(lambda kimg: 1 - self.decay(kimg, step_kimg), kimg)
+        if isinstance(share, Tensor):  # which lerp would wait for
+            torch._foreach_add_(average, torch._foreach_mul(torch._foreach_sub(new, average), share))
+        else:
+            torch._foreach_lerp_(average, new, share)
+        if buffers := list(network.buffers()):
+            torch._foreach_copy_(list(self.network.buffers()), buffers)

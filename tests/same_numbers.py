@@ -45,7 +45,7 @@ COMMANDS = {
     "export": ["task=export", "run=default", "export.file=default.safetensors"],
 }  # fmt: skip
 OWN_FOLDER = ("resume", "evaluate", "sweep", "sample", "traversal", "export")  # where they write is said, or follows
-TIMES = {"images_per_second"}
+TIMES = {"images_per_second", "seconds"}
 
 
 def record(out: Path, checkout: Path, names: list[str]) -> None:
@@ -63,7 +63,7 @@ def record(out: Path, checkout: Path, names: list[str]) -> None:
 
 
 def _content(path: Path, out: Path) -> object:
-    if path.is_relative_to(out / "cache") or not path.is_file():
+    if {"cache", "wandb"} & set(path.relative_to(out).parts) or not path.is_file():
         return None
     if path.suffix == ".ckpt":
         import torch
@@ -75,7 +75,9 @@ def _content(path: Path, out: Path) -> object:
 
         return {name: _digest(tensor.numpy().tobytes()) for name, tensor in load_file(path).items()}
     if path.name == "scores.json":
-        return json.loads(path.read_text())
+        return [
+            {key: value for key, value in entry.items() if key not in TIMES} for entry in json.loads(path.read_text())
+        ]
     if path.name == "metrics.csv":
         with open(path, newline="") as file:
             return [{key: value for key, value in row.items() if key not in TIMES} for row in csv.DictReader(file)]

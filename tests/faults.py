@@ -79,7 +79,7 @@ class Faults:
         process.join(60)
         killed_at = max([0, *(int(row["iteration"]) for row in rows(place))])
         done = commands.run(f"resume={name}", f"cache={cache}", cwd=self.folder, timeout=200)
-        went_on_at = int((done.stdout + done.stderr).partition("going on at iteration ")[2].partition(",")[0])
+        went_on_at = int((done.stdout + done.stderr).partition("resuming at iteration ")[2].partition(",")[0])
         return Seen(moment, victim, under_way, killed_at, went_on_at, contents(place) == self.whole)
 
     def _wait(self, moment: str, place: Path, cache: Path, chance: random.Random, alive: Callable[[], bool]) -> bool:

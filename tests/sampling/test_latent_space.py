@@ -154,8 +154,8 @@ def test_what_a_generator_made_is_found_again_and_far_nearer_than_by_sampling(tr
     found = project(space, targets, labels, iterations=150, restarts=2)
     assert (found.psnr > found.nearest_psnr + 3).all() and found.psnr.mean() > 30
     assert found.labels.tolist() == [2] * 6, "of which class they are is found, too"
-    assert torch.equal(space.show(found.points, found.labels), found.found)
-    error = (trained.game.scaled(found.found) - trained.game.scaled(targets)).square().flatten(1).mean(1)
+    assert torch.equal(space.show(found.points, found.labels), found.made)
+    error = (trained.game.scaled(found.made) - trained.game.scaled(targets)).square().flatten(1).mean(1)
     torch.testing.assert_close(found.psnr, 10 * (4 / error.clamp(min=4e-10)).log10())
 
 
@@ -163,7 +163,7 @@ def test_of_several_starts_the_best_end_counts_and_it_is_the_same_each_time(trai
     space, targets = Space(trained), blobs()["images"][:5]
     one, several, again = (project(space, targets, torch.arange(3), 40, restarts) for restarts in (1, 4, 4))
     assert (several.psnr >= one.psnr - 1e-3).all() and (several.psnr > one.psnr + 0.01).any()
-    error = (trained.game.scaled(several.found) - trained.game.scaled(targets)).square().flatten(1).mean(1)
+    error = (trained.game.scaled(several.made) - trained.game.scaled(targets)).square().flatten(1).mean(1)
     torch.testing.assert_close(several.psnr, 10 * (4 / error).log10())
     assert torch.equal(several.points, again.points)
     alone = project(space, targets[:1], torch.arange(3), 40, 4)

@@ -56,9 +56,9 @@ def test_asked_to_stop_in_an_evaluation_it_leaves_at_once_and_makes_it_again_lat
 
 def asked(numbers: list[int], training: bool, patience: float) -> None:
     """A process that is sent signals .6 s after each other, and goes on for half a minute if it can."""
-    signals.PATIENCE = patience
+    signals.GRACE = patience
     with signals.Stop() as stop:
-        stop.training, stop.command, stop.leave = training, "COMMAND", lambda: print("marked", flush=True)
+        stop.training, stop.command, stop.before_exit = training, "COMMAND", lambda: print("marked", flush=True)
         for number in numbers:
             signal.raise_signal(number)
             time.sleep(0.6)

@@ -45,7 +45,8 @@ def _flatten(tensors: list[Tensor]) -> Tensor:
 
 def _unflatten(flat: Tensor, tensors: list[Tensor]) -> None:
     parts = flat.split([tensor.numel() for tensor in tensors])
-    torch._foreach_copy_(tensors, [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)])
+    parts = [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+    torch._foreach_copy_(tensors, parts)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def rank() -> int:

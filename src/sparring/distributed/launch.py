@@ -43,7 +43,7 @@ def start(cfg: DictConfig, check: Callable[[DictConfig], None], on_failure: Call
     cfg.trainer.devices = devices_of(cfg, environment)
     check(cfg)
     hydra = HydraConfig.get()
-    job = cfg, {part: OmegaConf.to_container(hydra[part], resolve=True) for part in HYDRA_PARTS}
+    job = cfg, {part: OmegaConf.to_container(getattr(hydra, part), resolve=True) for part in HYDRA_PARTS}
     if environment is not None:
         os.environ |= environment
         run_rank(job)
@@ -108,7 +108,7 @@ def devices_of(cfg: DictConfig, environment: dict[str, str] | None) -> int:
                 f"started, {here} on this machine: say trainer={'ddp' if gpus else 'ddp_cpu'} trainer.devices={here} "
                 f"trainer.num_nodes={world // here}"
             )
-        if world > 1 and _is_sweep_without_submitit():
+        if world > 1 and HydraConfig.get().mode == RunMode.MULTIRUN and "submitit" not in _hydra_launcher():
             raise UserError("-m: each job of a sweep starts its own ranks; leave torchrun (srun) out")
     if on_gpus and devices > gpus:
         raise UserError(
@@ -135,25 +135,24 @@ def run_rank(job: Job | None) -> None:
     if on_gpus := torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=TIMEOUT)
-    job = broadcast_object(job)
+    first_job: Job = broadcast_object(job)
     if dist.get_rank() > 0:  # the first rank reports what all ranks would
         for name in (None, "sparring"):
             logging.getLogger(name).setLevel(logging.ERROR)
         warnings.simplefilter("ignore")
-    _run_task(job)
+    _run_task(first_job)
     dist.destroy_process_group()  # not after an error: ranks would wait for each other
 
 
 def _run_task(job: Job) -> None:
     cfg, hydra = job
     if not HydraConfig.initialized():  # Hydra did not start this process: give it what the first one knows
-        HydraConfig.instance().cfg = OmegaConf.create({"hydra": hydra})
+        HydraConfig.instance().cfg = OmegaConf.create({"hydra": hydra})  # pyright: ignore[reportAttributeAccessIssue]
         if os.environ["RANK"] == "0":
             logging.config.dictConfig(hydra["job_logging"])
     with memory.explain_exhaustion():
         get_method(cfg.task._target_)(cfg, Path(hydra["runtime"]["output_dir"]))
 
 
-def _is_sweep_without_submitit() -> bool:
-    hydra = HydraConfig.get()
-    return hydra.mode == RunMode.MULTIRUN and "submitit" not in str(hydra.launcher.get("_target_", ""))
+def _hydra_launcher() -> str:
+    return str(HydraConfig.get().launcher.get("_target_", ""))

@@ -18,7 +18,7 @@ GRACE = 25.0  # seconds from the first signal to the exit; schedulers often kill
 BOUNCE = 0.5  # seconds in which one Ctrl-C can arrive several times, from the terminal and from the parent process
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 - no error
     """An evaluation during training was left because a rank received a signal; a resumed run repeats it."""
 
 

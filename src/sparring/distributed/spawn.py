@@ -38,29 +38,30 @@ def start(work: Callable[[Any], None], job: Any, devices: int, nodes: int) -> No
         UserError: the environment names no first node, or a rank failed (the text of the first error).
         SystemExit: the ranks stopped after a signal.
     """
-    import torch.multiprocessing as mp
+    from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
     from sparring.distributed.signals import SIGNALS, set_handlers
 
     environment, store = _environment(devices, nodes)  # the store is open while this name holds it
     first_rank = int(environment["NODE_RANK"]) * devices
     received: list[int] = []
-
-    def pass_on(number: int, _: Any) -> None:
-        received.append(number)
-        for pid in ranks.pids():
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-
     with tempfile.TemporaryDirectory() as folder:
         reports = Path(folder)
         multiprocessing.set_start_method("spawn", force=True)  # joblib's workers have one that their children lack
-        ranks = mp.spawn(_run_rank, (environment, first_rank, work, job, reports), devices, join=False)
+        ranks = spawn(_run_rank, (environment, first_rank, work, job, reports), devices, join=False)
+        assert ranks is not None
+
+        def pass_on(number: int, _: Any) -> None:
+            received.append(number)
+            for pid in ranks.pids():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
         former_handlers = set_handlers(dict.fromkeys(SIGNALS, pass_on))
         try:
             while not ranks.join(grace_period=10):
                 pass
-        except mp.ProcessExitedException as error:
+        except ProcessExitedException as error:
             if not received:
                 raise UserError(_describe_failure(error, first_rank, reports)) from None
             if error.signal_name:
@@ -78,7 +79,7 @@ def _environment(devices: int, nodes: int) -> tuple[dict[str, str], Any]:
     store, names = None, ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
     environment = {name: os.environ[name] for name in names if name in os.environ}
     if nodes == 1:  # this process holds the store, so that no free port has to be guessed
-        from torch.distributed import TCPStore
+        from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
         store = TCPStore("127.0.0.1", 0, None, is_master=True, wait_for_workers=False)
         environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "NODE_RANK": "0"}

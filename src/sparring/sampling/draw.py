@@ -1,6 +1,8 @@
 """task=sample: draw samples, directions, traversals, interpolations or projections (``sample.kind``) of a run."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from sparring.config.errors import UserError
 from sparring.data.dataset import Data
 from sparring.data.image_grids import columns_for, save_gif, save_image, side_by_side
 from sparring.data.image_io import fit, read
+from sparring.data.modalities.base import Modality
 from sparring.data.modalities.images import Images
 from sparring.evaluation.generated_sets import Answers
 from sparring.evaluation.sampler import Sampler
@@ -40,6 +43,7 @@ def check(game: type[Game], kind: str, input_path: Path | None) -> None:
         )
 
 
+@dataclass
 class Drawing:
     """The files that ``task=sample`` writes of a generator: a method for each ``sample.kind``.
 
@@ -49,22 +53,20 @@ class Drawing:
         facts: the ``data`` section of the run's configuration.
         out: the folder to write to.
         data: the run's data, for a projection.
-        input_path: a person's own images instead of them, a file or folder.
+        input_path: images to project instead of the data, a file or folder.
     """
 
-    def __init__(
-        self,
-        sampler: Sampler,
-        settings: DictConfig,
-        facts: DictConfig,
-        out: Path,
-        data: Data | None = None,
-        input_path: Path | None = None,
-    ):
-        self.sampler, self.settings, self.facts, self.out = sampler, settings, facts, out
-        self.data, self.input_path = data, input_path
-        self.game, self.modality = sampler.game, sampler.game.modality
-        self.num_classes = facts.num_classes if self.game.conditional else 0
+    sampler: Sampler
+    settings: DictConfig
+    facts: DictConfig
+    out: Path
+    data: Data | None = None
+    input_path: Path | None = None
+
+    def __post_init__(self):
+        self.game: Any = self.sampler.game
+        self.modality: Modality = self.game.modality
+        self.num_classes = self.facts.num_classes if self.game.conditional else 0
 
     def translations(self) -> None:
         """Translate held-out examples: a grid with their inputs and targets, and single files."""

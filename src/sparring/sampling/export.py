@@ -47,8 +47,7 @@ def export_run(run: store.Run, settings: DictConfig) -> tuple[Path, Exported]:
     """
     checkpoint, cfg = run.checkpoint(settings.checkpoint), run.config
     out = _output_path(run, settings, checkpoint)
-    resolved = OmegaConf.to_container(cfg, resolve=True)
-    config = {"model": resolved["model"], "loss": resolved["loss"]}
+    config: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, ["model", "loss"]), resolve=True)
     _check(run, cfg, config)
     data = cache.load(open_source(cfg), cfg.cache) if get_object(cfg.model._target_).translates else None
     sampler = open_sampler(cfg, checkpoint, settings.ema, data=data)

@@ -1,13 +1,13 @@
 """A generator that ``task=export`` wrote, for use outside a run: what ``sparring.load`` returns."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from sparring.config import trusted_code
@@ -33,9 +33,8 @@ class ProducerNetwork(nn.Module):
     def __init__(self, game: Game, producer: nn.Module):
         super().__init__()
         self.producer = producer
-        self.produce = (
-            game.produce
-        )  # the method, not the game: the weights of other players are no part of this network
+        # The method, not the game: the other players' weights are no part of this network.
+        self.produce: Callable[..., Tensor] = game.produce
         self.translates = game.translates
 
     def forward(self, inputs: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -57,7 +56,8 @@ class Exported:
     """
 
     def __init__(self, game: Game, network: nn.Module, facts: dict[str, Any], device: torch.device | str):
-        self._game, self.network, self.facts, self.device = game, network, facts, torch.device(device)
+        self._game: Any = game
+        self.network, self.facts, self.device = network, facts, torch.device(device)
 
     @property
     def modality(self) -> Modality:
@@ -176,13 +176,28 @@ def load(path: str | PathLike, device: torch.device | str = "cpu") -> ExportedGe
 
 def load_as(path: Path, program: bool, device: torch.device | str = "cpu") -> ExportedGenerator | ExportedTranslator:
     """Load a ``program`` of torch.export, or else a safetensors file, whatever the file's name ends in."""
-    facts, content = _read_program(path) if program else _read_weights(path)
-    game = _build_game(path, facts)
     if program:
-        network = _module_of(content, device)
+        facts, network = _read_program(path, torch.device(device))
+        game = _build_game(path, facts)
     else:
-        network = ProducerNetwork(game, _build_producer(path, facts, content)).to(device)
+        facts, weights = _read_weights(path)
+        game = _build_game(path, facts)
+        network = ProducerNetwork(game, _build_producer(path, facts, weights)).to(device)
     return (ExportedTranslator if game.translates else ExportedGenerator)(game, network, facts, device)
+
+
+def _read_program(path: Path, device: torch.device) -> tuple[dict[str, Any], nn.Module]:
+    from torch.export.passes import move_to_device_pass
+
+    files: dict[str, Any] = {f"{FACTS}.json": None}
+    try:
+        with open(path, "rb") as file:
+            program = torch.export.load(file, extra_files=files)
+    except Exception as error:  # of many kinds
+        raise UserError(f"{path}: PyTorch {torch.__version__} can't load it as a program ({error})") from error
+    if device.type != "cpu":
+        program = move_to_device_pass(program, device)
+    return _parse_facts(path, files[f"{FACTS}.json"]), program.module()
 
 
 def _read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -196,41 +211,25 @@ def _read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise UserError(f"{path}: not a safetensors file, or damaged ({error})") from error
 
 
-def _read_program(path: Path) -> tuple[dict[str, Any], torch.export.ExportedProgram]:
-    files: dict[str, Any] = {f"{FACTS}.json": None}
-    try:
-        with open(path, "rb") as file:
-            program = torch.export.load(file, extra_files=files)
-    except Exception as error:  # of many kinds
-        raise UserError(f"{path}: PyTorch {torch.__version__} can't load it as a program ({error})") from error
-    return _parse_facts(path, files[f"{FACTS}.json"]), program
-
-
-def _module_of(program: torch.export.ExportedProgram, device: torch.device | str) -> nn.Module:
-    if torch.device(device).type != "cpu":
-        from torch.export.passes import move_to_device_pass
-
-        program = move_to_device_pass(program, torch.device(device))
-    return program.module()
-
-
 def _parse_facts(path: Path, text: str | bytes | None) -> dict[str, Any]:
     try:
         facts = json.loads(text or "")
-        facts["config"]["model"]["generator"], facts["data"], facts["inputs"], facts["versions"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{path}: not written by task=export: it holds no facts of a generator") from error
+        whole = {"data", "inputs", "versions"} <= facts.keys() and facts["config"]["model"]["generator"] is not None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        whole = False
+    if not whole:
+        raise UserError(f"{path}: not written by task=export: it holds no facts of a generator")
     return facts
 
 
 def _build_game(path: Path, facts: dict[str, Any]) -> Game:
     """Build the game without weights: it draws latents and converts images."""
     config = facts["config"]
+    loss = {"loss": config["loss"]} if config.get("loss") else {}
     try:
         trusted_code.check(config, where="config.")
-        loss = {"loss": config["loss"]} if config.get("loss") else {}
         with torch.device("meta"):
-            game = build(OmegaConf.create(config["model"]), "model", partial=True, **loss)()
+            game = build(DictConfig(config["model"]), "model", partial=True, **loss)()
         game.modality = lookup.modality_of(facts["data"])
         return game
     except UserError as error:
@@ -242,7 +241,7 @@ def _build_game(path: Path, facts: dict[str, Any]) -> Game:
 
 def _build_producer(path: Path, facts: dict[str, Any], weights: dict[str, Tensor]) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # the initial weights are drawn, and replaced
-        producer = build(OmegaConf.create(facts["config"]["model"]["generator"]), "model.generator")
+        producer = build(DictConfig(facts["config"]["model"]["generator"]), "model.generator")
     producer = channels_last(producer)  # as in training: convolutions round accordingly
     try:
         producer.load_state_dict(weights)

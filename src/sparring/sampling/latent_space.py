@@ -1,5 +1,7 @@
 """The space in which samples are varied: a generator's latents z, or StyleGAN2's styles w."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -27,7 +29,9 @@ class Space:
     """
 
     def __init__(self, sampler: Sampler):
-        self.sampler, self.game, self.producer = sampler, sampler.game, sampler.producer
+        self.sampler = sampler
+        self.game: Any = sampler.game
+        self.producer: Any = sampler.producer
         if not self.game.walks:
             raise UserError(
                 f"sample.kind: the latents of {type(self.game).__name__} are no space to walk in; "

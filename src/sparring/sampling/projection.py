@@ -52,55 +52,48 @@ def project(
     candidate_labels = None if labels is None else labels[torch.arange(CANDIDATES) % len(labels)]
     candidates = space.sample("projection", CANDIDATES, candidate_labels)
     samples = space.show(candidates, candidate_labels)
-    parts = examples.split(max(space.sampler.batch_size // restarts, 1))
-    columns = [_project(space, e, candidates, candidate_labels, samples, iterations, restarts) for e in parts]
-    return Projection(*(None if each[0] is None else torch.cat(each) for each in zip(*columns, strict=True)))
+    scaled = space.game.scaled
+
+    def project_part(part: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor, Tensor, Tensor]:
+        """Return the fields of the ``Projection`` of a few examples."""
+        targets = scaled(part.to(samples.device)).flatten(1)
+        errors = torch.cdist(targets, scaled(samples).flatten(1)).square() / targets.shape[1]  # (part, CANDIDATES)
+        nearest = errors.topk(restarts, largest=False).indices  # (part, restarts)
+        starts = nearest.flatten()
+        start_labels = None if candidate_labels is None else candidate_labels[starts.cpu()]
+        targets = targets.repeat_interleave(restarts, 0)
+        points = _descend(space, candidates[starts].clone(), start_labels, targets, iterations)
+        made, start_errors = space.show(points, start_labels), errors.gather(1, nearest).flatten()
+        end_errors = (scaled(made).flatten(1) - targets).square().mean(1)
+        worse = end_errors > start_errors  # of examples that the generator can hardly make
+        points[worse], made[worse] = candidates[starts][worse], samples[starts][worse]
+        least = torch.minimum(end_errors, start_errors).view(-1, restarts)
+        best = least.argmin(1) + restarts * torch.arange(len(part), device=least.device)
+        best_labels = None if start_labels is None else start_labels[best.cpu()]
+        psnr, nearest_psnr = _decibels(least.min(1).values), _decibels(errors.min(1).values)
+        return points[best], best_labels, made[best], samples[nearest[:, 0]], psnr, nearest_psnr
+
+    parts = [project_part(part) for part in examples.split(max(space.sampler.batch_size // restarts, 1))]
+    points, labels_found, *others = zip(*parts, strict=True)
+    found = None if labels is None else torch.cat([each for each in labels_found if each is not None])
+    return Projection(torch.cat(points), found, *map(torch.cat, others))
 
 
-def _project(
-    space: Space,
-    examples: Tensor,
-    candidates: Tensor,
-    candidate_labels: Tensor | None,
-    samples: Tensor,
-    iterations: int,
-    restarts: int,
-) -> tuple:
-    """Return the columns of the ``Projection`` of a few examples."""
-    game, count = space.game, len(examples)
-    targets = game.scaled(examples.to(samples.device)).flatten(1)
-    errors = torch.cdist(targets, game.scaled(samples).flatten(1)).square() / targets.shape[1]  # (count, CANDIDATES)
-    nearest = errors.topk(restarts, largest=False).indices  # (count, restarts)
-    starts = nearest.flatten()
-    labels = None if candidate_labels is None else candidate_labels[starts.cpu()]
-    targets = targets.repeat_interleave(restarts, 0)
-    with torch.enable_grad():
-        points = candidates[starts].clone().requires_grad_()
-        optimizer = torch.optim.Adam([points], LEARNING_RATE, betas=(0.9, 0.999))
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(iterations, 1))
-        for _ in range(iterations):
-            signals.raise_if_interrupted()
-            optimizer.zero_grad()
-            difference = space.make(points, labels).flatten(1) - targets
-            difference.square().mean(1).sum().backward()
-            optimizer.step()
-            schedule.step()
-            _keep_among_samples(space, points)
-    points = points.detach()
-    made, start_errors = space.show(points, labels), errors.gather(1, nearest).flatten()
-    end_errors = (game.scaled(made).flatten(1) - targets).square().mean(1)
-    worse = end_errors > start_errors  # of examples that the generator can hardly make
-    points[worse], made[worse] = candidates[starts][worse], samples[starts][worse]
-    least = torch.minimum(end_errors, start_errors).view(count, restarts)
-    best = least.argmin(1) + restarts * torch.arange(count, device=least.device)
-    return (
-        points[best],
-        None if labels is None else labels[best.cpu()],
-        made[best],
-        samples[nearest[:, 0]],
-        _decibels(least.min(1).values),
-        _decibels(errors.min(1).values),
-    )
+@torch.enable_grad()
+def _descend(space: Space, points: Tensor, labels: Tensor | None, targets: Tensor, iterations: int) -> Tensor:
+    """Move points (n, dim) so that their examples approach ``targets`` (n, values)."""
+    points.requires_grad_()
+    optimizer = torch.optim.Adam([points], LEARNING_RATE, betas=(0.9, 0.999))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(iterations, 1))
+    for _ in range(iterations):
+        signals.raise_if_interrupted()
+        optimizer.zero_grad()
+        difference = space.make(points, labels).flatten(1) - targets
+        difference.square().mean(1).sum().backward()
+        optimizer.step()
+        schedule.step()
+        _keep_among_samples(space, points)
+    return points.detach()
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ def translate_files(sampler: Sampler, input_path: Path, channels: int, out: Path
     Raises:
         UserError: there is no image; or, after all others were written, some can't be translated.
     """
+    game: Any = sampler.game
     files = image_files(input_path)
     clash = len({file.with_suffix("") for file in files}) < len(files)  # a.png and a.jpg
     left_out = []
@@ -47,13 +49,13 @@ def translate_files(sampler: Sampler, input_path: Path, channels: int, out: Path
             if len(os.fsencode(path.name)) > LONGEST_NAME:
                 raise UserError(f"its name is too long for a file of the output; at most {LONGEST_NAME} bytes")
             image, transparent = _open(file, channels)
-            condition = sampler.game.told(sampler.game.scaled(image), transparent)
+            condition = game.told(game.scaled(image), transparent)
         except UserError as error:
             left_out.append(str(error) if isinstance(error, Unreadable) else f"{file}: {error}")
             continue
         output = sampler.show(None, condition)
-        baseline = next(iter(sampler.game.baselines(condition, tuple(output.shape[2:])).values()))
-        baseline = like(sampler.game.as_data(baseline), output.shape[1:])
+        baseline = next(iter(game.baselines(condition, tuple(output.shape[2:])).values()))
+        baseline = like(game.as_data(baseline), output.shape[1:])
         save_image(output[0], out / "images" / path)
         save_image(rows_of([baseline, output]), out / "compared" / path)
     if left_out:

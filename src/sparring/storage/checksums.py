@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-
 BLOCK = 2**26  # bytes of a file that share a CRC-32
 ZIP = b"PK\x03\x04"  # the first bytes of a zip archive
 

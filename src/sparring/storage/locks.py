@@ -37,7 +37,7 @@ def one_at_a_time(path: Path, content: str = "", meanwhile: Callable[[], object]
         yield
 
 
-class RunLocked(UserError):
+class RunLocked(UserError):  # noqa: N818 - named after the state
     """Another process trains this run."""
 
 

@@ -79,7 +79,7 @@ def train(cfg: DictConfig, folder: Path) -> None:
         if not is_first_rank:
             return
         ended.status.mark("done", module)
-    if evaluator:
+    if evaluator and ended.scores:
         print("\n" + console.scores_table(ended.scores, ended.scores["lower_is_better"]))
         print(console.best_line(folder, evaluator.lower_is_better))
     else:

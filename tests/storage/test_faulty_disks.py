@@ -13,13 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
-from conftest import engine, fit, small_game
+from conftest import Projection, TensorSet, engine, fit, noise_images, small_game
 from sparring.config.errors import UserError
 from sparring.config.messages import explain
 from sparring.data.array_files import ArrayFile
 from sparring.data.cache import load
+from sparring.evaluation.evaluator import Evaluator
+from sparring.evaluation.metrics.frechet_distance import FrechetDistance
 from sparring.runs import store
 from sparring.runs.metrics_file import MetricsFile
 from sparring.storage import tensor_files
@@ -99,31 +102,33 @@ def test_a_checkpoint_that_can_not_be_written_to_its_end_leaves_the_one_before(t
     assert tensor_files.read(last)["w"].all() and len(list(last.parent.iterdir())) == 1
 
 
-def test_rows_pictures_and_scores_that_can_not_be_written_end_nothing_and_are_told_once(tmp_path, caplog):
-    log, grids = MetricsFile(tmp_path / "metrics.csv"), SampleGrids(tmp_path / "samples", every_kimg=0.016, count=4)
-    scores = Scores(None, None, None, tmp_path, "", "all")
-    module = engine(small_game(), log_every=1)
-    written, row = module.log_row, {"scores": {}, "protocol": {}, "kimg": 0.0, "iteration": 0}
+class FullDisk(pl.Callback):
+    """The disk is full from the third iteration to the sixth."""
 
-    def log_row(values):
-        """The disk is full from the third iteration to the sixth."""
-        with full(10) if 3 <= module.iteration <= 6 else full(2**30):
-            scores._record(row | {"iteration": module.iteration}, {})
-            store.write_status(tmp_path, "running", iteration=module.iteration)
-            written(values)
-            if module.iteration in (4, 8):
-                grids.draw(module.trainer, module)
+    def on_train_batch_start(self, trainer, module, *rest):
+        limit = 10 if 3 <= module.iteration + 1 <= 6 else 2**30
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
-    module.log_row = log_row
-    with caplog.at_level(logging.WARNING):
-        fit(module, 8, [], [log])
-    with open(tmp_path / "metrics.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [r["iteration"] for r in rows] == [str(i) for i in range(1, 9)] and all(
-        r["generator/adversarial"] for r in rows
+    def on_train_batch_end(self, trainer, module, *rest):
+        store.write_status(Path(trainer.loggers[0].path).parent, "running", iteration=module.iteration)
+
+
+def test_rows_pictures_and_scores_that_can_not_be_written_do_not_end_training_and_are_reported_once(tmp_path, caplog):
+    log, grids = MetricsFile(tmp_path / "metrics.csv"), SampleGrids(tmp_path / "samples", every_kimg=0.032, count=4)
+    evaluator = Evaluator(
+        Projection(), {"fd": FrechetDistance()}, every_kimg=0.008, samples=60, samples_during=60, seeds=1
     )
-    assert [entry["iteration"] for entry in store.read_scores(tmp_path)] == list(range(1, 9))
-    assert store.read_status(tmp_path)["iteration"] == 8 and len(list((tmp_path / "samples").iterdir())) == 1
+    reals = TensorSet(noise_images(64))
+    scores = Scores(evaluator, reals, None, tmp_path, str(tmp_path / "cache"), "all")
+    with caplog.at_level(logging.WARNING), full(2**30):
+        fit(engine(small_game(), log_every=1), 8, [FullDisk(), grids, scores], [log])
+    with open(tmp_path / "metrics.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["generator/adversarial"]]
+    assert [row["iteration"] for row in rows] == [str(i) for i in range(1, 9)]
+    assert [entry["iteration"] for entry in store.read_scores(tmp_path)] == list(range(9))
+    assert store.read_status(tmp_path)["iteration"] == 8
+    names = {path.name for path in (tmp_path / "samples").iterdir()}
+    assert len(names) == 2 and not any("0.032" in name for name in names), "those of iterations 0 and 8"
     for name in ("metrics.csv", "scores.json", "status.json", "samples"):
         assert caplog.text.count(f"{tmp_path / name}") == 1, caplog.text
 

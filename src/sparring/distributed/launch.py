@@ -79,12 +79,7 @@ def follow() -> None:
 def devices_of(cfg: DictConfig, environment: dict[str, str] | None) -> int:
     """Return the number of ranks on this machine.
 
-    Args:
-        cfg: the experiment.
-        environment: ``cluster_environment()``.
-
-    Raises:
-        UserError: this machine lacks the devices, or torchrun or SLURM started another number of ranks.
+    Raise UserError if it lacks the devices, or if torchrun or SLURM (``cluster_environment()``) started other ranks.
     """
     import torch
 

@@ -26,13 +26,8 @@ log = logging.getLogger(__name__)
 def start(work: Callable[[Any], None], job: Any, devices: int, nodes: int) -> None:
     """Call ``work(job)`` in the first rank and ``work(None)`` in the others, and wait for all of them.
 
-    A rank that fails ends the others. SIGTERM, SIGINT and SIGUSR1 are passed on to the ranks.
-
-    Args:
-        work: a module's function; it finds its rank in the environment, under PyTorch's names.
-        job: a value that can be pickled.
-        devices: ranks on this machine.
-        nodes: machines; this function is called on each.
+    A rank that fails ends the others. Signals are passed on to the ranks, which find their place in the environment,
+    under PyTorch's names. Call this on each of the ``nodes``, with the number of its ``devices``.
 
     Raises:
         UserError: the environment names no first node, or a rank failed (the text of the first error).

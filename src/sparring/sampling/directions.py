@@ -34,11 +34,8 @@ def directions(space: Space, count: int) -> tuple[Tensor, Tensor]:
 def first_weights(space: Space) -> Tensor:
     """Return the weights (outputs, dim) of all layers that read the numbers of a point directly.
 
-    They are measured: the outputs for the unit vectors minus the output for 0. So they include what scales or
-    normalises weights, such as equalised learning rates and spectral norm.
-
-    Raises:
-        UserError: no layer reads the points directly, so nothing is linear in them.
+    They are outputs for the unit vectors minus the output for 0, and so include what scales or normalises weights, such
+    as equalised learning rates and spectral norm. Raise UserError if no layer reads the points directly.
     """
     weights: dict[nn.Module, list[Tensor]] = {}
     reads_points: dict[nn.Module, bool] = {}

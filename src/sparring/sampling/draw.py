@@ -45,23 +45,14 @@ def check(game: type[Game], kind: str, input_path: Path | None) -> None:
 
 @dataclass
 class Drawing:
-    """The files that ``task=sample`` writes of a generator: a method for each ``sample.kind``.
-
-    Args:
-        sampler: the generator.
-        settings: the ``sample`` section of the configuration.
-        facts: the ``data`` section of the run's configuration.
-        out: the folder to write to.
-        data: the run's data, for a projection.
-        input_path: images to project instead of the data, a file or folder.
-    """
+    """The files that ``task=sample`` writes of a generator: a method for each ``sample.kind``."""
 
     sampler: Sampler
-    settings: DictConfig
-    facts: DictConfig
+    settings: DictConfig  # the ``sample`` section
+    facts: DictConfig  # the ``data`` section of the run
     out: Path
-    data: Data | None = None
-    input_path: Path | None = None
+    data: Data | None = None  # to project
+    input_path: Path | None = None  # images to project instead
 
     def __post_init__(self):
         self.game: Any = self.sampler.game

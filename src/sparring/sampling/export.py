@@ -33,11 +33,7 @@ def export_run(run: store.Run, settings: DictConfig) -> tuple[Path, Exported]:
     """Export a run's generator.
 
     Batch norm has the statistics that ``task=sample`` uses by default. The file is moved to its place only if the
-    generator loaded from it makes the run's images.
-
-    Args:
-        run: the run.
-        settings: the ``export`` section of the configuration.
+    generator loaded from it makes the run's images. ``settings`` is the ``export`` section of the configuration.
 
     Returns:
         The file, and the generator that was loaded from it.
@@ -55,11 +51,9 @@ def export_run(run: store.Run, settings: DictConfig) -> tuple[Path, Exported]:
     facts = {"config": config, "inputs": [list(each.shape[1:]) for each in inputs]}
     facts |= _facts(cfg, sampler, checkpoint, settings.ema)
     with atomic_write(out) as temporary:
-        if settings.format == "torch_export":
-            _save_program(temporary, network, inputs, facts)
-        else:
-            _save_weights(temporary, network, facts)
-        exported = load_as(temporary, settings.format == "torch_export")
+        program = settings.format == "torch_export"
+        (_save_program if program else _save_weights)(temporary, network, inputs, facts)
+        exported = load_as(temporary, program)
         with torch.inference_mode():
             difference = (exported.network(*inputs) - network(*inputs)).abs().max().item()
         if not difference <= TOLERANCE[settings.format]:
@@ -84,14 +78,9 @@ def usage(path: Path, exported: Exported) -> str:
         call, arguments, inputs = "sample(16, seed=0)", "latents, labels", f"latents {shape} and labels (batch,)"
     else:
         call, arguments, inputs = "sample(16, seed=0)", "latents", f"latents {shape}"
-    name = json.dumps(str(path))
-    lines = [
-        f"{path} ({path.stat().st_size / 2**20:.1f} MiB) makes the run's {kind}: checked.",
-        "",
-        "    import sparring",
-        f"    generator = sparring.load({name})",
-        f"    {kind} = generator.{call}",
-    ]
+    name, size = json.dumps(str(path)), path.stat().st_size / 2**20
+    lines = [f"{path} ({size:.1f} MiB) makes the run's {kind}: checked.", "", "    import sparring"]
+    lines += [f"    generator = sparring.load({name})", f"    {kind} = generator.{call}"]
     if kind == "text":
         lines.append('    print(*generator.modality.texts(text), sep="\\n")')
     elif exported.modality.has_combined_file:
@@ -142,18 +131,11 @@ def _facts(cfg: DictConfig, sampler: Sampler, checkpoint: Path, ema: bool) -> di
         data["input_channels"] = cfg.data.get("input_channels", cfg.data.channels)
     else:
         data["class_names"] = _class_names(cfg) if game.conditional else []
-    return {
-        "data": data,
-        "latents": None if game.translates else {"distribution": game.latent, "conditional": game.conditional},
-        "weights": {
-            "checkpoint": checkpoint.name,
-            "iteration": stored["global_step"],
-            "kimg": stored["kimg"],
-            "ema": ema,
-            "batch_norm": sampler.batch_norm,
-        },
-        "versions": {"sparring": version("sparring"), "commit": versions["commit"], **versions["packages"]},
-    }
+    latents = None if game.translates else {"distribution": game.latent, "conditional": game.conditional}
+    weights = {"checkpoint": checkpoint.name, "iteration": stored["global_step"], "kimg": stored["kimg"]}
+    weights |= {"ema": ema, "batch_norm": sampler.batch_norm}
+    versions = {"sparring": version("sparring"), "commit": versions["commit"], **versions["packages"]}
+    return {"data": data, "latents": latents, "weights": weights, "versions": versions}
 
 
 def _class_names(cfg: DictConfig) -> list[str]:
@@ -165,7 +147,7 @@ def _class_names(cfg: DictConfig) -> list[str]:
         return []
 
 
-def _save_weights(path: Path, network: ProducerNetwork, facts: dict[str, Any]) -> None:
+def _save_weights(path: Path, network: ProducerNetwork, _: tuple[Tensor, ...], facts: dict[str, Any]) -> None:
     from safetensors.torch import save
 
     state = network.producer.state_dict()

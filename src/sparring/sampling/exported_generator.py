@@ -25,9 +25,9 @@ BATCH_SIZE = 100  # images a pass, as in task=sample
 
 
 class ProducerNetwork(nn.Module):
-    """A game's producer as one network: latents (batch, dim), or a translator's inputs (batch, C, h, w) -> images.
+    """A game's producer as one network.
 
-    Images are (batch, C, H, W) in [-1, 1]. A conditional game also takes labels (batch,).
+    Latents (batch, dim) and, if conditional, labels (batch,), or a translator's inputs -> images (batch, C, H, W).
     """
 
     def __init__(self, game: Game, producer: nn.Module):
@@ -81,10 +81,9 @@ class ExportedGenerator(Exported):
         Raises:
             UserError: labels are missing, or the generator is unconditional.
         """
-        if self._game.conditional and labels is None:
-            raise UserError("this generator is conditional: labels (batch,) are needed")
-        if labels is not None and not self._game.conditional:
-            raise UserError("this generator is unconditional: it takes no labels")
+        if self._game.conditional != (labels is not None):
+            reason = "conditional: labels (batch,) are needed" if labels is None else "unconditional: no labels"
+            raise UserError(f"this generator is {reason}")
         inputs = latents.to(self.device)
         return self.network(inputs) if labels is None else self.network(inputs, labels.to(self.device))
 

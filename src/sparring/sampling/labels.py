@@ -9,16 +9,10 @@ from sparring.config.errors import UserError
 
 
 def cycle_labels(key: str, classes: Sequence[int] | Tensor | None, count: int, num_classes: int) -> Tensor | None:
-    """Return labels (count,) that cycle through ``classes``; None for an unconditional generator.
-
-    Args:
-        key: the name of ``classes`` in messages.
-        classes: whole numbers from 0 to ``num_classes`` - 1; None for all of them.
-        count: number of labels.
-        num_classes: classes of the generator, 0 if it is unconditional.
+    """Return labels (count,) that cycle through ``classes``, by default all ``num_classes``; None if there are 0.
 
     Raises:
-        UserError: the generator has no such classes.
+        UserError: the generator has no such classes; ``key`` names them in the message.
     """
     if classes is None and not num_classes:
         return None

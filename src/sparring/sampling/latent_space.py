@@ -16,16 +16,13 @@ PROBES = 4  # points at which the effect of each axis is measured
 class Space:
     """Latents z; or, of a generator that maps them (StyleGAN2), styles w, the same for every layer.
 
-    Args:
-        sampler: the generator, of a game that ``walks``: near latents make similar examples.
-
     Attributes:
         name: ``z`` or ``w``.
         dim: numbers of a point.
         measured: points of samples (1024, dim); for a conditional generator's styles, of its first class.
 
     Raises:
-        UserError: the game's latents are no space to walk in.
+        UserError: the sampler's game does not ``walk``: near latents don't make similar examples.
     """
 
     def __init__(self, sampler: Sampler):

@@ -36,7 +36,7 @@ def translate_files(sampler: Sampler, input_path: Path, channels: int, out: Path
         The number of images.
 
     Raises:
-        UserError: there is no image; or, after all others were written, some can't be translated.
+        UserError: there is no image; or, after the others were translated, some can't be.
     """
     game: Any = sampler.game
     files = image_files(input_path)

@@ -18,13 +18,7 @@ CHECKSUMS = "checksums.json"
 
 
 def build_once(folder: Path, build: Callable[[Path], None], content: str) -> None:
-    """Build a folder unless it is there and whole. Of several processes one builds it, and the others wait.
-
-    Args:
-        folder: the folder.
-        build: writes the content to the folder that it is given.
-        content: what the folder holds, for the message to those who wait.
-    """
+    """Let ``build`` write a folder unless it is there and whole. Other processes wait, and log its ``content``."""
     if find_damage(folder) is None:  # without the lock: several processes may check at the same time
         return
     with one_at_a_time(folder, content):

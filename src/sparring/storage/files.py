@@ -21,11 +21,7 @@ _failed_writes: set[Path] = set()  # optional outputs whose last write failed
 
 @contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path next to ``path`` and rename it to ``path`` at the end; remove it on an error.
-
-    Raises:
-        OSError: the file can't be written; the error names ``path``.
-    """
+    """Yield a temporary path and rename it to ``path`` at the end; remove it on an error. An OSError names ``path``."""
     path = Path(path)
     temporary = partial(path)
     with naming_path(path):
@@ -71,12 +67,7 @@ def optional_write(path: Path) -> Iterator[None]:
 
 
 def remove_partial(folder: Path, name: str | None = None) -> None:
-    """Remove temporary files that killed processes left. No other process may write to the folder now.
-
-    Args:
-        folder: where to look.
-        name: of the file or folder that was written; None removes all, also in folders below.
-    """
+    """Remove what killed processes left of ``name``, or of all files below the folder. No process may write there now."""
     leftovers = folder.rglob(".*.partial") if name is None else folder.glob(f".{glob.escape(name)}.*.partial")
     for path in list(leftovers):
         remove(path)
@@ -108,12 +99,7 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
 
 
 def read_json(path: Path, kind: type[Kind], remedy: str = "") -> Kind:
-    """Return the list or dictionary (``kind``) in a JSON file.
-
-    Raises:
-        FileNotFoundError: the file is missing.
-        UserError: it is damaged; ``remedy`` says what to do.
-    """
+    """Return the list or dictionary (``kind``) in a JSON file. Raise UserError with the ``remedy`` if it is damaged."""
     with _naming_damage(path, remedy):
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, kind):
@@ -124,9 +110,7 @@ def read_json(path: Path, kind: type[Kind], remedy: str = "") -> Kind:
 def read_rows(path: Path, remedy: str = "") -> tuple[list[str], list[dict[str, str]]]:
     """Return the columns and the rows of a ``metrics.csv``, without a last line that was not written to its end.
 
-    Raises:
-        FileNotFoundError: the file is missing.
-        UserError: it is damaged; ``remedy`` says what to do.
+    Raise UserError with the ``remedy`` if it is damaged.
     """
     with _naming_damage(path, remedy), open(path, encoding="utf-8", newline="") as file:
         reader = csv.DictReader(line for line in file if line.endswith("\n"))

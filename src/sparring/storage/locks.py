@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 def one_at_a_time(path: Path, content: str = "", meanwhile: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Let one process at a time build ``path``; those that waited find it there.
 
-    What a killed process left of it is removed.
+    What a killed process left of it is removed. The lock file is in ``locks``, next to the folder that holds ``path``.
 
     Args:
-        path: the file or folder; the lock file is in ``locks``, next to the folder that holds it.
+        path: the file or folder.
         content: what it holds, for the message after a second of waiting.
         meanwhile: called after each second of waiting.
     """
@@ -43,14 +43,9 @@ class RunLocked(UserError):  # noqa: N818 - named after the state
 
 @contextmanager
 def lock_run(folder: Path, patience: float = 40) -> Iterator[None]:
-    """Lock a run's folder, so that no other process resumes it.
+    """Lock a run's folder, so that no other process resumes it. Raise RunLocked if one still trains it after a while.
 
-    Args:
-        folder: the run's folder.
-        patience: seconds to wait for another process to end; ranks whose parent was killed take a while to notice.
-
-    Raises:
-        RunLocked: another process trains it.
+    ``patience`` is in seconds: ranks whose parent was killed take a while to notice.
     """
     with ExitStack() as held_lock:
         with suppress(OSError):

@@ -24,12 +24,9 @@ KNOWN = {  # the whole SHA-256 of files that torch-fidelity opens
 def download_published(url: str, name: str | None = None) -> Path:
     """Return the path of a published file; download it if it is missing.
 
-    Args:
-        url: its address. The file's name, there or as ``name``, ends in (the first digits of) its SHA-256.
-        name: the name to store it under.
+    Its name in the ``url``, or ``name``, ends in (the first digits of) its SHA-256, which is checked.
 
     Raises:
-        UserError: the download is not what was published.
         OSError: it can't be downloaded.
     """
     name = name or url.rpartition("/")[2]
@@ -77,12 +74,12 @@ def torchvision_weights(url: str, file: str | None, key: str, way_out: str) -> d
 
     Args:
         url: their address; the file's name ends in the first digits of its SHA-256.
-        file: a local copy; None uses torch's hub folder and downloads what is missing.
-        key: the key that sets ``file``.
+        file: a local copy, which ``key`` sets; None uses torch's hub folder and downloads what is missing.
+        key: for the message.
         way_out: how to do without them, for the message.
 
     Raises:
-        UserError: they can't be downloaded or are damaged, and how to get them.
+        UserError: they can't be downloaded or are damaged.
     """
     try:
         path = Path(file).expanduser() if file else download_published(url)

@@ -16,15 +16,8 @@ from sparring.storage.files import atomic_write
 
 log = logging.getLogger(__name__)
 REQUIRED = {"state_dict": dict, "global_step": int, "kimg": float}  # in every checkpoint
-FOR_RESUMING = {  # where they are present
-    "optimizer_states": list,
-    "lr_schedulers": list,
-    "loops": dict,
-    "callbacks": dict,
-    "meter": list,
-    "pytorch-lightning_version": str,
-    "run": str | None,
-}
+FOR_RESUMING: dict[str, Any] = dict.fromkeys(("optimizer_states", "lr_schedulers", "meter"), list)  # where present
+FOR_RESUMING |= {"loops": dict, "callbacks": dict, "pytorch-lightning_version": str, "run": str | None}
 
 
 def read(path: Path, device: torch.device | str = "cpu") -> Any:
@@ -49,11 +42,7 @@ def read(path: Path, device: torch.device | str = "cpu") -> Any:
 
 
 def write(content: Any, path: Path) -> None:
-    """Write tensors, and what else ``read`` returns, to a file: whole or not at all.
-
-    Raises:
-        OSError: it can't be written; the error names the path.
-    """
+    """Write tensors, and what else ``read`` returns, to a file: whole or not at all. An OSError names the path."""
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
         try:
             torch.save(content, file)

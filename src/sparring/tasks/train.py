@@ -15,17 +15,7 @@ from sparring.distributed import collectives
 from sparring.distributed.signals import Stop
 from sparring.runs import console, store
 from sparring.storage.locks import lock_run
-from sparring.training.build import (
-    adopt_vocabulary,
-    build_evaluator,
-    build_game,
-    build_module,
-    check_machine,
-    count_iterations,
-    load_initial_weights,
-    open_source,
-    silence_lightning,
-)
+from sparring.training import build
 from sparring.training.fit import fit
 
 log = logging.getLogger(__name__)
@@ -36,20 +26,20 @@ def train(cfg: DictConfig, folder: Path) -> None:
 
     Every rank trains and makes its share of the samples to score. Only the first rank writes files and prints.
     """
-    silence_lightning()
+    build.silence_lightning()
     overrides, is_first_rank = list(HydraConfig.get().overrides.task), collectives.rank() == 0
     with Stop() as stop, ExitStack() as contexts:
-        check_machine(cfg)
+        build.check_machine(cfg)
         if cfg.init and not cfg.resume:
-            adopt_vocabulary(cfg)
-        source, game, evaluator = open_source(cfg), build_game(cfg), build_evaluator(cfg)
+            build.adopt_vocabulary(cfg)
+        source, game, evaluator = build.open_source(cfg), build.build_game(cfg), build.build_evaluator(cfg)
 
         run = store.find_run(cfg.resume, "resume") if cfg.resume else None
         if is_first_rank:
             contexts.enter_context(lock_run(folder))
         newest = run.newest(cfg.resume_fallback) if run and is_first_rank else None
         checkpoint, iteration = collectives.broadcast_object(newest) or (None, 0)
-        iterations = count_iterations(cfg)
+        iterations = build.count_iterations(cfg)
         if run and (iteration > iterations or (iteration == iterations and run.is_done)):
             raise UserError(f"resume={cfg.resume}: is as long as kimg={cfg.kimg} already; go on with a larger kimg=")
         if is_first_rank:
@@ -63,13 +53,13 @@ def train(cfg: DictConfig, folder: Path) -> None:
             contexts.enter_context(store.record_failure(folder))
 
         data = cache.load(source, cfg.cache)
-        module = build_module(cfg, game, data)
+        module = build.build_module(cfg, game, data)
         module.run_id = run.id if run else None
         if checkpoint is None and cfg.init:
-            load_initial_weights(module, store.find_run(cfg.init, "init").checkpoint())
+            build.load_initial_weights(module, store.find_run(cfg.init, "init").checkpoint())
         elif checkpoint is None and game.begins_from:
             log.warning(
-                "starts from random weights, from which it hardly learns: init=RUN of model=%s", game.begins_from
+                "starts from random weights, from which it hardly learns: init=RUN, of model=%s", game.begins_from
             )
         ended = fit(cfg, folder, module, data, evaluator, stop, iterations, checkpoint, iteration)
         if stop.signal is not None:

@@ -24,7 +24,7 @@ from sparring.evaluation.metrics.inception_score import InceptionScore
 from sparring.evaluation.metrics.kernel_distance import KernelDistance
 from sparring.evaluation.metrics.prdc import PRDC
 from sparring.evaluation.protocol import deviations
-from sparring.storage.files import sha256
+from sparring.storage.checksums import sha256
 
 CPU = torch.device("cpu")
 REAL_WEIGHTS = os.environ.get("SPARRING_INCEPTION_WEIGHTS")

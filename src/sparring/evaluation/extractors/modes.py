@@ -1,4 +1,4 @@
-"""The nearest mode of each sample, as features."""
+"""The mode of each example, of data whose modes are known."""
 
 from pathlib import Path
 
@@ -8,41 +8,42 @@ from torch import Tensor
 from sparring.config.errors import UserError
 from sparring.data.dataset import Data
 from sparring.evaluation.extractors.base import Extractor
+from sparring.evaluation.extractors.classifier import Share
 from sparring.evaluation.extractors.stacked_digits import StackedDigits
 from sparring.storage.tensor_files import hash_of
 
 
 class ModeFinder(Extractor):
-    """Tells modes by what the data are: points of a mixture by the nearest centre, stacked digits by a classifier.
+    """Modes of a mixture by the nearest centre, of stacked digits by a classifier.
 
-    Of points the values are their coordinates and the logits -|x - c|^2 / (2 sigma^2) for each centre c.
+    Features of points are their coordinates, logits -|x - c|^2 / (2 sigma^2) for each centre c.
 
     Args:
-        min_accuracy: least accuracy of the digits' classifier with which scores may be made.
+        min_accuracy: least accuracy of the digits' classifier with which scores are computed.
     """
 
-    takes = ("points", "images")
-    name = "modes"  # until the data tell which
+    modalities = ("points", "images")
+    name = "modes"  # until ``prepare`` sees the data
 
-    def __init__(self, min_accuracy: float = 0.0):
+    def __init__(self, min_accuracy: Share = 0.0):
         self.min_accuracy = min_accuracy
 
     def prepare(self, device: torch.device, data: Data | None, cache: Path) -> None:
         """Raises UserError if the data's modes are not known."""
-        self.mixture = data.mixture if data is not None else None
+        self.mixture = None if data is None else data.mixture
         self.inner = None
-        if self.mixture is None:
-            if data is None or data.name != "stackedmnist":
-                raise UserError("evaluation=modes wants data whose modes are known: data=ring, grid or stacked_mnist")
+        if self.mixture is not None:
+            self.centres = self.mixture.centres.to(device)
+            self.name, self.classes, self.dims = "mixture", *self.centres.shape
+            weights = hash_of({"centres": self.mixture.centres})
+            self.facts = {"extractor": self.name, "weights": weights, "resize": "none", "precision": "float32"}
+        elif data is not None and data.name == "stackedmnist":
             self.inner = StackedDigits(self.min_accuracy)
             self.inner.prepare(device, data, cache)
             self.name, self.dims, self.classes = self.inner.name, self.inner.dims, self.inner.classes
             self.facts = self.inner.facts
-            return
-        self.centres = self.mixture.centres.to(device)
-        self.name, self.classes, self.dims = "mixture", *self.centres.shape
-        weights = hash_of({"centres": self.mixture.centres})
-        self.facts = {"extractor": self.name, "weights": weights, "resize": "none", "precision": "float32"}
+        else:
+            raise UserError("evaluation=modes wants data whose modes are known: data=ring, grid or stacked_mnist")
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         if self.inner is not None:

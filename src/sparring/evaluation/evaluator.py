@@ -18,7 +18,7 @@ from sparring.distributed import signals
 from sparring.distributed.collectives import all_reduce
 from sparring.evaluation import protocol
 from sparring.evaluation.extractors.base import Extractor
-from sparring.evaluation.extractors.classifier import LABEL_SOURCES, alternatives
+from sparring.evaluation.extractors.classifier import LABEL_SOURCES, check_labels
 from sparring.evaluation.features import Reference, rounds
 from sparring.evaluation.image_sets import ImageSet, Subset
 from sparring.evaluation.metrics.base import Comparison, Metric
@@ -47,11 +47,8 @@ def check_can_score(cfg: DictConfig) -> None:
     if target is None:
         return
     extractor = get_object(target)
-    if not cfg.data.num_classes and extractor.needs_labels and cfg.data.modality in LABEL_SOURCES:
-        raise UserError(
-            "evaluation=fast scores with a classifier of the data's labels, and these data have none: choose "
-            f"{alternatives(cfg.data.modality)} (or give them labels: {LABEL_SOURCES[cfg.data.modality]})"
-        )
+    if extractor.needs_labels and cfg.data.modality in LABEL_SOURCES:
+        check_labels(cfg.data.modality, cfg.data.num_classes)
     check_takes(extractor, cfg.data.modality)
 
 

@@ -13,15 +13,7 @@ from torch import Tensor
 from sparring.config.errors import UserError
 from sparring.data.dataset import Data
 from sparring.distributed.collectives import broadcast, broadcast_object
-from sparring.evaluation.classifier_training import (
-    MIN_BATCHES,
-    Network,
-    accuracy,
-    batch_count,
-    held_out,
-    network_input,
-    train,
-)
+from sparring.evaluation import classifier_training as training
 from sparring.evaluation.extractors.base import Extractor
 from sparring.storage import tensor_files
 from sparring.storage.files import optional_write
@@ -30,7 +22,6 @@ from sparring.storage.locks import one_at_a_time
 log = logging.getLogger(__name__)
 Share = Annotated[float, Field(ge=0, le=1)]
 StepCount = Annotated[int, Field(ge=1, le=1_000_000)]
-WITHOUT_LABELS = {"images": "evaluation=inception or ", "sounds": "evaluation=spectrum or "}
 LABEL_SOURCES = {  # how data of a modality get labels
     "images": "data.labels=true for a folder whose sub-folders are classes, data.attribute=Smiling for CelebA",
     "sounds": "sub-folders of data.path that name the classes",
@@ -39,9 +30,15 @@ LABEL_SOURCES = {  # how data of a modality get labels
 }
 
 
-def alternatives(modality: str) -> str:
-    """Return what to choose for data of a modality that no classifier can be trained on."""
-    return WITHOUT_LABELS.get(modality, "") + "evaluation=none"
+def check_labels(modality: str, classes: int) -> None:
+    """Raise UserError, with what to choose instead, if data of a modality have no labels or a single class."""
+    if classes < 2:
+        others = {"images": "evaluation=inception or ", "sounds": "evaluation=spectrum or "}
+        raise UserError(
+            "evaluation=fast scores with a classifier of the data's labels, and these data have "
+            f"{'one' if classes else 'none'}: choose {others.get(modality, '')}evaluation=none"
+            f" (or give them labels: {LABEL_SOURCES[modality]})"
+        )
 
 
 class Classifier(Extractor):
@@ -70,12 +67,17 @@ class Classifier(Extractor):
         Raises:
             UserError: no labels, too few examples or classes, or an accuracy under ``min_accuracy``.
         """
-        self._check(data)
-        kind, classes, labels = data.modality.name, len(data.class_names), data.columns["labels"]
+        kind = "images" if data is None else data.modality.name
+        self.classes = len(data.class_names) if data is not None and "labels" in data.columns else 0
+        check_labels(kind, self.classes)
+        assert data is not None
+        if len(data) < 50:
+            raise UserError(f"evaluation=fast trains a classifier, and {len(data)} {kind} are too few: evaluation=none")
         self.device, self.as_images = torch.device(device), data.modality.seen
         path = Path(cache).expanduser() / "classifiers" / self._file_name(data)
+        channels = self.as_images(data.columns["images"][:1]).shape[1]
         with torch.random.fork_rng(devices=[]):
-            self.network = Network(self.as_images(data.columns["images"][:1]).shape[1], classes).to(self.device)
+            self.network = training.Network(channels, self.classes).to(self.device)
         with one_at_a_time(path, f"the classifier of {data.name}, {path}"):
             if (stored := tensor_files.read_cached(path, {"network", "accuracy"}, self.device)) is not None:
                 self.network.load_state_dict(stored["network"])
@@ -87,7 +89,6 @@ class Classifier(Extractor):
         broadcast(self.network.state_dict().values())  # each machine may have trained its own
         self.accuracy = broadcast_object(self.accuracy)
         self.network.eval().requires_grad_(False)
-        self.classes = classes
         self.facts = {
             "extractor": self.name,
             "weights": tensor_files.hash_of(self.network.state_dict()),
@@ -101,55 +102,35 @@ class Classifier(Extractor):
                 f"{self.min_accuracy:.0%} of data.classifier_accuracy, so its scores would mean little. Are the labels "
                 "right? To go on without scores: evaluation=none."
             )
-        self._warn_if_uninformative(labels[held_out(len(data))[1]], kind)
+        self._warn_if_uninformative(data.columns["labels"][training.held_out(len(data))[1]], kind)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return self.network(network_input(self.as_images(images), self.device, self.network.channels))
-
-    def _check(self, data: Data | None) -> None:
-        kind = "images" if data is None else data.modality.name
-        if data is None or "labels" not in data.columns:
-            raise UserError(
-                f"evaluation/extractor=classifier scores {kind} with a classifier of the data's labels, and these data "
-                f"have none: choose {alternatives(kind)} (or give them labels: {LABEL_SOURCES[kind]})"
-            )
-        if len(data) < 50:
-            raise UserError(
-                f"evaluation=fast trains a classifier, for which {len(data)} {kind} are too few: evaluation=none"
-            )
-        if len(data.class_names) < 2:
-            raise UserError(
-                "evaluation=fast trains a classifier to tell classes apart, and these data have one: "
-                f"choose {alternatives(kind)}"
-            )
+        return self.network(training.network_input(self.as_images(images), self.device, self.network.channels))
 
     def _file_name(self, data: Data) -> str:
         parts = [data.key, f"{self.steps}steps"]
-        batches = batch_count(len(held_out(len(data))[0]), self.steps, self.epochs)
+        batches = training.batch_count(len(training.held_out(len(data))[0]), self.steps, self.epochs)
         if self.epochs != 6:
             parts.append(f"{self.epochs}epochs")
-        if batches <= MIN_BATCHES:  # earlier versions trained on fewer
+        if batches <= training.MIN_BATCHES:  # earlier versions trained on fewer
             parts.append(f"{batches}batches")
         return "-".join(parts) + ".pt"
 
     def _split(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The rows to train on and to test on."""
-        return held_out(len(images))
+        """Return the rows to train on and to test on."""
+        return training.held_out(len(images))
 
     def _train(self, data: Data) -> None:
         started = time.perf_counter()
         images, labels = self.as_images(data.columns["images"]), data.columns["labels"]
-        training, test = self._split(images)
-        classes = len(data.class_names)
-        self.network = train(images[training], labels[training], classes, self.device, self.steps, self.epochs)
-        self.accuracy = accuracy(self.network, images[test], labels[test])
+        learnt, tested = self._split(images)
+        settings = (len(data.class_names), self.device, self.steps, self.epochs)
+        self.network = training.train(images[learnt], labels[learnt], *settings)
+        self.accuracy = training.accuracy(self.network, images[tested], labels[tested])
         log.info(
-            "trained the classifier whose features score the %s in %.0f s: %.1f%% of %d held-out ones right",
-            data.modality.name,
-            time.perf_counter() - started,
-            100 * self.accuracy,
-            len(test),
+            f"trained the classifier that scores the {data.modality.name} in {time.perf_counter() - started:.0f} s: "
+            f"{self.accuracy:.1%} of {len(tested)} held-out ones right"
         )
 
     def _warn_if_uninformative(self, labels: Tensor, kind: str) -> None:
@@ -159,11 +140,7 @@ class Classifier(Extractor):
         if self.accuracy <= share + margin:
             self.facts["largest_class"] = round(share, 4)
             log.warning(
-                "The classifier behind these scores recognises %.1f%% of %d held-out %s; always naming the largest class "
-                "would be right for %.1f%%. It hardly tells classes apart, so the scores mean little. More examples or "
-                "visible classes would help; evaluation=none leaves the scores out.",
-                100 * self.accuracy,
-                len(labels),
-                kind,
-                100 * share,
+                f"The classifier behind these scores recognises {self.accuracy:.1%} of {len(labels)} held-out {kind}; "
+                f"always naming the largest class would be right for {share:.1%}. It hardly tells classes apart, so the "
+                "scores mean little. More examples or visible classes would help; evaluation=none leaves the scores out."
             )

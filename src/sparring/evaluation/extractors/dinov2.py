@@ -1,6 +1,6 @@
 """DINOv2 features."""
 
-from sparring.evaluation.extractors.torch_fidelity import BatchSize, Precision, TorchFidelity
+from sparring.evaluation.extractors.torch_fidelity import TorchFidelity
 
 
 class DINOv2(TorchFidelity):
@@ -10,17 +10,13 @@ class DINOv2(TorchFidelity):
     """
 
     name = "dinov2"
+    layers = ["dinov2"]
     source = "torch.hub's facebookresearch/dinov2 (code and weights)"
 
-    def __init__(
-        self,
-        network: str = "dinov2-vit-l-14",
-        weights: str | None = None,
-        precision: Precision = "float32",
-        batch_size: BatchSize | None = None,
-    ):
-        super().__init__(network, ["dinov2"], weights, precision, batch_size)
+    def __init__(self, network: str = "dinov2-vit-l-14", weights: str | None = None, **options):
+        self.network_name = network
+        super().__init__(weights, **options)
 
-    def _find_weights(self, registered: str, weights: str | None) -> None:
+    def _find_weights(self, weights: str | None) -> None:
         if weights:
             raise ValueError("torch-fidelity takes DINOv2 from torch.hub only; leave evaluation.weights=null")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from sparring.evaluation.extractors.torch_fidelity import BatchSize, Precision, TorchFidelity
+from sparring.evaluation.extractors.torch_fidelity import TorchFidelity
 from sparring.storage import tensor_files
 from sparring.storage.pretrained import KNOWN
 
@@ -21,12 +21,12 @@ class Inception(TorchFidelity):
     """
 
     name = "inception"
+    network_name = "inception-v3-compat"
+    layers = ["2048", "logits_unbiased"]
     source = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{PUBLISHED}"
 
-    def __init__(
-        self, weights: str | None = None, precision: Precision = "float32", batch_size: BatchSize | None = None
-    ):
-        super().__init__("inception-v3-compat", ["2048", "logits_unbiased"], weights, precision, batch_size)
+    def __init__(self, weights: str | None = None, **options):
+        super().__init__(weights, **options)
         if self.network.fc.weight.isnan().any():
             self.network.features_list, self.classes = ["2048"], 0
         for module in self.network.modules():  # exact up to rounding, and a sixth quicker
@@ -35,7 +35,7 @@ class Inception(TorchFidelity):
         self.network.to(memory_format=torch.channels_last)
         self.facts["standard_weights"] = self._is_standard
 
-    def _check_weights(self, registered: str, path: Path, digest: str) -> None:
+    def _check_weights(self, path: Path, digest: str) -> None:
         tensors = tensor_files.read(path)
         names = sorted(name for name in tensors if not name.startswith("fc.") and "tracked" not in name)
         self._is_standard = (

@@ -30,12 +30,12 @@ class ModeFinder(Extractor):
 
     def prepare(self, device: torch.device, data: Data | None, cache: Path) -> None:
         """Raises UserError if the data's modes are not known."""
-        self.mixture = None if data is None else data.mixture
         self.inner = None
-        if self.mixture is not None:
-            self.centres = self.mixture.centres.to(device)
-            self.name, self.classes, self.dims = "mixture", *self.centres.shape
-            weights = hash_of({"centres": self.mixture.centres})
+        if data is not None and data.mixture is not None:
+            centres = data.mixture.centres
+            self.centres, self.variance = centres.to(device), max(data.mixture.sigma, 1e-6) ** 2
+            self.name, self.classes, self.dims = "mixture", *centres.shape
+            weights = hash_of({"centres": centres})
             self.facts = {"extractor": self.name, "weights": weights, "resize": "none", "precision": "float32"}
         elif data is not None and data.name == "stackedmnist":
             self.inner = StackedDigits(self.min_accuracy)
@@ -49,4 +49,4 @@ class ModeFinder(Extractor):
         if self.inner is not None:
             return self.inner(images)
         points = images.to(self.centres)
-        return points, torch.cdist(points, self.centres).square() / (-2 * max(self.mixture.sigma, 1e-6) ** 2)
+        return points, torch.cdist(points, self.centres).square() / (-2 * self.variance)

@@ -23,47 +23,36 @@ class TorchFidelity(Extractor):
     """A network of torch-fidelity. It sees RGB (grey is repeated), resized as in TensorFlow 1 (bilinear, no antialiasing).
 
     Args:
-        registered: torch-fidelity's name of the network.
-        layers: their outputs are the features and, if there are two, the logits.
         weights: a file; None for the published one, which is downloaded into torch's hub folder.
         precision: of the arithmetic within; features are float32 in any case.
         batch_size: images a pass; None for 16 on a CPU (with more, its caches overflow) and 256 on a GPU.
-
-    Attributes:
-        weights_file: the file; None where torch-fidelity downloads the weights itself.
 
     Raises:
         UserError: the weights are damaged, belong to another network, or can't be downloaded.
     """
 
+    network_name: str  # in torch-fidelity
+    layers: list[str]  # their outputs are the features and, if there are two, the logits
     source: str  # where the published weights are
+    weights_file: Path | None  # None where torch-fidelity downloads the weights itself
 
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The extractor's name. Abstract, so that no stored configuration can build this class."""
-
+    @abstractmethod  # so that no stored configuration can build this class
     def __init__(
-        self,
-        registered: str,
-        layers: list[str],
-        weights: str | None = None,
-        precision: Precision = "float32",
-        batch_size: BatchSize | None = None,
+        self, weights: str | None = None, precision: Precision = "float32", batch_size: BatchSize | None = None
     ):
         from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
-        self.batch_size = batch_size
+        self.batch_size, digest = batch_size, None
         try:
-            self.weights_file = self._find_weights(registered, weights)
-            digest = self.weights_file and sha256_prefix(self.weights_file)
-            if self.weights_file:
-                self._check_weights(registered, self.weights_file, digest)
+            self.weights_file = self._find_weights(weights)
+            if self.weights_file is not None:
+                digest = sha256_prefix(self.weights_file)
+                self._check_weights(self.weights_file, digest)
             # one rank downloads what torch.hub downloads
-            with one_at_a_time(hub_folder() / registered), loading_tensors_only():
-                self.network = FEATURE_EXTRACTORS_REGISTRY[registered](
-                    registered,
-                    layers,
+            with one_at_a_time(hub_folder() / self.network_name), loading_tensors_only():
+                self.network = FEATURE_EXTRACTORS_REGISTRY[self.network_name](
+                    self.network_name,
+                    self.layers,
                     feature_extractor_weights_path=self.weights_file and str(self.weights_file),
                     feature_extractor_internal_dtype=precision,
                     verbose=True,
@@ -78,9 +67,9 @@ class TorchFidelity(Extractor):
             ) from error
         self.network.requires_grad_(False).eval().to(memory_format=torch.channels_last)
         outputs = self.network(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
-        self.dims, self.classes = outputs[0].shape[1], outputs[1].shape[1] if len(layers) > 1 else 0
+        self.dims, self.classes = outputs[0].shape[1], outputs[1].shape[1] if len(self.layers) > 1 else 0
         self.facts = {
-            "extractor": registered,
+            "extractor": self.network_name,
             "weights": digest[:16] if digest else tensor_files.hash_of(self.network.state_dict()),
             "resize": "bilinear as in TensorFlow 1",
             "precision": precision,
@@ -102,20 +91,21 @@ class TorchFidelity(Extractor):
         pixels = images.to(self.device).expand(-1, 3, -1, -1)
         return self.network(pixels.contiguous(memory_format=torch.channels_last))
 
-    def _find_weights(self, registered: str, weights: str | None) -> Path | None:
+    def _find_weights(self, weights: str | None) -> Path | None:
         """The given file or the published one; None where torch-fidelity downloads the weights itself."""
         return Path(weights).expanduser() if weights else download_published(self.source)
 
-    def _check_weights(self, registered: str, path: Path, digest: str) -> None:
+    def _check_weights(self, path: Path, digest: str) -> None:
         """Refuse a file that is damaged or could run code, which torch-fidelity does not check.
 
         CLIP's file is a program (a TorchScript archive), so it must be the one of OpenAI.
         """
         from torch_fidelity.feature_extractor_clip import MODEL_METADATA
 
-        if registered not in MODEL_METADATA:
+        expected = MODEL_METADATA.get(self.network_name, {}).get("hash")
+        if expected is None:
             tensor_files.read(path)
-        elif digest != (expected := MODEL_METADATA[registered]["hash"]):
+        elif digest != expected:
             raise UserError(
                 f"{path} is not OpenAI's file (SHA-256 {expected[:8]}...), the only one that is opened: it is a program"
             )

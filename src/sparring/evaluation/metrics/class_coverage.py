@@ -1,9 +1,6 @@
 """Which classes a classifier sees among the fakes."""
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor
 
 from sparring.evaluation.extractors.base import Batch
 from sparring.evaluation.metrics.base import Comparison, Metric
@@ -18,29 +15,26 @@ class ClassCoverage(Metric):
     """
 
     needs_logits = True
-
-    def names(self, extractor: str) -> dict[str, bool]:
-        return dict.fromkeys(["classes_covered", "class_entropy", "label_accuracy"], False)
+    score_names = dict.fromkeys(["classes_covered", "class_entropy", "label_accuracy"], False)
 
     def begin(self, comparison: Comparison) -> None:
-        self.reals, self.count = comparison.reals, comparison.count
+        assert comparison.reals.classes is not None
+        self.real_classes, self.count = comparison.reals.classes, comparison.count
         self.counts = torch.zeros(comparison.classes, dtype=torch.int64)
-        self.labelled, self.right = torch.zeros((), dtype=torch.int64), torch.zeros((), dtype=torch.int64)
+        self.labelled, self.right = torch.zeros(2, dtype=torch.int64)
+        self.sums = [self.counts, self.labelled, self.right]
 
     def add(self, batch: Batch) -> None:
+        assert batch.logits is not None
         predicted = batch.logits.argmax(1).cpu()
         self.counts += predicted.bincount(minlength=len(self.counts))
         if batch.labels is not None:
             self.labelled += len(predicted)
             self.right += (predicted == batch.labels).sum()
 
-    @property
-    def sums(self) -> list[Tensor]:
-        return [self.counts, self.labelled, self.right]
-
-    def scores(self, others: Mapping[str, float]) -> dict[str, float]:
-        real_counts = self.reals.classes.bincount(minlength=len(self.counts))
-        covered = (10 * self.counts * len(self.reals) >= real_counts * self.count) & (self.counts > 0)
+    def scores(self, others: dict[str, float]) -> dict[str, float]:
+        real_counts = self.real_classes.bincount(minlength=len(self.counts))
+        covered = (10 * self.counts * len(self.real_classes) >= real_counts * self.count) & (self.counts > 0)
         scores = {
             "classes_covered": int(covered.sum()),
             "class_entropy": float(torch.special.entr(self.counts / self.count).sum()),

@@ -1,7 +1,5 @@
 """The share of each class among the fakes."""
 
-from collections.abc import Mapping
-
 from sparring.evaluation.metrics.class_coverage import ClassCoverage
 from sparring.evaluation.metrics.per_class import MOST_LISTED
 
@@ -13,7 +11,7 @@ class ClassShares(ClassCoverage):
     ``evaluation/extractor=classifier`` does.
     """
 
-    def scores(self, others: Mapping[str, float]) -> dict[str, float]:
+    def scores(self, others: dict[str, float]) -> dict[str, float]:
         scores = super().scores(others)
         if len(self.counts) <= MOST_LISTED:
             scores |= {f"class_share_{label}": count / self.count for label, count in enumerate(self.counts.tolist())}

@@ -1,7 +1,5 @@
 """Classification accuracy score: a classifier trained on fakes, tested on reals."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 from torchvision.transforms.functional import resize
@@ -29,29 +27,27 @@ class ClassificationAccuracyScore(Metric):
     needs_features = False
     needs_labels = True
     modalities = ("images",)
+    score_names = dict.fromkeys([f"classification_accuracy_{end}" for end in ("score", "reverse", "reals")], False)
 
     def __init__(self, steps: StepCount = 600):
         self.steps = steps
 
-    def names(self, extractor: str) -> dict[str, bool]:
-        return dict.fromkeys([f"classification_accuracy_{end}" for end in ("score", "reverse", "reals")], False)
-
     def begin(self, comparison: Comparison) -> None:
         self.reals, self.device = comparison.reals.images, comparison.device
+        assert self.reals.labels is not None
+        self.real_labels = self.reals.labels
         self.shape = _shrunken(self.reals.images(range(1))).shape[1:]
         self.images = torch.zeros(comparison.count, *self.shape, dtype=torch.uint8)
         self.labels = torch.zeros(comparison.count, dtype=torch.int64)
+        self.sums = [self.images, self.labels]
 
     def add(self, batch: Batch) -> None:
+        assert batch.labels is not None
         self.images[batch.rows] = like(batch.images, self.shape).cpu()
         self.labels[batch.rows] = batch.labels
 
-    @property
-    def sums(self) -> list[Tensor]:
-        return [self.images, self.labels]
-
-    def scores(self, others: Mapping[str, float]) -> dict[str, float]:
-        count, labels = len(self.reals), self.reals.labels
+    def scores(self, others: dict[str, float]) -> dict[str, float]:
+        count, labels = len(self.reals), self.real_labels
         chunks = [range(start, min(start + 1000, count)) for start in range(0, count, 1000)]
         reals = torch.cat([_shrunken(self.reals.images(rows)) for rows in chunks])
         training, test = held_out(count)
@@ -63,11 +59,11 @@ class ClassificationAccuracyScore(Metric):
             accuracy(trained_on_reals, self.images, self.labels),
             accuracy(trained_on_reals, reals[test], labels[test]),
         ]
-        return dict(zip(self.names(""), values, strict=True))
+        return dict(zip(self.score_names, values, strict=True))
 
     def protocol(self) -> dict[str, float | str]:
         return {"classifier": f"three convolutions at {SIDE} pixels", "steps": self.steps}
 
 
 def _shrunken(images: Tensor) -> Tensor:
-    return resize(images, SIDE, antialias=True) if min(images.shape[-2:]) > SIDE else images
+    return resize(images, [SIDE], antialias=True) if min(images.shape[-2:]) > SIDE else images

@@ -1,28 +1,17 @@
 """Fréchet distance of two sets of features; in Inception's features the FID."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
 from sparring.evaluation.extractors.base import Batch
-from sparring.evaluation.features import Reference
 from sparring.evaluation.metrics.base import Comparison, Metric, score_name
 
 
 class Moments:
-    """Mean and covariance of features from running float64 sums, which add up over batches and ranks.
+    """Running float64 sums of features: count (), sum (D,), sum of outer products (D, D), 32 MiB at D = 2048."""
 
-    Args:
-        dims: D; the sums take 8 D^2 bytes (32 MiB at 2048), however many the features.
-        device: where they are.
-
-    Attributes:
-        sums: the count (), the sum (D,) and the sum of outer products (D, D).
-    """
-
-    def __init__(self, dims: int, device: torch.device | str = "cpu"):
-        self.sums = [torch.zeros(shape, dtype=torch.float64, device=device) for shape in ((), dims, (dims, dims))]
+    def __init__(self, dims: int, device: torch.device):
+        self.sums = [torch.zeros(shape, dtype=torch.float64, device=device) for shape in [(), (dims,), (dims, dims)]]
 
     def add(self, features: Tensor) -> None:
         """Add features (batch, D)."""
@@ -33,7 +22,7 @@ class Moments:
         outer.addmm_(features.T, features)
 
     def mean_and_covariance(self) -> tuple[Tensor, Tensor]:
-        """Return the mean (D,) and the unbiased covariance (D, D) of at least two features."""
+        """Return the mean (D,) and the covariance (D, D), unbiased, of at least two features."""
         count, total, outer = self.sums
         mean = total / count
         return mean, (outer - count * mean.outer(mean)) / (count - 1)
@@ -46,32 +35,30 @@ def matrix_root(covariance: Tensor) -> Tensor:
 
 
 def gaussian_distance(mean_1: Tensor, root_1: Tensor, mean_2: Tensor, covariance_2: Tensor) -> float:
-    """Return the squared Fréchet distance of two Gaussians (Dowson & Landau 1982).
+    """Return the squared Fréchet distance of Gaussians with means (D,) and covariances (D, D) (Dowson & Landau 1982).
 
         |mu_1 - mu_2|^2 + Tr C_1 + Tr C_2 - 2 Tr (C_1 C_2)^(1/2)
 
-    C_1 C_2 has the eigenvalues of the symmetric matrix R C_2 R, R = C_1^(1/2): the last trace is the sum of their
-    square roots. Rounding can make a zero eigenvalue slightly negative.
-
-    Args:
-        mean_1: mu_1 (D,).
-        root_1: R (D, D).
-        mean_2: mu_2 (D,).
-        covariance_2: C_2 (D, D).
+    C_1 C_2 has the eigenvalues of the symmetric matrix R C_2 R, where R = ``root_1`` = C_1^(1/2): the last trace is the
+    sum of their square roots. Rounding can make a zero eigenvalue slightly negative.
     """
     eigenvalues = torch.linalg.eigvalsh(root_1 @ covariance_2 @ root_1)
     trace_1, trace_2 = root_1.square().sum(), covariance_2.trace()
     return float((mean_1 - mean_2).square().sum() + trace_1 + trace_2 - 2 * eigenvalues.clamp(min=0).sqrt().sum())
 
 
+def fitted_gaussian(features: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the mean (D,) and the covariance (D, D) of features (N, D), N at least 2."""
+    moments = Moments(features.shape[1], device)
+    for part in features.split(1000):
+        moments.add(part)
+    return moments.mean_and_covariance()
+
+
 def frechet_distance(reals: Tensor, fakes: Tensor) -> float:
-    """Return the Fréchet distance of features (N, D) and (M, D), N and M at least 2."""
-    moments = []
-    for features in (reals, fakes):
-        moments.append(Moments(features.shape[1]))
-        moments[-1].add(features)
-    (real_mean, real_covariance), fake_moments = (each.mean_and_covariance() for each in moments)
-    return gaussian_distance(real_mean, matrix_root(real_covariance), *fake_moments)
+    """Return the squared Fréchet distance of Gaussians fitted to features (N, D) and (M, D), N and M at least 2."""
+    mean, covariance = fitted_gaussian(reals, reals.device)
+    return gaussian_distance(mean, matrix_root(covariance), *fitted_gaussian(fakes, fakes.device))
 
 
 class FrechetDistance(Metric):
@@ -86,25 +73,19 @@ class FrechetDistance(Metric):
 
     def begin(self, comparison: Comparison) -> None:
         (self.name,) = self.names(comparison.extractor)
-        device = comparison.device
-        reals = comparison.reals.kept("gaussian", lambda: _fitted_gaussian(comparison.reals, device))
+        device, values = comparison.device, comparison.reals.values
+
+        def make() -> dict[str, Tensor]:
+            mean, covariance = fitted_gaussian(values, device)
+            return {"mean": mean, "root": matrix_root(covariance)}
+
+        reals = comparison.reals.kept("gaussian", make)
         self.real_mean, self.real_root = reals["mean"].to(device), reals["root"].to(device)
         self.fakes = Moments(comparison.dims, device)
+        self.sums = self.fakes.sums
 
     def add(self, batch: Batch) -> None:
         self.fakes.add(batch.values)
 
-    @property
-    def sums(self) -> list[Tensor]:
-        return self.fakes.sums
-
-    def scores(self, others: Mapping[str, float]) -> dict[str, float]:
+    def scores(self, others: dict[str, float]) -> dict[str, float]:
         return {self.name: gaussian_distance(self.real_mean, self.real_root, *self.fakes.mean_and_covariance())}
-
-
-def _fitted_gaussian(reals: Reference, device: torch.device) -> dict[str, Tensor]:
-    moments = Moments(reals.values.shape[1], device)
-    for features in reals.values.split(1000):
-        moments.add(features)
-    mean, covariance = moments.mean_and_covariance()
-    return {"mean": mean, "root": matrix_root(covariance)}

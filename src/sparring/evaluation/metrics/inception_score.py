@@ -1,10 +1,7 @@
 """Inception score."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
-from torch import Tensor
 
 from sparring.evaluation.extractors.base import Batch
 from sparring.evaluation.metrics.base import Comparison, Count, Metric
@@ -35,20 +32,18 @@ class InceptionScore(Metric):
         for i in range(splits):
             self.split[order[i * count // splits : (i + 1) * count // splits]] = i
         self.p = torch.zeros(splits, comparison.classes, dtype=torch.float64, device=comparison.device)
-        self.negentropy = torch.zeros(splits, dtype=torch.float64, device=comparison.device)
+        self.negentropy = torch.zeros(splits, dtype=torch.float64, device=comparison.device)  # sum of p log p
+        self.sums = [self.p, self.negentropy]
 
     def add(self, batch: Batch) -> None:
+        assert batch.logits is not None
         split = self.split[batch.rows].to(self.p.device)
         log_p = batch.logits.double().log_softmax(1)  # log p(y|x)
         p = log_p.exp()
         self.p.index_add_(0, split, p)
         self.negentropy.index_add_(0, split, (p * log_p).sum(1))
 
-    @property
-    def sums(self) -> list[Tensor]:
-        return [self.p, self.negentropy]
-
-    def scores(self, others: Mapping[str, float]) -> dict[str, float]:
+    def scores(self, others: dict[str, float]) -> dict[str, float]:
         sizes = self.split.bincount(minlength=len(self.p)).to(self.p)
         mean_p = self.p / sizes[:, None]  # p(y)
         divergence = self.negentropy / sizes - torch.special.xlogy(mean_p, mean_p).sum(1)  # E KL = H(y) - E H(y|x)

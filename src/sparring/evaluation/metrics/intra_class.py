@@ -1,16 +1,16 @@
 """Fréchet distance class by class."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from sparring.evaluation.extractors.base import Batch
-from sparring.evaluation.metrics.base import Comparison, Rows, RowsMetric, score_name
+from sparring.evaluation.metrics.base import Comparison, FeaturesMetric, score_name
 from sparring.evaluation.metrics.frechet_distance import frechet_distance
 
 
-class IntraClassFrechetDistance(RowsMetric):
+class IntraClassFrechetDistance(FeaturesMetric):
     """The mean over classes of the Fréchet distance of a class's fakes and its reals (Miyato & Koyama 2018).
 
     ``intra_fid`` in Inception's features, with ``intra_fid_worst`` of the worst class. Keeps the features of all fakes,
@@ -25,20 +25,19 @@ class IntraClassFrechetDistance(RowsMetric):
 
     def begin(self, comparison: Comparison) -> None:
         self.name = score_name(comparison.extractor, "intra_fid", "intra_fd")
-        self.reals = comparison.reals
-        self.fakes = Rows(torch.arange(comparison.count), comparison)
+        assert comparison.reals.images.labels is not None
+        self.reals, self.real_labels = comparison.reals.values, comparison.reals.images.labels
+        self.store(torch.arange(comparison.count), comparison)
         self.labels = torch.zeros(comparison.count, dtype=torch.int64)
+        self.sums.append(self.labels)
         self.left_out = 0
 
     def add(self, batch: Batch) -> None:
         super().add(batch)
+        assert batch.labels is not None
         self.labels[batch.rows] = batch.labels
 
-    @property
-    def sums(self) -> list[Tensor]:
-        return [self.fakes.values, self.labels]
-
-    def scores(self, others: Mapping[str, float]) -> dict[str, float]:
+    def scores(self, others: dict[str, float]) -> dict[str, float]:
         distances = [frechet_distance(reals, fakes) for _, reals, fakes in self._classes()]
         return mean_and_worst(self.name, distances, max)
 
@@ -47,9 +46,8 @@ class IntraClassFrechetDistance(RowsMetric):
 
     def _classes(self) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Yield the label, the reals' and the fakes' features of every class that has two of each."""
-        real_labels = self.reals.images.labels
-        for label in real_labels.unique().tolist():
-            reals, fakes = self.reals.values[real_labels == label], self.fakes.values[self.labels == label].cpu()
+        for label in self.real_labels.unique().tolist():
+            reals, fakes = self.reals[self.real_labels == label], self.features[self.labels == label].cpu()
             if min(len(reals), len(fakes)) < 2:
                 self.left_out += 1
             else:

@@ -1,12 +1,12 @@
 """Kernel distance of two sets of features; in Inception's features the KID."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sparring.evaluation.metrics.base import Comparison, Rows, RowsMetric, StepCount, score_name
+from sparring.evaluation.metrics.base import Comparison, FeaturesMetric, StepCount, score_name
 from sparring.randomness import generator
 
 
@@ -25,7 +25,7 @@ def squared_mmd(x: Tensor, y: Tensor) -> float:
     return float(within / (m * (m - 1)) - 2 * kernel(x, y).mean())
 
 
-class KernelDistance(RowsMetric):
+class KernelDistance(FeaturesMetric):
     """The mean squared MMD of random subsets of fakes and reals (Bińkowski et al. 2018).
 
     ``kid`` in Inception's features, ``kd_<extractor>`` in others. ``kid_low`` and ``kid_high`` are a 95% interval: the
@@ -47,11 +47,11 @@ class KernelDistance(RowsMetric):
         (self.name,) = self.names(comparison.extractor)
         self.reals, self.count = comparison.reals, comparison.count
         self.size = min(self.subset_size, self.count, len(self.reals))
-        self.fakes = Rows(torch.cat([fakes for fakes, _ in self._subsets()]).unique(), comparison)
+        self.store(torch.cat([fakes for fakes, _ in self._subsets()]).unique(), comparison)
 
-    def scores(self, others: Mapping[str, float]) -> dict[str, float]:
+    def scores(self, others: dict[str, float]) -> dict[str, float]:
         values = [
-            squared_mmd(self.fakes[fakes].cpu(), self.reals.values[reals]) for fakes, reals in self._subsets()
+            squared_mmd(self.features_of(fakes).cpu(), self.reals.values[reals]) for fakes, reals in self._subsets()
         ]  # on the CPU, where no TF32 shows in the third digit
         values = torch.tensor(values, dtype=torch.float64)
         return {self.name: float(values.mean())} | self._interval(values)

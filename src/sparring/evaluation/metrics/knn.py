@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 CHUNK = 1000  # points whose distances to all others are in memory
-REFERENCE_CHUNK = 10_000  # references that a batch of queries is compared with at a time
+REFERENCE_CHUNK = 10_000  # references that a batch of queries is compared with
 
 
 def neighbour_radii(points: Tensor, ks: list[int]) -> list[Tensor]:
@@ -48,13 +48,9 @@ def neighbourhood_scores(reals: Tensor, fakes: Tensor, k: int, density_k: int) -
 
 
 def nearest_by_angle(queries: Tensor, references: Tensor, norms: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the distances 1 - |cos| (batch, count) of queries (batch, D) to their nearest references (N, D), and which.
+    """Return distances 1 - |cos| (batch, count) of queries (batch, D) to their nearest references (N, D), and their rows.
 
-    Args:
-        queries: on any device.
-        references: on the device of the result.
-        norms: (N,), the references' lengths.
-        count: neighbours of each query, nearest first.
+    Nearest first. ``norms`` (N,) are the references' lengths.
     """
     directions = normalize(queries.to(references.device), dim=1)
     best, rows = [], []

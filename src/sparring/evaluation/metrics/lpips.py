@@ -34,12 +34,12 @@ class LPIPS(TargetsMetric):
         weights: file of torchvision's weights of the network; None for its download, kept in torch's hub folder.
     """
 
-    def __init__(self, network: Literal["alex", "vgg", "squeeze"] = "alex", weights: str | None = None):
-        self.network, self.weights = network, weights
-        self._loaded: nn.Module | None = None
+    score_names = {"lpips": True}
 
-    def names(self, extractor: str) -> dict[str, bool]:
-        return {"lpips": True}
+    def __init__(self, network: Literal["alex", "vgg", "squeeze"] = "alex", weights: str | None = None):
+        self.network: Literal["alex", "vgg", "squeeze"] = network
+        self.weights = weights
+        self._loaded: nn.Module | None = None
 
     def unavailable(self, image_size: tuple[int, int]) -> str | None:
         if min(image_size) < SMALLEST:

@@ -1,7 +1,5 @@
 """Whether a generator copies its training images."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 from torchvision.utils import make_grid
@@ -49,6 +47,7 @@ class Memorization(Metric):
         shown, shape = min(self.shown, count), comparison.reals.images.images(range(1)).shape[1:]
         self.shown_neighbours = torch.zeros(shown, self.neighbours, dtype=torch.int64, device=device)
         self.shown_images = torch.zeros(shown, *shape, dtype=torch.uint8, device=device)
+        self.sums = [self.nearest, self.distance, self.shown_neighbours, self.shown_images]
 
     def add(self, batch: Batch) -> None:
         distance, nearest = nearest_by_angle(batch.values, self.values, self.norms, self.neighbours)
@@ -58,11 +57,7 @@ class Memorization(Metric):
             store_first(self.shown_neighbours, rows, nearest)
             store_first(self.shown_images, batch.rows, like(batch.images, self.shown_images.shape[1:]))
 
-    @property
-    def sums(self) -> list[Tensor]:
-        return [self.nearest, self.distance, self.shown_neighbours, self.shown_images]
-
-    def scores(self, others: Mapping[str, float]) -> dict[str, float]:
+    def scores(self, others: dict[str, float]) -> dict[str, float]:
         reals, position = self.nearest.unique(return_inverse=True)
         parts = [self.reals.values[rows.cpu()] for rows in reals.split(100)]
         spacing = torch.cat([nearest_by_angle(part, self.values, self.norms, 2)[0][:, 1] for part in parts])

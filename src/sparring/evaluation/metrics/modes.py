@@ -1,6 +1,5 @@
 """How many of the data's known modes a generator recovers, how evenly, and how well."""
 
-from collections.abc import Mapping
 from typing import Annotated
 
 import torch
@@ -37,6 +36,8 @@ class Modes(Metric):
 
     def begin(self, comparison: Comparison) -> None:
         self.reals, self.count, self.of_points = comparison.reals, comparison.count, comparison.extractor == "mixture"
+        assert self.reals.classes is not None
+        self.real_modes = self.reals.classes
         modes, dims = comparison.classes, comparison.dims if self.of_points else 0
         exact = {"dtype": torch.float64, "device": comparison.device}
         self.counts = torch.zeros(modes, **exact)
@@ -45,8 +46,10 @@ class Modes(Metric):
         self.good_squares = torch.zeros(modes, **exact)
         shown = min(self.shown, comparison.count) if self.of_points else 0
         self.shown_points = torch.zeros(shown, dims, device=comparison.device)
+        self.sums = [self.counts, self.good_counts, self.good_sums, self.good_squares, self.shown_points]
 
     def add(self, batch: Batch) -> None:
+        assert batch.logits is not None
         nearest, mode = batch.logits.max(1)
         self.counts += mode.bincount(minlength=len(self.counts))
         if self.of_points:
@@ -57,11 +60,7 @@ class Modes(Metric):
             self.good_sums.index_add_(0, mode, points)
             self.good_squares.index_add_(0, mode, points.square().sum(1))
 
-    @property
-    def sums(self) -> list[Tensor]:
-        return [self.counts, self.good_counts, self.good_sums, self.good_squares, self.shown_points]
-
-    def scores(self, others: Mapping[str, float]) -> dict[str, float]:
+    def scores(self, others: dict[str, float]) -> dict[str, float]:
         share = self.counts / self.count
         scores = {"reverse_kl": float(torch.special.xlogy(share, share * len(share)).sum())}
         if not self.of_points:
@@ -90,7 +89,7 @@ class Modes(Metric):
 
     def _spread_of_reals(self) -> float:
         """Deviation of a coordinate of the reals within ``sigmas`` deviations of the mean of their mode."""
-        values, classes = self.reals.values.double(), self.reals.classes
+        values, classes = self.reals.values.double(), self.real_modes
         count = classes.bincount(minlength=len(self.counts)).double()
         centres = torch.zeros(len(count), values.shape[1], dtype=torch.float64).index_add_(0, classes, values)
         centres /= count[:, None]

@@ -1,7 +1,7 @@
 """Likelihood of samples and of reals under n-gram models of each other."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
@@ -58,14 +58,13 @@ class NGramScores(TextMetric):
         texts: samples, and reals, at most.
     """
 
+    score_names = {"reverse_nll": True, "ngram_nll": True}
+
     def __init__(self, order: Count = 4, texts: SampleCount = 1_000):
         super().__init__(texts)
         self.order = order
 
-    def names(self, extractor: str) -> dict[str, bool]:
-        return {"reverse_nll": True, "ngram_nll": True}
-
-    def scores(self, others: Mapping[str, float]) -> dict[str, float]:
+    def scores(self, others: dict[str, float]) -> dict[str, float]:
         fakes, reals = self.modality.units(self.tokens), self.modality.units(self._real_tokens())
         values = {}
         for name, seen, scored in (("reverse_nll", fakes, reals), ("ngram_nll", reals, fakes)):

@@ -1,7 +1,5 @@
 """Scores of single classes."""
 
-from collections.abc import Mapping
-
 from sparring.evaluation.metrics.base import Comparison, Count
 from sparring.evaluation.metrics.frechet_distance import frechet_distance
 from sparring.evaluation.metrics.intra_class import IntraClassFrechetDistance, mean_and_worst
@@ -33,10 +31,10 @@ class PerClass(IntraClassFrechetDistance):
 
     def begin(self, comparison: Comparison) -> None:
         super().begin(comparison)
-        labels = comparison.reals.images.labels.unique().tolist()
+        labels = self.real_labels.unique().tolist()
         self.listed = labels if len(labels) <= MOST_LISTED else []
 
-    def scores(self, others: Mapping[str, float]) -> dict[str, float]:
+    def scores(self, others: dict[str, float]) -> dict[str, float]:
         distance, recall, coverage = {}, {}, {}
         for label, reals, fakes in self._classes():
             distance[label] = frechet_distance(reals, fakes)

@@ -1,16 +1,14 @@
 """Precision, recall, density and coverage."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
-from sparring.evaluation.metrics.base import Comparison, Count, Rows, RowsMetric, SampleCount
+from sparring.evaluation.metrics.base import Comparison, Count, FeaturesMetric, SampleCount
 from sparring.evaluation.metrics.knn import neighbourhood_scores
 from sparring.randomness import generator
 
 
-class PRDC(RowsMetric):
+class PRDC(FeaturesMetric):
     """Whether fakes look like reals (precision, density) and reals are covered by fakes (recall, coverage).
 
     The equations are in ``neighbourhood_scores``.
@@ -21,23 +19,22 @@ class PRDC(RowsMetric):
         density_k: neighbour for density and coverage.
     """
 
+    score_names = dict.fromkeys(["precision", "recall", "density", "coverage"], False)
+
     def __init__(self, samples: SampleCount = 10_000, k: Count = 3, density_k: Count = 5):
         self.samples, self.k, self.density_k = samples, k, density_k
 
-    def names(self, extractor: str) -> dict[str, bool]:
-        return dict.fromkeys(["precision", "recall", "density", "coverage"], False)
-
     def begin(self, comparison: Comparison) -> None:
         self.reals = comparison.reals
-        self.fakes = Rows(self._chosen(comparison.count), comparison)
+        self.store(self._chosen(comparison.count), comparison)
 
-    def scores(self, others: Mapping[str, float]) -> dict[str, float]:
-        reals = self.reals.values[self._chosen(len(self.reals))].to(self.fakes.values.device)
-        return neighbourhood_scores(reals, self.fakes.values, self.k, self.density_k)
+    def scores(self, others: dict[str, float]) -> dict[str, float]:
+        reals = self.reals.values[self._chosen(len(self.reals))].to(self.features.device)
+        return neighbourhood_scores(reals, self.features, self.k, self.density_k)
 
     def protocol(self) -> dict[str, float | str]:
         return {
-            "fakes": len(self.fakes.values),
+            "fakes": len(self.features),
             "reals": min(len(self.reals), self.samples),
             "precision_recall_k": self.k,
             "density_coverage_k": self.density_k,

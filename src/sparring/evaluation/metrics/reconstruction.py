@@ -29,11 +29,10 @@ class Reconstruction(TargetsMetric):
             255. Grey images are taken as they are.
     """
 
+    score_names = {"psnr": False, "ssim": False, "l1": True}
+
     def __init__(self, border: Annotated[int, Field(ge=0, le=10_000)] = 0, luminance: bool = False):
         self.border, self.luminance = border, luminance
-
-    def names(self, extractor: str) -> dict[str, bool]:
-        return {"psnr": False, "ssim": False, "l1": True}
 
     def unavailable(self, image_size: tuple[int, int]) -> str | None:
         if self._side(image_size) < 1:

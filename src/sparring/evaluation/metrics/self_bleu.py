@@ -1,6 +1,6 @@
 """How alike the samples are to each other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sparring.distributed import signals
 from sparring.evaluation.metrics.base import Count, SampleCount
@@ -17,7 +17,7 @@ def self_bleu(texts: Sequence[Sequence[str]], n: int = 4) -> float:
     smoothing, total = SmoothingFunction().method1, 0.0
     for i, text in enumerate(texts):
         signals.raise_if_interrupted()
-        total += sentence_bleu([*texts[:i], *texts[i + 1 :]], text, [1 / n] * n, smoothing)
+        total += float(sentence_bleu([*texts[:i], *texts[i + 1 :]], text, [1 / n] * n, smoothing))  # pyright: ignore
     return total / len(texts)
 
 
@@ -29,14 +29,13 @@ class SelfBLEU(TextMetric):
         texts: samples, at most.
     """
 
+    score_names = {"self_bleu": False}
+
     def __init__(self, n: Count = 4, texts: SampleCount = 200):
         super().__init__(texts)
         self.n = n
 
-    def names(self, extractor: str) -> dict[str, bool]:
-        return {"self_bleu": False}
-
-    def scores(self, others: Mapping[str, float]) -> dict[str, float]:
+    def scores(self, others: dict[str, float]) -> dict[str, float]:
         texts = self.modality.units(self.tokens)
         if self.modality.unit == "character":
             words = ["".join(units).split() for units in texts]

@@ -1,7 +1,6 @@
 """Base of metrics that compare each output with its target."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -20,20 +19,18 @@ class TargetsMetric(Metric):
 
     def begin(self, comparison: Comparison) -> None:
         self.device, self.count = comparison.device, comparison.count
-        self.total = torch.zeros(len(self.names("")), dtype=torch.float64, device=self.device)
+        self.total = torch.zeros(len(self.score_names), dtype=torch.float64, device=self.device)
+        self.sums = [self.total]
 
     def add(self, batch: Batch) -> None:
+        assert batch.targets is not None
         size = max(NUMBERS // batch.images[0].numel(), 1)
         for images, targets in zip(batch.images.split(size), batch.targets.split(size), strict=True):
             self.total += self.compare(images.to(self.device), targets.to(self.device)).double().sum(1)
 
     @abstractmethod
     def compare(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Return the scores (scores, batch) of uint8 images and targets (batch, C, H, W), in the order of ``names``."""
+        """Return the scores (scores, batch) of uint8 images and targets (batch, C, H, W), in the order of ``score_names``."""
 
-    @property
-    def sums(self) -> list[Tensor]:
-        return [self.total]
-
-    def scores(self, others: Mapping[str, float]) -> dict[str, float]:
-        return dict(zip(self.names(""), (self.total / self.count).tolist(), strict=True))
+    def scores(self, others: dict[str, float]) -> dict[str, float]:
+        return dict(zip(self.score_names, (self.total / self.count).tolist(), strict=True))

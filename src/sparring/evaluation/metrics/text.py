@@ -1,8 +1,8 @@
 """Base of text metrics."""
 
 import torch
-from torch import Tensor
 
+from sparring.data.modalities.text import Text
 from sparring.evaluation.extractors.base import Batch
 from sparring.evaluation.metrics.base import Comparison, Metric, SampleCount, store_first
 
@@ -21,18 +21,15 @@ class TextMetric(Metric):
         self.texts = texts
 
     def begin(self, comparison: Comparison) -> None:
+        assert isinstance(comparison.modality, Text)
         self.modality, self.reals = comparison.modality, comparison.reals.images
         length = self.reals.images(range(1)).shape[1]
-        self.tokens = torch.zeros(
-            min(self.texts, comparison.count), length, dtype=torch.int32, device=comparison.device
-        )
+        count = min(self.texts, comparison.count)
+        self.tokens = torch.zeros(count, length, dtype=torch.int32, device=comparison.device)
+        self.sums = [self.tokens]
 
     def add(self, batch: Batch) -> None:
         store_first(self.tokens, batch.rows, batch.images)
-
-    @property
-    def sums(self) -> list[Tensor]:
-        return [self.tokens]
 
     def protocol(self) -> dict[str, float | str]:
         return {"texts": self.texts}

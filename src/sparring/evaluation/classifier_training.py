@@ -13,7 +13,7 @@ MIN_BATCHES = 150  # however few the examples: as many as six epochs of 3,200
 
 
 class Network(nn.Module):
-    """Images (batch, C, H, W) in [-1, 1], reduced to at most 32 pixels -> features (batch, 128), logits (batch, classes)."""
+    """Images (batch, C, H, W) in [-1, 1], reduced to 32 pixels -> features (batch, 128), logits (batch, classes)."""
 
     def __init__(self, channels: int, num_classes: int, width: int = 32):
         super().__init__()

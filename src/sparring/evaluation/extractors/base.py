@@ -50,5 +50,5 @@ class Extractor(ABC):
         """Return the features (batch, D), and the logits (batch, classes) or None, of a batch: float32 on the device.
 
         Args:
-            images: (batch, C, H, W) uint8 from 0 to 255, C 1 or 3, on any device; of other modalities as they are stored.
+            images: (batch, C, H, W) uint8, 0 to 255, C 1 or 3, on any device; of other modalities as they are stored.
         """

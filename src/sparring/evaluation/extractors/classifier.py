@@ -25,7 +25,7 @@ StepCount = Annotated[int, Field(ge=1, le=1_000_000)]
 LABEL_SOURCES = {  # how data of a modality get labels
     "images": "data.labels=true for a folder whose sub-folders are classes, data.attribute=Smiling for CelebA",
     "sounds": "sub-folders of data.path that name the classes",
-    "clips": "sub-folders of data.path that name the classes, or an array next to that of data=volumes, data.labels_key",
+    "clips": "sub-folders of data.path that name the classes, or an array next to that of volumes, data.labels_key",
     "voxels": "an array next to theirs, data.labels_key",
 }
 
@@ -36,16 +36,16 @@ def check_labels(modality: str, classes: int) -> None:
         others = {"images": "evaluation=inception or ", "sounds": "evaluation=spectrum or "}
         raise UserError(
             "evaluation=fast scores with a classifier of the data's labels, and these data have "
-            f"{'one' if classes else 'none'}: choose {others.get(modality, '')}evaluation=none"
-            f" (or give them labels: {LABEL_SOURCES[modality]})"
+            f"{'one' if classes else 'none'}: choose {others.get(modality, '')}evaluation=none "
+            f"(or give them labels: {LABEL_SOURCES[modality]})"
         )
 
 
 class Classifier(Extractor):
     """A classifier, trained on the data's labels on first use (all runs on the same data get the same), then cached.
 
-    A fifth of the data (at most 10,000) is held out to measure its accuracy. If that is hardly better than always naming
-    the largest class, a warning is given: a classifier that can't tell classes apart can't tell fakes from reals either.
+    A fifth of the data (at most 10,000) is held out to measure its accuracy. If that is hardly better than always
+    naming the largest class, it warns: a classifier that can't tell classes apart can't tell fakes from reals either.
 
     Args:
         min_accuracy: least accuracy on the held-out examples with which scores are computed.
@@ -141,6 +141,6 @@ class Classifier(Extractor):
             self.facts["largest_class"] = round(share, 4)
             log.warning(
                 f"The classifier behind these scores recognises {self.accuracy:.1%} of {len(labels)} held-out {kind}; "
-                f"always naming the largest class would be right for {share:.1%}. It hardly tells classes apart, so the "
-                "scores mean little. More examples or visible classes would help; evaluation=none leaves the scores out."
+                f"always naming the largest class would be right for {share:.1%}. It hardly tells classes apart, so "
+                "the scores mean little. More examples or visible classes would help; evaluation=none leaves them out."
             )

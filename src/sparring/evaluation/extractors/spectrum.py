@@ -15,17 +15,12 @@ BANDS, TIMES = 16, 8
 class Spectrum(Extractor):
     """The spectrogram's mean level in 16 bands of frequency, equally wide in Hz, at 8 times: 0 to 1 over 80 dB.
 
-    For sounds without labels; the spectrogram is that of ``sparring.data.modalities.sounds``. It has neither phase nor fine
-    pitch, and its scores are comparable on the same data only.
+    For sounds without labels; the spectrogram is that of ``sparring.data.modalities.sounds``. It has neither phase nor
+    fine pitch, and its scores are comparable on the same data only.
     """
 
     name, dims, classes, modalities = "spectrum", BANDS * TIMES, 0, ("sounds",)
-    facts = {
-        "extractor": "spectrum",
-        "weights": "none",
-        "resize": f"{BANDS} bands, {TIMES} times",
-        "precision": "float32",
-    }
+    facts = {"extractor": name, "weights": "none", "resize": f"{BANDS} bands, {TIMES} times", "precision": "float32"}
 
     def prepare(self, device: torch.device, data: Data, cache: Path) -> None:
         self.device, self.spectrograms = torch.device(device), data.modality.seen

@@ -17,11 +17,9 @@ from sparring.randomness import generator
 class StackedDigits(Classifier):
     """A classifier of digits, applied to each of the three channels.
 
-    Features (batch, 384) are those of the channels side by side. Logits (batch, 1000) are those of the number abc, log
-    p(a) + log p(b) + log p(c), whose argmax is the mode 100a + 10b + c.
-
-    It is trained on the channels of the stacked images on first use, and cached. A fifth of the different digits is held
-    out, from all stacks, to measure its accuracy.
+    Features (batch, 384) are those of the channels side by side, logits (batch, 1000) log p(a) + log p(b) + log p(c) of
+    the number abc, whose argmax is the mode 100a + 10b + c. It is trained on the channels of the stacked images on
+    first use, and cached. A fifth of the different digits is held out, from all stacks, to measure its accuracy.
 
     Args:
         min_accuracy: least accuracy on held-out digits with which scores are computed.
@@ -40,10 +38,8 @@ class StackedDigits(Classifier):
                 f"evaluation/extractor={self.name} names the three digits of stacked MNIST, and the data are "
                 f"{'given images' if data is None else data.name}: data=stacked_mnist, or choose evaluation=fast"
             )
-        columns = {
-            "images": data.columns["images"].flatten(0, 1)[:, None],
-            "labels": digits(data.columns["labels"]).flatten(),
-        }
+        images, labels = data.columns["images"].flatten(0, 1)[:, None], digits(data.columns["labels"]).flatten()
+        columns = {"images": images, "labels": labels}
         names = [str(digit) for digit in range(10)]
         super().prepare(device, replace(data, columns=columns, key=f"{data.key}-digits", class_names=names), cache)
         self.classes = 1000
@@ -57,7 +53,7 @@ class StackedDigits(Classifier):
         return features.view(len(images), -1), modes.flatten(1)
 
     def _split(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The rows of digits to train on, and one row of each held-out digit."""
+        """Return the rows of digits to train on, and one row of each held-out digit."""
         unique, first, number = np.unique(fingerprints(images).numpy(), return_index=True, return_inverse=True)
         first, number = torch.from_numpy(first), torch.from_numpy(number)
         _, test = held_out(len(unique))

@@ -20,7 +20,7 @@ BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class TorchFidelity(Extractor):
-    """A network of torch-fidelity. It sees RGB (grey is repeated), resized as in TensorFlow 1 (bilinear, no antialiasing).
+    """A network of torch-fidelity, which sees RGB (grey is repeated), resized as in TensorFlow 1 (no antialiasing).
 
     Args:
         weights: a file; None for the published one, which is downloaded into torch's hub folder.
@@ -62,8 +62,8 @@ class TorchFidelity(Extractor):
             reason = str(error).strip().partition("\n")[0]
             raise UserError(
                 f"{key}: {reason}\nThe weights are downloaded from {self.source} on first use, into {hub_folder()}; "
-                "without a connection put that file there, or name one with evaluation.weights=FILE.\nTo go on without: "
-                "evaluation=fast (labelled data), evaluation=paired (outputs with targets) or evaluation=none."
+                "without a connection put that file there, or name one with evaluation.weights=FILE.\nTo go on "
+                "without: evaluation=fast (labelled data), evaluation=paired (outputs with targets) or evaluation=none."
             ) from error
         self.network.requires_grad_(False).eval().to(memory_format=torch.channels_last)
         outputs = self.network(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
@@ -83,16 +83,15 @@ class TorchFidelity(Extractor):
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # TF32 would show in a score's third digit
-            passes = [self._forward(part) for part in images.split(self.batch_size)]
+            passes = [self.network(self._pixels(part)) for part in images.split(self.batch_size)]
         features, *logits = (torch.cat(column) for column in zip(*passes, strict=True))
         return features, logits[0] if self.classes else None
 
-    def _forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        pixels = images.to(self.device).expand(-1, 3, -1, -1)
-        return self.network(pixels.contiguous(memory_format=torch.channels_last))
+    def _pixels(self, images: Tensor) -> Tensor:
+        return images.to(self.device).expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
     def _find_weights(self, weights: str | None) -> Path | None:
-        """The given file or the published one; None where torch-fidelity downloads the weights itself."""
+        """Return the given file or the published one; None where torch-fidelity downloads the weights itself."""
         return Path(weights).expanduser() if weights else download_published(self.source)
 
     def _check_weights(self, path: Path, digest: str) -> None:

@@ -17,6 +17,7 @@ from sparring.evaluation.features import Reference
 Count = Annotated[int, Field(ge=1, le=10_000)]  # of neighbours, splits, examples in a picture
 SampleCount = Annotated[int, Field(ge=1, le=10_000_000)]
 StepCount = Annotated[int, Field(ge=1, le=1_000_000)]  # of batches, subsets
+OTHER_NAMES = {"fid": "fd", "kid": "kd", "mifid": "mifd", "intra_fid": "intra_fd"}  # in features other than Inception's
 
 
 @dataclass(frozen=True)
@@ -35,23 +36,23 @@ class Comparison:
 class Metric(ABC):
     """One or a few scores. Call ``begin``, then ``add`` with every batch of fakes, then ``scores``.
 
-    Each rank adds its own batches; the evaluator then sums the tensors in ``sums`` over the ranks, in place. So a tensor
-    holds totals, or a row for each fake, where the rows of other ranks stay zero.
+    Each rank adds its own batches; the evaluator then sums the tensors in ``sums`` over the ranks, in place. So a
+    tensor holds totals, or a row for each fake, where the rows of other ranks stay zero.
     """
 
     needs_features = True  # an extractor with ``dims`` above 0
     needs_logits = False  # an extractor with a classifier head
     needs_labels = False  # the classes of fakes and reals
-    needs_targets = False  # what each fake was to be; where that is not known, the metric is left out without a word
+    needs_targets = False  # what each fake was to be; without targets the metric is left out silently
     builds_on_others = False  # is scored last, because it reads other metrics' scores
     modalities: Sequence[str] = ()  # names of the modalities that it scores; empty for any
     data_name = ""  # name of the only data set that it scores; empty for any
-    score_names: Mapping[str, bool] = {}  # names of its scores, each with whether lower is better
+    score_names: Mapping[str, bool] = {}  # in Inception's features, each with whether lower is better
     sums: list[Tensor]  # its state, set by ``begin``
 
     def names(self, extractor: str) -> dict[str, bool]:
         """Return the names of its scores in an extractor's features, each with whether lower is better."""
-        return dict(self.score_names)
+        return {score_name(name, extractor): lower for name, lower in self.score_names.items()}
 
     def unavailable(self, image_size: tuple[int, int]) -> str | None:
         """Return why images of this height and width can't be scored, or None. Called before anything is scored.
@@ -102,9 +103,9 @@ class FeaturesMetric(Metric):
         return self.features[self.positions[rows].to(self.features.device)]
 
 
-def score_name(extractor: str, inception_name: str, other_name: str) -> str:
-    """Return the literature's name of a score in Inception's features, ``<other_name>_<extractor>`` in others."""
-    return inception_name if extractor == "inception" else f"{other_name}_{extractor}"
+def score_name(name: str, extractor: str) -> str:
+    """Return a score's name in an extractor's features: FID, KID and the like are those of Inception alone."""
+    return f"{OTHER_NAMES[name]}_{extractor}" if name in OTHER_NAMES and extractor != "inception" else name
 
 
 def store_first(storage: Tensor, rows: Tensor, values: Tensor) -> None:

@@ -15,10 +15,10 @@ SIDE = 32  # pixels of the shorter side that are stored
 class ClassificationAccuracyScore(Metric):
     """How well a classifier trained on fakes alone recognises held-out reals (Ravuri & Vinyals 2019).
 
-    ``classification_accuracy_reverse`` is that of one trained on reals and shown fakes (GAN-test of Shmelkov et al. 2018),
-    ``classification_accuracy_reals`` the ceiling, trained on reals and shown held-out reals. A fifth of the reals is held
-    out; of the training split the generator has seen them, so choose data.split=test where there is one. The paper trains
-    a ResNet-50, this the small network of ``sparring.evaluation.classifier_training``: compare with the ceiling.
+    ``classification_accuracy_reverse`` is that of one trained on reals and shown fakes (GAN-test of Shmelkov et al.
+    2018), ``classification_accuracy_reals`` the ceiling, trained on reals and shown held-out reals. A fifth of the
+    reals is held out; of the training split the generator has seen them, so choose data.split=test where there is one.
+    The paper trains a ResNet-50, this the small network of ``classifier_training.py``: compare with the ceiling.
 
     Args:
         steps: batches of 128 for each classifier, but at most six epochs or, of few images, 150 batches.

@@ -68,11 +68,10 @@ class FrechetDistance(Metric):
     covariance are cached next to their features.
     """
 
-    def names(self, extractor: str) -> dict[str, bool]:
-        return {score_name(extractor, "fid", "fd"): True}
+    score_names = {"fid": True}
 
     def begin(self, comparison: Comparison) -> None:
-        (self.name,) = self.names(comparison.extractor)
+        self.name = score_name("fid", comparison.extractor)
         device, values = comparison.device, comparison.reals.values
 
         def make() -> dict[str, Tensor]:

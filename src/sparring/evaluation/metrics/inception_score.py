@@ -10,7 +10,7 @@ from sparring.evaluation.metrics.base import Comparison, Count, Metric
 class InceptionScore(Metric):
     """exp E_x KL(p(y|x) || p(y)), the mean over splits of the fakes (Salimans et al. 2016, section 4).
 
-    ``inception_score`` of Inception's logits, ``<extractor>_score`` of others; ``..._std`` is the deviation over splits.
+    ``inception_score`` of Inception's logits, ``<extractor>_score`` of others; ``..._std`` is the deviation of splits.
 
     Args:
         splits: number of splits, at most one a fake; fakes are shuffled as torch-fidelity does, to give its numbers.

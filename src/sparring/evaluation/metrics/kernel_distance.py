@@ -37,23 +37,20 @@ class KernelDistance(FeaturesMetric):
         subset_size: images of each set in a subset; all of the smaller set if that holds fewer.
     """
 
+    score_names = {"kid": True}
+
     def __init__(self, subsets: StepCount = 100, subset_size: StepCount = 1000):
         self.subsets, self.subset_size = subsets, subset_size
 
-    def names(self, extractor: str) -> dict[str, bool]:
-        return {score_name(extractor, "kid", "kd"): True}
-
     def begin(self, comparison: Comparison) -> None:
-        (self.name,) = self.names(comparison.extractor)
+        self.name = score_name("kid", comparison.extractor)
         self.reals, self.count = comparison.reals, comparison.count
         self.size = min(self.subset_size, self.count, len(self.reals))
         self.store(torch.cat([fakes for fakes, _ in self._subsets()]).unique(), comparison)
 
     def scores(self, others: dict[str, float]) -> dict[str, float]:
-        values = [
-            squared_mmd(self.features_of(fakes).cpu(), self.reals.values[reals]) for fakes, reals in self._subsets()
-        ]  # on the CPU, where no TF32 shows in the third digit
-        values = torch.tensor(values, dtype=torch.float64)
+        pairs = ((self.features_of(fakes).cpu(), self.reals.values[reals]) for fakes, reals in self._subsets())
+        values = torch.tensor([squared_mmd(*pair) for pair in pairs], dtype=torch.float64)
         return {self.name: float(values.mean())} | self._interval(values)
 
     def protocol(self) -> dict[str, float | str]:

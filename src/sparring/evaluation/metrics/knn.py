@@ -48,9 +48,9 @@ def neighbourhood_scores(reals: Tensor, fakes: Tensor, k: int, density_k: int) -
 
 
 def nearest_by_angle(queries: Tensor, references: Tensor, norms: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return distances 1 - |cos| (batch, count) of queries (batch, D) to their nearest references (N, D), and their rows.
+    """Return the distances 1 - |cos| (batch, count) of queries (batch, D) to their nearest references, and which.
 
-    Nearest first. ``norms`` (N,) are the references' lengths.
+    Nearest first. References are (N, D), ``norms`` (N,) their lengths.
     """
     directions = normalize(queries.to(references.device), dim=1)
     best, rows = [], []

@@ -14,8 +14,8 @@ from sparring.evaluation.metrics.knn import REFERENCE_CHUNK, nearest_by_angle
 class Memorization(Metric):
     """The distance d = 1 - |cos| of each fake's features to the nearest real's.
 
-    ``authenticity`` (Alaa et al. 2022): share of fakes that are farther from their nearest real than that real is from its
-    own nearest real. About a half if fakes are new draws of the same distribution, lower if they are copies.
+    ``authenticity`` (Alaa et al. 2022): share of fakes that are farther from their nearest real than that real is from
+    its own nearest real. About a half if fakes are new draws of the same distribution, lower if they are copies.
     ``mifid`` (Bai et al. 2021): FID over the mean of d, where that is below .1; needs FID among the metrics.
     The picture shows fakes with the reals that are nearest to each. Reals that are left out of the comparison
     (``evaluation.reals``) can't be found.
@@ -27,16 +27,13 @@ class Memorization(Metric):
 
     builds_on_others = True
     modalities = ("images",)
+    score_names = {"authenticity": False, "mifid": True}
 
     def __init__(self, shown: Count = 12, neighbours: Count = 5):
         self.shown, self.neighbours = shown, neighbours
 
-    def names(self, extractor: str) -> dict[str, bool]:
-        return {"authenticity": False, score_name(extractor, "mifid", "mifd"): True}
-
     def begin(self, comparison: Comparison) -> None:
-        self.fid_name = score_name(comparison.extractor, "fid", "fd")
-        _, self.name = self.names(comparison.extractor)
+        self.fid_name, self.name = (score_name(name, comparison.extractor) for name in ("fid", "mifid"))
         device, count = comparison.device, comparison.count
         self.reals = comparison.reals
         self.values = comparison.reals.values.to(device)  # on a CPU they stay on the disk

@@ -1,9 +1,7 @@
 """How many of the data's known modes a generator recovers, how evenly, and how well."""
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
+from pydantic import PositiveFloat
 from torch import Tensor
 
 from sparring.data.image_grids import scatter
@@ -16,7 +14,7 @@ class Modes(Metric):
 
     Protocol of Lin et al. 2018 (PacGAN, section 4.1). A point is of high quality within ``sigmas`` deviations of a
     centre; one such point recovers a mode (of stacked digits, any image): ``modes_recovered``, and ``high_quality``, a
-    share of the points. ``reverse_kl`` is KL(fakes || uniform) over the modes in nats, each fake counted for the nearest.
+    share of the points. ``reverse_kl`` is KL(fakes || uniform) over the modes in nats, by each fake's nearest mode.
     ``within_mode_spread`` is the deviation of the high-quality points from the mean of their mode, over that of the
     reals: 1 for a perfect sampler, less for shrunken modes, whose share of high quality is flattered.
 
@@ -27,7 +25,7 @@ class Modes(Metric):
 
     needs_logits = True
 
-    def __init__(self, sigmas: Annotated[float, Field(gt=0)] = 3.0, shown: Count = 2_500):
+    def __init__(self, sigmas: PositiveFloat = 3.0, shown: Count = 2_500):
         self.sigmas, self.shown = sigmas, shown
 
     def names(self, extractor: str) -> dict[str, bool]:

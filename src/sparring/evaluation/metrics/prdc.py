@@ -33,12 +33,8 @@ class PRDC(FeaturesMetric):
         return neighbourhood_scores(reals, self.features, self.k, self.density_k)
 
     def protocol(self) -> dict[str, float | str]:
-        return {
-            "fakes": len(self.features),
-            "reals": min(len(self.reals), self.samples),
-            "precision_recall_k": self.k,
-            "density_coverage_k": self.density_k,
-        }
+        counts: dict[str, float | str] = {"fakes": len(self.features), "reals": min(len(self.reals), self.samples)}
+        return counts | {"precision_recall_k": self.k, "density_coverage_k": self.density_k}
 
     def _chosen(self, count: int) -> Tensor:
         return torch.randperm(count, generator=generator("precision"))[: self.samples].sort().values

@@ -1,9 +1,7 @@
 """How near images are to their targets by their pixels: PSNR, SSIM, L1."""
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
+from pydantic import NonNegativeInt
 from torch import Tensor
 
 from sparring.evaluation.metrics.base import Comparison
@@ -18,7 +16,7 @@ class Reconstruction(TargetsMetric):
     """``psnr``, ``ssim`` and ``l1`` of each image and its target, as means over the images.
 
     ``psnr``: 10 log10(255^2 / mean squared difference) in dB, at most 100, which stands for an image without an error.
-    ``ssim``: see ``structural_similarity``; in images under 11 pixels a side the window and its sigma shrink to what fits.
+    ``ssim``: see ``structural_similarity``; in images under 11 pixels a side the window and its sigma shrink to fit.
     ``l1``: mean absolute difference of images in [0, 1].
 
     Super-resolution is scored on luminance with a border as wide as its scale (Ledig et al. 2017, section 3.1).
@@ -31,7 +29,7 @@ class Reconstruction(TargetsMetric):
 
     score_names = {"psnr": False, "ssim": False, "l1": True}
 
-    def __init__(self, border: Annotated[int, Field(ge=0, le=10_000)] = 0, luminance: bool = False):
+    def __init__(self, border: NonNegativeInt = 0, luminance: bool = False):
         self.border, self.luminance = border, luminance
 
     def unavailable(self, image_size: tuple[int, int]) -> str | None:
@@ -60,7 +58,7 @@ class Reconstruction(TargetsMetric):
         return min(image_size) - 2 * self.border
 
     def _compared(self, images: Tensor) -> Tensor:
-        """The pixels and channels that are compared, float64 in [0, 255]."""
+        """Return the pixels and channels that are compared, float64 in [0, 255]."""
         height, width = images.shape[2:]
         images = images[..., self.border : height - self.border, self.border : width - self.border].double()
         if self.luminance and images.shape[1] == 3:
@@ -85,7 +83,7 @@ def structural_similarity(images: Tensor, targets: Tensor, window: int = WINDOW)
 
 
 def _gaussian_filter(side: int, window: int) -> Tensor:
-    """The filter as a matrix (side - window + 1, side), whose rows are the window at each position."""
+    """Return the filter as a matrix (side - window + 1, side), whose rows are the window at each position."""
     offset = torch.arange(side) - torch.arange(side - window + 1)[:, None] - window // 2
     taps = (-0.5 * (offset.double() / (SIGMA * window / WINDOW)) ** 2).exp() * (offset.abs() <= window // 2)
     return taps / taps.sum(1, keepdim=True)

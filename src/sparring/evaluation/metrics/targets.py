@@ -30,7 +30,7 @@ class TargetsMetric(Metric):
 
     @abstractmethod
     def compare(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Return the scores (scores, batch) of uint8 images and targets (batch, C, H, W), in the order of ``score_names``."""
+        """Return scores (len(score_names), batch) of uint8 images and targets (batch, C, H, W)."""
 
     def scores(self, others: dict[str, float]) -> dict[str, float]:
         return dict(zip(self.score_names, (self.total / self.count).tolist(), strict=True))

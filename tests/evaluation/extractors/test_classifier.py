@@ -1,4 +1,4 @@
-"""The small classifier whose features judge images where no download is wanted."""
+"""The small classifier of the data's own labels, whose features need no download."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +8,9 @@ import torch
 
 from sparring.config.errors import UserError
 from sparring.data.dataset import Data
-from sparring.evaluation.extractors import classifier
-from sparring.evaluation.extractors.classifier import Classifier, batches, held_out
+from sparring.evaluation import classifier_training
+from sparring.evaluation.classifier_training import batch_count, held_out
+from sparring.evaluation.extractors.classifier import Classifier
 from sparring.runs.console import scores_table
 
 
@@ -34,9 +35,9 @@ def quadrants(count: int = 600, size: int = 16, labels: bool = True) -> Data:
 
 
 def prepared(data: Data, folder: Path, **options) -> Classifier:
-    judge = Classifier(**options)
-    judge.prepare("cpu", data, folder)
-    return judge
+    extractor = Classifier(**options)
+    extractor.prepare("cpu", data, folder)
+    return extractor
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +58,19 @@ def quick(tmp_path) -> Callable[[], Classifier]:
 
 @pytest.fixture
 def trainings(monkeypatch) -> list[int]:
-    """How many images every training since the test began was shown."""
-    fit, steps = classifier.train, []
-    monkeypatch.setattr(classifier, "train", lambda *args: (steps.append(len(args[0])), fit(*args))[1])
-    return steps
+    """The number of images of every training in the test."""
+    train, counts = classifier_training.train, []
+
+    def recorded(images, *arguments):
+        counts.append(len(images))
+        return train(images, *arguments)
+
+    monkeypatch.setattr(classifier_training, "train", recorded)
+    return counts
 
 
 def the_file(folder: Path) -> Path:
-    (path,) = (folder / "classifiers").iterdir()  # no temporary file is left beside it
+    (path,) = (folder / "classifiers").iterdir()  # no temporary file is left next to it
     return path
 
 
@@ -100,29 +106,20 @@ def test_the_same_data_give_the_same_weights_in_another_cache(trained, tmp_path,
     assert again.facts["weights"] == trained.facts["weights"]
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "text"])
-def test_a_damaged_file_is_told_and_trained_again_to_the_same_weights(damage, quick, tmp_path, trainings, caplog):
-    whole = quick()
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "flipped", "other"])
+def test_a_damaged_file_is_reported_and_trained_again_to_the_same_weights(damage, quick, tmp_path, trainings, caplog):
+    weights = quick().facts["weights"]
     path = the_file(tmp_path)
     content = path.read_bytes()
-    path.write_bytes({"empty": b"", "cut": content[: len(content) // 2], "text": b"not a checkpoint"}[damage])
-    assert quick().facts["weights"] == whole.facts["weights"] and len(trainings) == 2
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 0x40]) + content[middle + 1 :]
+    torch.save([1, 2], path)
+    other = path.read_bytes()
+    damaged = {"empty": b"", "cut": content[:middle], "text": b"no checkpoint", "flipped": flipped, "other": other}
+    path.write_bytes(damaged[damage])
+    assert quick().facts["weights"] == weights and len(trainings) == 2
     assert f"{path} is damaged" in caplog.text
-    assert quick().facts["weights"] == whole.facts["weights"] and len(trainings) == 2, "the file was mended"
-
-
-def test_a_file_of_something_else_is_trained_again(quick, tmp_path):
-    whole = quick()
-    torch.save([1, 2], the_file(tmp_path))
-    assert quick().facts["weights"] == whole.facts["weights"]
-
-
-def test_a_file_with_a_flipped_bit_is_trained_again(quick, tmp_path):
-    whole = quick()
-    content = bytearray(the_file(tmp_path).read_bytes())
-    content[len(content) // 2] ^= 0x40
-    the_file(tmp_path).write_bytes(content)
-    assert quick().facts["weights"] == whole.facts["weights"]
+    assert quick().facts["weights"] == weights and len(trainings) == 2, "the file was mended"
 
 
 def test_too_low_an_accuracy_is_refused_and_the_key_named(folder, trained):
@@ -130,31 +127,31 @@ def test_too_low_an_accuracy_is_refused_and_the_key_named(folder, trained):
         prepared(quadrants(), folder, min_accuracy=1.01)
 
 
-def test_a_judge_that_sees_no_classes_is_told_and_stands_in_the_report(tmp_path, caplog, trained):
+def test_a_classifier_that_can_not_tell_classes_apart_is_reported_in_log_and_table(tmp_path, caplog, trained):
     assert "largest_class" not in trained.facts
     data = quadrants(300)
     data.columns["labels"][:] = torch.randint(3, (300,), generator=torch.Generator().manual_seed(1))
     for _ in range(2):  # trained, then loaded
         caplog.clear()
-        judge = prepared(data, tmp_path)
+        extractor = prepared(data, tmp_path)
         share = data.columns["labels"][held_out(300)[1]].bincount().max() / 60
-        assert judge.facts["largest_class"] == round(share.item(), 4)
+        assert extractor.facts["largest_class"] == round(share.item(), 4)
         (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-        for said in (f"{judge.accuracy:.1%} of 60 held-out images", f"{share:.1%}", "the scores mean little"):
+        for said in (f"{extractor.accuracy:.1%} of 60 held-out images", f"{share:.1%}", "the scores mean little"):
             assert said in warning
     protocol = {"fakes": "a", "samples": 9, "reals": 9, "reals_available": 9, "real_images": "b", "metrics": {}}
-    for facts, told in ((judge.facts, True), (trained.facts, False)):
+    for facts, told in ((extractor.facts, True), (trained.facts, False)):
         entry = {"scores": {"fd_classifier": 1.0}, "kimg": None, "protocol": protocol | {"refused": {}} | facts}
         closing = scores_table(entry, []).splitlines()[-1]
         assert ("the largest class: THE SCORES MEAN LITTLE." in closing) == told, closing
 
 
-def test_one_trained_on_fewer_batches_by_an_earlier_version_is_not_taken(quick, tmp_path, trained, folder):
+def test_one_trained_on_fewer_batches_by_an_earlier_version_is_not_used(quick, tmp_path, trained, folder):
     assert the_file(folder).name == "quadrants-600steps-150batches.pt", "and not 23, six times each"
     quick()
     assert the_file(tmp_path).name == "quadrants-2steps-2batches.pt"
-    assert [batches(count, 600, 6) for count in (3199, 3200, 4000, 20_000)] == [150, 151, 188, 600]
-    assert batches(48, 600, None) == 600
+    assert [batch_count(count, 600, 6) for count in (3199, 3200, 4000, 20_000)] == [150, 151, 188, 600]
+    assert batch_count(48, 600, None) == 600
 
 
 def test_data_without_labels_are_refused_with_the_way_out(tmp_path):
@@ -163,23 +160,16 @@ def test_data_without_labels_are_refused_with_the_way_out(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_training_draws_nothing_from_torchs_global_generator(quick, trainings):
-    states = []
-    for _ in range(2):
-        torch.manual_seed(5)
-        quick()
-        states.append(torch.get_rng_state())
-    assert len(trainings) == 1 and torch.equal(*states), "trained, then loaded"
-
-
-def test_building_leaves_torchs_global_generator_as_it_was(quick):
+def test_training_and_loading_leave_torchs_global_generator_as_it_was(quick, trainings):
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    quick()
-    assert torch.equal(torch.get_rng_state(), before)
+    for _ in range(2):
+        quick()
+        assert torch.equal(torch.get_rng_state(), before)
+    assert len(trainings) == 1, "trained, then loaded"
 
 
-def test_it_judges_images_of_any_size_one_by_one_and_is_not_trained_further(trained):
+def test_features_of_an_image_depend_on_no_other_and_the_network_is_frozen(trained):
     small = quadrants(8).columns["images"]
     large = small.repeat_interleave(4, 2).repeat_interleave(4, 3)  # 64 pixels: seen in 32
     together = trained(large)[0]

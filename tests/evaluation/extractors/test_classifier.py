@@ -140,16 +140,16 @@ def test_a_classifier_that_can_not_tell_classes_apart_is_reported_in_log_and_tab
         for said in (f"{extractor.accuracy:.1%} of 60 held-out images", f"{share:.1%}", "the scores mean little"):
             assert said in warning
     protocol = {"fakes": "a", "samples": 9, "reals": 9, "reals_available": 9, "real_images": "b", "metrics": {}}
-    for facts, told in ((extractor.facts, True), (trained.facts, False)):
+    for facts, warned in ((extractor.facts, True), (trained.facts, False)):
         entry = {"scores": {"fd_classifier": 1.0}, "kimg": None, "protocol": protocol | {"refused": {}} | facts}
         closing = scores_table(entry, []).splitlines()[-1]
-        assert ("the largest class: THE SCORES MEAN LITTLE." in closing) == told, closing
+        assert ("the largest class: THE SCORES MEAN LITTLE." in closing) == warned, closing
 
 
-def test_one_trained_on_fewer_batches_by_an_earlier_version_is_not_used(quick, tmp_path, trained, folder):
-    assert the_file(folder).name == "quadrants-600steps-150batches.pt", "and not 23, six times each"
+def test_the_cached_file_is_named_after_its_data_and_its_number_of_batches(quick, tmp_path, trained, folder):
+    assert the_file(folder).name == "quadrants-150batches.pt", "and not 23, six epochs"
     quick()
-    assert the_file(tmp_path).name == "quadrants-2steps-2batches.pt"
+    assert the_file(tmp_path).name == "quadrants-2batches.pt"
     assert [batch_count(count, 600, 6) for count in (3199, 3200, 4000, 20_000)] == [150, 151, 188, 600]
     assert batch_count(48, 600, None) == 600
 

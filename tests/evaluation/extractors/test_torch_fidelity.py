@@ -89,13 +89,13 @@ def test_every_score_is_torch_fidelitys_with_random_and_with_the_real_weights(st
     head = {} if standard else {"isc": True}  # a file of the real weights may lack it
     expected = theirs(fakes, reals, path, fid=True, kid=True, prc=True, **head)
     result = ours(fakes, reals, path, tmp_path)
-    found = result["scores"]
-    assert found["fid"] == pytest.approx(expected["frechet_inception_distance"], rel=1e-4)
-    assert found["kid"] == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-4, abs=1e-6)
-    assert (found["precision"], found["recall"]) == pytest.approx((expected["precision"], expected["recall"]))
+    actual = result["scores"]
+    assert actual["fid"] == pytest.approx(expected["frechet_inception_distance"], rel=1e-4)
+    assert actual["kid"] == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-4, abs=1e-6)
+    assert (actual["precision"], actual["recall"]) == pytest.approx((expected["precision"], expected["recall"]))
     if head:
-        assert found["inception_score"] == pytest.approx(expected["inception_score_mean"], rel=1e-4)
-        assert found["inception_score_std"] == pytest.approx(expected["inception_score_std"], rel=1e-3)
+        assert actual["inception_score"] == pytest.approx(expected["inception_score_mean"], rel=1e-4)
+        assert actual["inception_score_std"] == pytest.approx(expected["inception_score_std"], rel=1e-3)
     assert result["protocol"]["standard_weights"] is standard
     assert ("weights that are not the Inception of 2015" in deviations(result["protocol"])) is not standard
 
@@ -110,9 +110,9 @@ def test_inceptions_features_are_torch_fidelitys_whatever_the_batch_and_grey_is_
     for size in (None, 4):
         extractor = Inception(str(weights), batch_size=size)
         extractor.prepare("cpu")
-        found = extractor(digits[:6])
-        torch.testing.assert_close(found[0], values, rtol=1e-4, atol=1e-4 * values.std().item())
-        torch.testing.assert_close(found[1], logits, rtol=1e-4, atol=1e-4 * logits.std().item())
+        actual = extractor(digits[:6])
+        torch.testing.assert_close(actual[0], values, rtol=1e-4, atol=1e-4 * values.std().item())
+        torch.testing.assert_close(actual[1], logits, rtol=1e-4, atol=1e-4 * logits.std().item())
     assert (extractor.dims, extractor.classes) == (2048, 1008)
     assert extractor.facts["weights"] == hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
 

@@ -35,7 +35,7 @@ class Reals:
         return make()
 
 
-def scores(metric, reals: Reals, values=None, logits=None, labels=None, extractor="x", batch=64, found=None) -> dict:
+def scores(metric, reals: Reals, values=None, logits=None, labels=None, extractor="x", batch=64) -> dict:
     """The scores of fakes whose features are given, added batch by batch in another order."""
     values = torch.zeros(len(logits), 1) if values is None else values
     logits = torch.zeros(len(values), 1) if logits is None else logits
@@ -43,7 +43,7 @@ def scores(metric, reals: Reals, values=None, logits=None, labels=None, extracto
     metric.begin(Comparison(reals, count, extractor, values.shape[1], logits.shape[1], torch.device("cpu")))
     for rows in reversed(torch.arange(count).split(batch)):
         metric.add(Batch(rows, None, values[rows], logits[rows], None if labels is None else labels[rows]))
-    return metric.scores(found or {})
+    return metric.scores({})
 
 
 def gaussian(count: int, mean=0.0, scale=1.0, dims: int = 8, seed: int = 0) -> torch.Tensor:
@@ -99,15 +99,15 @@ def test_the_frechet_distance_is_torch_fidelitys_and_torchmetrics(dims):
 
     reals, fakes = gaussian(300, 3.0, dims=dims).relu(), gaussian(200, 2.5, 1.5, dims, seed=1).relu()
     statistics = [fid_features_to_statistics(values.double()) for values in (reals, fakes)]
-    found = frechet(reals, fakes)
+    actual = frechet(reals, fakes)
     expected = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
-    assert found == pytest.approx(expected, rel=1e-6)
+    assert actual == pytest.approx(expected, rel=1e-6)
     ready = torch.nn.Identity()
     ready.num_features = dims
     distance = FrechetInceptionDistance(ready).set_dtype(torch.float64)
     distance.update(reals, real=True)
     distance.update(fakes, real=False)
-    assert found == pytest.approx(float(distance.compute()), rel=1e-6)
+    assert actual == pytest.approx(float(distance.compute()), rel=1e-6)
 
 
 def test_scores_are_named_after_the_extractor_and_say_which_way_is_better():
@@ -129,10 +129,10 @@ def test_precision_recall_density_and_coverage_of_a_set_with_itself_are_one_and_
 def test_a_generator_that_lost_a_mode_is_precise_and_recalls_and_covers_half():
     reals = torch.cat([gaussian(200, seed=1), gaussian(200, 50, seed=2)])
     lost, spread = reals[:200], torch.cat([reals, gaussian(400, 500, seed=3)])
-    found = prdc(reals, lost)
-    assert (found["precision"], found["recall"], found["coverage"]) == (1.0, 0.5, 0.5) and found["density"] > 0.9
-    found = prdc(reals, spread)
-    assert (found["precision"], found["recall"], found["coverage"]) == (0.5, 1.0, 1.0)
+    actual = prdc(reals, lost)
+    assert (actual["precision"], actual["recall"], actual["coverage"]) == (1.0, 0.5, 0.5) and actual["density"] > 0.9
+    actual = prdc(reals, spread)
+    assert (actual["precision"], actual["recall"], actual["coverage"]) == (0.5, 1.0, 1.0)
 
 
 def test_k_is_the_neighbour_that_bounds_a_ball():
@@ -140,29 +140,29 @@ def test_k_is_the_neighbour_that_bounds_a_ball():
     # k=1: balls of the reals' radius 1, 1, 2 hold 4.5 alone; k=2: of radius 3, 2, 3 hold -1.5, too
     assert prdc(reals, fakes, k=1)["precision"] == pytest.approx(1 / 3)
     assert prdc(reals, fakes, k=2)["precision"] == pytest.approx(2 / 3)
-    found = prdc(reals, fakes, density_k=2)
-    assert found["density"] == pytest.approx(2 / (2 * 3)) and found["coverage"] == pytest.approx(2 / 3)
+    actual = prdc(reals, fakes, density_k=2)
+    assert actual["density"] == pytest.approx(2 / (2 * 3)) and actual["coverage"] == pytest.approx(2 / 3)
 
 
 def test_precision_and_recall_are_torch_fidelitys_and_density_and_coverage_the_papers():
     from torch_fidelity.metric_prc import calculate_precision_recall_full
 
     reals, fakes = gaussian(700, 0.2, dims=6), gaussian(500, scale=0.9, dims=6, seed=1)
-    found = prdc(reals, fakes)
-    assert (found["precision"], found["recall"]) == pytest.approx(calculate_precision_recall_full(fakes, reals, 3))
-    assert 0.1 < found["precision"] < 1 and 0.1 < found["recall"] < 1
+    actual = prdc(reals, fakes)
+    assert (actual["precision"], actual["recall"]) == pytest.approx(calculate_precision_recall_full(fakes, reals, 3))
+    assert 0.1 < actual["precision"] < 1 and 0.1 < actual["recall"] < 1
     a, b = reals.double().numpy(), fakes.double().numpy()  # Naeem et al. 2020, equations 3 and 4
     radius = np.sort(cdist(a, a), 1)[:, 5]
     within = cdist(a, b) < radius[:, None]
-    assert found["density"] == pytest.approx(within.sum() / (5 * 500)) and 0.1 < found["density"] < 2
-    assert found["coverage"] == pytest.approx(within.any(1).mean()) and 0.1 < found["coverage"] < 1
+    assert actual["density"] == pytest.approx(within.sum() / (5 * 500)) and 0.1 < actual["density"] < 2
+    assert actual["coverage"] == pytest.approx(within.any(1).mean()) and 0.1 < actual["coverage"] < 1
 
 
 def test_reals_that_are_sorted_by_class_are_compared_by_a_fair_sample():
     reals = torch.cat([gaussian(400, seed=1), gaussian(400, 50, seed=2)])
     fakes = torch.cat([gaussian(400, seed=3), gaussian(400, 50, seed=4)])[torch.randperm(800)]
-    found = prdc(reals, fakes, samples=400)
-    assert found["precision"] > 0.8 and found["recall"] > 0.8
+    actual = prdc(reals, fakes, samples=400)
+    assert actual["precision"] > 0.8 and actual["recall"] > 0.8
 
 
 @pytest.mark.parametrize("counts", [(300, 400), (1000, 1000)])
@@ -173,9 +173,9 @@ def test_the_kernel_distance_is_torch_fidelitys(counts):
     size = min(200, *counts) if counts[0] < 1000 else 1000
     options = {"kid_subsets": 100, "kid_subset_size": size, "verbose": False}
     expected = kid_features_to_metric(fakes, reals, **options)["kernel_inception_distance_mean"]
-    found = scores(KernelDistance(subset_size=size), Reals(reals), fakes, extractor="inception")
-    assert found["kid"] == pytest.approx(expected, rel=1e-5)
-    assert ("kid_low" in found) == (counts[0] > size)
+    actual = scores(KernelDistance(subset_size=size), Reals(reals), fakes, extractor="inception")
+    assert actual["kid"] == pytest.approx(expected, rel=1e-5)
+    assert ("kid_low" in actual) == (counts[0] > size)
 
 
 def test_the_kernel_distances_interval_holds_the_true_distance_as_often_as_it_says():
@@ -184,9 +184,9 @@ def test_the_kernel_distances_interval_holds_the_true_distance_as_often_as_it_sa
     hits = 0
     for i in range(40):
         reals, fakes = gaussian(400, dims=dims, seed=2 * i + 10), gaussian(400, shift, dims=dims, seed=2 * i + 11)
-        found = scores(KernelDistance(30, 100), Reals(reals), fakes)
-        assert found["kd_x_low"] < found["kd_x"] < found["kd_x_high"]
-        hits += found["kd_x_low"] <= true["kd_x"] <= found["kd_x_high"]
+        actual = scores(KernelDistance(30, 100), Reals(reals), fakes)
+        assert actual["kd_x_low"] < actual["kd_x"] < actual["kd_x_high"]
+        hits += actual["kd_x_low"] <= true["kd_x"] <= actual["kd_x_high"]
     assert hits >= 34  # 38 expected; with all subsets taken for independent it would be about 15
 
 
@@ -202,18 +202,18 @@ def test_the_inception_score_is_torch_fidelitys(count, splits):
 
     logits = 2 * gaussian(count, dims=6)
     expected = isc_features_to_metric(logits, splits)
-    found = inception_score(logits, splits)
-    assert found["x_score"] == pytest.approx(expected["inception_score_mean"], rel=1e-9)
-    assert found["x_score_std"] == pytest.approx(expected["inception_score_std"], rel=1e-6)
+    actual = inception_score(logits, splits)
+    assert actual["x_score"] == pytest.approx(expected["inception_score_mean"], rel=1e-9)
+    assert actual["x_score_std"] == pytest.approx(expected["inception_score_std"], rel=1e-6)
 
 
 def test_the_intra_class_distance_is_the_mean_of_the_classes_distances():
     reals, fakes = gaussian(300, seed=1), gaussian(200, 1.0, seed=2)
     known, asked = torch.arange(300) % 3, torch.arange(200) % 2  # no fake of class 2
     metric = IntraClassFrechetDistance()
-    found = scores(metric, Reals(reals, labels=known), fakes, labels=asked, extractor="inception")
+    actual = scores(metric, Reals(reals, labels=known), fakes, labels=asked, extractor="inception")
     each = [frechet(reals[known == i], fakes[asked == i]) for i in (0, 1)]
-    assert found == {"intra_fid": pytest.approx(sum(each) / 2), "intra_fid_worst": pytest.approx(max(each))}
+    assert actual == {"intra_fid": pytest.approx(sum(each) / 2), "intra_fid_worst": pytest.approx(max(each))}
     assert metric.protocol() == {"classes_left_out": 1}
 
 

@@ -53,10 +53,10 @@ def scores(metric, images, targets, batch: int = 5) -> dict[str, float]:
 
 
 def test_plain_images_have_the_scores_worked_out_by_hand():
-    found = scores(Reconstruction(), plain(110), plain(100))
-    assert found["psnr"] == pytest.approx(10 * np.log10(255**2 / 100))
-    assert found["ssim"] == pytest.approx((2 * 110 * 100 + 6.5025) / (110**2 + 100**2 + 6.5025), abs=1e-9)
-    assert found["l1"] == pytest.approx(10 / 255)
+    actual = scores(Reconstruction(), plain(110), plain(100))
+    assert actual["psnr"] == pytest.approx(10 * np.log10(255**2 / 100))
+    assert actual["ssim"] == pytest.approx((2 * 110 * 100 + 6.5025) / (110**2 + 100**2 + 6.5025), abs=1e-9)
+    assert actual["l1"] == pytest.approx(10 / 255)
 
 
 def test_an_image_without_an_error_has_100_decibels_and_each_image_counts_once():
@@ -75,14 +75,14 @@ def test_psnr_is_torchmetrics_mean_over_images_and_l1_its_mean_absolute_error():
 
     images, targets = pictures()
     psnr = PeakSignalNoiseRatio(data_range=255.0, dim=(1, 2, 3), reduction="elementwise_mean")
-    found = scores(Reconstruction(), images, targets)
-    assert found["psnr"] == pytest.approx(float(psnr(images.float(), targets.float())), rel=1e-5)
+    actual = scores(Reconstruction(), images, targets)
+    assert actual["psnr"] == pytest.approx(float(psnr(images.float(), targets.float())), rel=1e-5)
     expected = float(MeanAbsoluteError()(images.flatten().float() / 255, targets.flatten().float() / 255))
-    assert found["l1"] == pytest.approx(expected, rel=1e-4)
+    assert actual["l1"] == pytest.approx(expected, rel=1e-4)
 
 
 def similarity(x: np.ndarray, y: np.ndarray) -> float:
-    """Wang et al. 2004, eq. 13: one channel, wherever the window of 11 pixels lies within the image."""
+    """Wang et al. 2004, eq. 13: one channel, at every position of the window of 11 pixels within the image."""
     x, y = x.astype(float), y.astype(float)
 
     def mean(values):
@@ -98,12 +98,12 @@ def test_ssim_is_the_papers_and_torchmetrics_where_the_window_lies_within_the_im
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     images, targets = (part[..., :33] for part in pictures())  # no squares
-    found = scores(Reconstruction(), images, targets)["ssim"]
+    actual = scores(Reconstruction(), images, targets)["ssim"]
     pairs = zip(images.flatten(0, 1).numpy(), targets.flatten(0, 1).numpy(), strict=True)
-    assert 0.2 < found < 0.8 and found == pytest.approx(np.mean([similarity(x, y) for x, y in pairs]), abs=1e-9)
+    assert 0.2 < actual < 0.8 and actual == pytest.approx(np.mean([similarity(x, y) for x, y in pairs]), abs=1e-9)
     options = {"data_range": 255.0, "return_full_image": True}
     _, everywhere = structural_similarity_index_measure(images.double(), targets.double(), **options)
-    assert found == pytest.approx(float(everywhere[..., 5:-5, 5:-5].mean()), abs=1e-6)
+    assert actual == pytest.approx(float(everywhere[..., 5:-5, 5:-5].mean()), abs=1e-6)
 
 
 @pytest.mark.parametrize(("size", "window"), [(1, 1), (2, 1), (4, 3), (8, 7), (10, 9), (11, 11), (28, 11)])
@@ -118,15 +118,15 @@ def test_in_small_images_the_window_shrinks_and_the_protocol_says_so(size, windo
 def test_luminance_and_border_leave_only_the_inner_brightness():
     grey, targets = plain(110), plain(100)
     grey[..., :3, :], grey[..., -3:] = 255, 0
-    found = scores(Reconstruction(border=3, luminance=True), grey, targets)
-    assert found["l1"] == pytest.approx(10 * 219 / 255 / 255), "Y goes from 16 to 235"
-    assert found["psnr"] == pytest.approx(20 * np.log10(255 / (10 * 219 / 255)))
+    actual = scores(Reconstruction(border=3, luminance=True), grey, targets)
+    assert actual["l1"] == pytest.approx(10 * 219 / 255 / 255), "Y goes from 16 to 235"
+    assert actual["psnr"] == pytest.approx(20 * np.log10(255 / (10 * 219 / 255)))
     red = plain(0)
     red[:, 0] = 255
-    found = scores(Reconstruction(luminance=True), red, plain(0))
-    assert found["l1"] == pytest.approx(65.481 / 255)
-    found = scores(Reconstruction(luminance=True), plain(110, channels=1), plain(100, channels=1))
-    assert found["l1"] == pytest.approx(10 / 255), "grey is taken as it is"
+    actual = scores(Reconstruction(luminance=True), red, plain(0))
+    assert actual["l1"] == pytest.approx(65.481 / 255)
+    actual = scores(Reconstruction(luminance=True), plain(110, channels=1), plain(100, channels=1))
+    assert actual["l1"] == pytest.approx(10 / 255), "grey is taken as it is"
 
 
 def test_the_sums_of_ranks_that_share_the_images_are_those_of_one():
@@ -235,9 +235,9 @@ def test_lpips_is_torchmetrics_with_weights_from_a_file(squeeze, hub):
     images, targets = pictures()
     metric = LPIPS("squeeze", str(squeeze))
     assert metric.unavailable((40, 40)) is None
-    found = scores(metric, images, targets)
+    actual = scores(metric, images, targets)
     expected = float(theirs(images.float() / 127.5 - 1, targets.float() / 127.5 - 1))
-    assert found == {"lpips": pytest.approx(expected, rel=1e-5)} and expected > 1e-3
+    assert actual == {"lpips": pytest.approx(expected, rel=1e-5)} and expected > 1e-3
     assert scores(metric, targets, targets)["lpips"] == 0
     grey = [part[:, :1] for part in (images, targets)]
     repeated = scores(metric, *(part.expand(-1, 3, -1, -1) for part in grey))

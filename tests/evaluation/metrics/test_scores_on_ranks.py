@@ -33,7 +33,7 @@ SAMPLES = [80, 73, 5]  # even; uneven; one rank without any
 
 
 def score(folder: Path) -> None:
-    """Score each number of samples; a rank writes what it found to ``<samples>/<ranks>-<rank>.json``."""
+    """Score each number of samples; a rank writes its results to ``<samples>/<ranks>-<rank>.json``."""
     for samples in SAMPLES:
         reals = TensorSet(noise_images(130), torch.arange(130) % 3)
         game, extractor = small_game(classes=3), Projection()
@@ -45,13 +45,13 @@ def score(folder: Path) -> None:
             return Generated(Sampler(game, game.producer, "running", seed), samples, (8, 8), reals.labels)  # noqa: B023
 
         result, pictures = evaluator(fakes, [0, 1])
-        found = {"scores": result["scores"], "seen": extractor.seen, "picture": int(pictures["neighbours"].sum())}
-        (folder / f"{samples}/{world_size()}-{rank()}.json").write_text(json.dumps(found))
+        actual = {"scores": result["scores"], "seen": extractor.seen, "picture": int(pictures["neighbours"].sum())}
+        (folder / f"{samples}/{world_size()}-{rank()}.json").write_text(json.dumps(actual))
 
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory) -> Path:
-    """The folder with what one process found, and two."""
+    """The folder with the results of one process and of two."""
     folder = tmp_path_factory.mktemp("shares")
     score(folder)
     in_ranks(score, folder)

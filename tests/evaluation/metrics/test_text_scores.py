@@ -59,8 +59,8 @@ def test_more_of_the_same_language_is_likelier_under_longer_histories():
         draw = random.Random(seed)
         return ["".join(draw.choice(["abc", "xyz", "aqz"]) for _ in range(4)) for _ in range(count)]
 
-    found = [NGrams(language(300, 0), order, ascii_lowercase).nll(language(100, 1)) for order in (1, 2, 3, 4)]
-    assert all(a > b for a, b in pairwise(found)) and found[-1] == pytest.approx(math.log(3) / 3, abs=0.08)
+    actual = [NGrams(language(300, 0), order, ascii_lowercase).nll(language(100, 1)) for order in (1, 2, 3, 4)]
+    assert all(a > b for a, b in pairwise(actual)) and actual[-1] == pytest.approx(math.log(3) / 3, abs=0.08)
 
 
 def test_self_bleu_of_two_texts_by_hand():
@@ -117,30 +117,30 @@ def test_text_of_the_same_kind_scores_best_and_what_repeats_itself_is_seen(fable
 
 def test_an_evaluation_records_what_its_scores_were_computed_from(fables, tmp_path):
     reals, fakes, _ = parts(fables)
-    found = score(fables, reals, fakes, tmp_path)
-    assert found["lower_is_better"] == ["reverse_nll", "ngram_nll"]
-    table = scores_table(scores_entry(found, 10, 0.1), found["lower_is_better"])
+    actual = score(fables, reals, fakes, tmp_path)
+    assert actual["lower_is_better"] == ["reverse_nll", "ngram_nll"]
+    table = scores_table(scores_entry(actual, 10, 0.1), actual["lower_is_better"])
     assert re.search(r"self_bleu +[\d.]+  best as training text's", table), "neither a low nor a high one is good"
     assert "Not comparable with published scores: they are of these data" in table and "Inception" not in table
     settings = {"order": 4, "smoothing": "Witten-Bell", "unit": "word", "reals": 300, "texts": 1000}
-    assert found["protocol"]["real_images"] == "part 0" and found["protocol"]["metrics"]["ngram"] == settings
+    assert actual["protocol"]["real_images"] == "part 0" and actual["protocol"]["metrics"]["ngram"] == settings
     few = score(fables, reals, fakes, tmp_path, ngram=NGramScores(texts=50))
-    assert few["protocol"]["metrics"]["ngram"]["reals"] == 50 and few["scores"] != found["scores"]
+    assert few["protocol"]["metrics"]["ngram"]["reals"] == 50 and few["scores"] != actual["scores"]
 
 
 def test_grammar_is_scored_on_the_embedded_sentences_alone(tmp_path):
     (path := tmp_path / "own.txt").write_text("\n".join(f"line {a} {b}" for a in "abcdefgh" for b in "abcdefgh"))
     data = Text(str(path), length=5).drawn()
-    found = score(data, Decoded(data), Decoded(data), tmp_path)
-    assert "grammatical" not in found["scores"]
-    assert found["protocol"]["refused"]["grammatical"] == "it is of other data, fables"
+    actual = score(data, Decoded(data), Decoded(data), tmp_path)
+    assert "grammatical" not in actual["scores"]
+    assert actual["protocol"]["refused"]["grammatical"] == "it is of other data, fables"
 
 
 def test_bleu_of_characters_compares_the_words_they_spell(tmp_path):
     (path := tmp_path / "own.txt").write_text("\n".join(f"the {a} of {b} is" for a in "abcdefgh" for b in "abcdefgh"))
     of_words, of_characters = (Text(str(path), unit, 20).drawn() for unit in ("word", "character"))
-    found = [score(data, Decoded(data), Decoded(data), tmp_path, b=SelfBLEU()) for data in (of_words, of_characters)]
-    assert found[0]["scores"] == pytest.approx(found[1]["scores"])
+    actual = [score(data, Decoded(data), Decoded(data), tmp_path, b=SelfBLEU()) for data in (of_words, of_characters)]
+    assert actual[0]["scores"] == pytest.approx(actual[1]["scores"])
 
 
 def test_a_classifier_refuses_text_and_text_scores_refuse_images(fables, tmp_path):
@@ -162,8 +162,8 @@ def test_the_states_of_two_ranks_add_up(make, fables, tmp_path):
         rows = range(start, min(start + 64, 300))
         batch = Batch(torch.tensor(rows), fakes.images(rows), torch.zeros(len(rows), 0))
         alone.add(batch), ranks[i % 2].add(batch)
-    for kept, other in zip(ranks[0].sums, ranks[1].sums, strict=True):
-        kept += other
+    for total, other in zip(ranks[0].sums, ranks[1].sums, strict=True):
+        total += other
     assert ranks[0].scores({}) == alone.scores({})
 
 

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -74,20 +74,20 @@ class Classifier(Extractor):
         if len(data) < 50:
             raise UserError(f"evaluation=fast trains a classifier, and {len(data)} {kind} are too few: evaluation=none")
         self.device, self.as_images = torch.device(device), data.modality.seen
-        path = Path(cache).expanduser() / "classifiers" / self._file_name(data)
+        batches = training.batch_count(len(training.held_out(len(data))[0]), self.steps, self.epochs)
+        path = Path(cache).expanduser() / "classifiers" / f"{data.key}-{batches}batches.pt"
         channels = self.as_images(data.columns["images"][:1]).shape[1]
         with torch.random.fork_rng(devices=[]):
             self.network = training.Network(channels, self.classes).to(self.device)
         with one_at_a_time(path, f"the classifier of {data.name}, {path}"):
-            if (stored := tensor_files.read_cached(path, {"network", "accuracy"}, self.device)) is not None:
-                self.network.load_state_dict(stored["network"])
-                self.accuracy = stored["accuracy"]
-            else:
-                self._train(data)
+            stored = tensor_files.read_cached(path, {"network", "accuracy"}, self.device)
+            if stored is None:
+                stored = self._train(data)
                 with optional_write(path):  # it can be trained again
-                    tensor_files.write({"network": self.network.state_dict(), "accuracy": self.accuracy}, path)
+                    tensor_files.write(stored, path)
+        self.network.load_state_dict(stored["network"])
         broadcast(self.network.state_dict().values())  # each machine may have trained its own
-        self.accuracy = broadcast_object(self.accuracy)
+        self.accuracy = broadcast_object(stored["accuracy"])
         self.network.eval().requires_grad_(False)
         self.facts = {
             "extractor": self.name,
@@ -108,30 +108,23 @@ class Classifier(Extractor):
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         return self.network(training.network_input(self.as_images(images), self.device, self.network.channels))
 
-    def _file_name(self, data: Data) -> str:
-        parts = [data.key, f"{self.steps}steps"]
-        batches = training.batch_count(len(training.held_out(len(data))[0]), self.steps, self.epochs)
-        if self.epochs != 6:
-            parts.append(f"{self.epochs}epochs")
-        if batches <= training.MIN_BATCHES:  # earlier versions trained on fewer
-            parts.append(f"{batches}batches")
-        return "-".join(parts) + ".pt"
-
     def _split(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rows to train on and to test on."""
         return training.held_out(len(images))
 
-    def _train(self, data: Data) -> None:
+    def _train(self, data: Data) -> dict[str, Any]:
+        """Return the weights and the accuracy."""
         started = time.perf_counter()
         images, labels = self.as_images(data.columns["images"]), data.columns["labels"]
         learnt, tested = self._split(images)
         settings = (len(data.class_names), self.device, self.steps, self.epochs)
-        self.network = training.train(images[learnt], labels[learnt], *settings)
-        self.accuracy = training.accuracy(self.network, images[tested], labels[tested])
+        network = training.train(images[learnt], labels[learnt], *settings)
+        accuracy = training.accuracy(network, images[tested], labels[tested])
         log.info(
             f"trained the classifier that scores the {data.modality.name} in {time.perf_counter() - started:.0f} s: "
-            f"{self.accuracy:.1%} of {len(tested)} held-out ones right"
+            f"{accuracy:.1%} of {len(tested)} held-out ones right"
         )
+        return {"network": network.state_dict(), "accuracy": accuracy}
 
     def _warn_if_uninformative(self, labels: Tensor, kind: str) -> None:
         """Warn, and add to the facts, if its accuracy is hardly above the largest class's share of held-out labels."""

@@ -12,23 +12,10 @@ from sparring.data.image_grids import scatter
 from sparring.data.mixture import Grid, Mixture, Ring
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.extractors.modes import ModeFinder
-from sparring.evaluation.image_sets import Decoded, ImageSet
+from sparring.evaluation.image_sets import Decoded
 from sparring.evaluation.metrics.modes import Modes
 
 CPU = torch.device("cpu")
-
-
-class Points(ImageSet):
-    name, image_size, identity = "points", (), {}
-
-    def __init__(self, points):
-        self.points = points
-
-    def __len__(self):
-        return len(self.points)
-
-    def images(self, rows):
-        return self.points[list(rows)]
 
 
 def scores_of(source: Mixture, points: torch.Tensor, tmp_path, **options):
@@ -36,7 +23,7 @@ def scores_of(source: Mixture, points: torch.Tensor, tmp_path, **options):
     evaluator = Evaluator(ModeFinder(), {"modes": Modes(**options)}, reals="all", batch_size=300)
     assert evaluator.lower_is_better[0] == "reverse_kl"  # known before the data are: W&B gets it at the start
     evaluator.prepare(Decoded(data), CPU, tmp_path, data)
-    entry, pictures = evaluator(lambda seed: Points(points), [0])
+    entry, pictures = evaluator(lambda seed: TensorSet(points), [0])
     return entry["scores"], pictures
 
 

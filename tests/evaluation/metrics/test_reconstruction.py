@@ -152,9 +152,6 @@ def test_a_setting_that_means_nothing_is_refused_by_its_key(wrong, composed):
         check(composed("evaluation=paired", f"evaluation.metrics.{wrong}"))
 
 
-# ---- in an evaluation without features --------------------------------------
-
-
 class Pairs(TensorSet):
     """Images whose targets are known."""
 
@@ -201,9 +198,6 @@ def test_the_mean_absolute_difference_is_the_leading_score_of_pairs(composed):
     evaluator = build(cfg.evaluation, "evaluation")
     assert evaluator.lower_is_better == ["l1", "lpips"]
     assert evaluator.metrics["reconstruction"].border == 4
-
-
-# ---- LPIPS ------------------------------------------------------------------
 
 
 @pytest.fixture

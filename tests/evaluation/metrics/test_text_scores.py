@@ -76,9 +76,6 @@ def test_self_bleu_is_one_of_copies_and_none_of_texts_that_share_nothing():
     assert self_bleu([[], list("abcd"), list("abcd")]) == pytest.approx(2 / 3)
 
 
-# ---- in an evaluation -------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def fables():
     return Text(length=12).drawn()

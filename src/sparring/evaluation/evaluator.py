@@ -18,7 +18,7 @@ from sparring.distributed import signals
 from sparring.distributed.collectives import all_reduce
 from sparring.evaluation import protocol
 from sparring.evaluation.extractors.base import Extractor
-from sparring.evaluation.extractors.classifier import LABELS, Classifier, instead
+from sparring.evaluation.extractors.classifier import LABEL_SOURCES, check_labels
 from sparring.evaluation.features import Reference, rounds
 from sparring.evaluation.image_sets import ImageSet, Subset
 from sparring.evaluation.metrics.base import Comparison, Metric
@@ -30,9 +30,9 @@ Fakes = Callable[[int | None], ImageSet]  # of a sampling seed
 
 def check_takes(extractor: Extractor | type[Extractor], modality: str) -> None:
     """Raise UserError if an extractor can't make features of a modality."""
-    if extractor.takes and modality not in extractor.takes:
+    if extractor.modalities and modality not in extractor.modalities:
         raise UserError(
-            f"evaluation/extractor={extractor.name}: takes {' and '.join(extractor.takes)}, and these data are "
+            f"evaluation/extractor={extractor.name}: takes {' and '.join(extractor.modalities)}, and these data are "
             f"{modality}: choose {REMEDIES.get(modality, 'evaluation=fast where they have labels')} (or evaluation=none)"
         )
 
@@ -47,11 +47,8 @@ def check_can_score(cfg: DictConfig) -> None:
     if target is None:
         return
     extractor = get_object(target)
-    if not cfg.data.num_classes and issubclass(extractor, Classifier) and cfg.data.modality in LABELS:
-        raise UserError(
-            "evaluation=fast scores with a classifier of the data's labels, and these data have none: choose "
-            f"{instead(cfg.data.modality)} (or give them labels: {LABELS[cfg.data.modality]})"
-        )
+    if extractor.needs_labels and cfg.data.modality in LABEL_SOURCES:
+        check_labels(cfg.data.modality, cfg.data.num_classes)
     check_takes(extractor, cfg.data.modality)
 
 
@@ -221,10 +218,10 @@ class Evaluator:
                 unsaid += metric.names(self.extractor.name)
                 continue  # it has nothing to say of samples
             reason = metric.unavailable(image_size)
-            if metric.takes and self.modality.name not in metric.takes:
-                reason = f"it is of {' and '.join(metric.takes)}, and these data are {self.modality.name}"
-            elif metric.of and metric.of != self.name:
-                reason = f"it is of other data, {metric.of}"
+            if metric.modalities and self.modality.name not in metric.modalities:
+                reason = f"it is of {' and '.join(metric.modalities)}, and these data are {self.modality.name}"
+            elif metric.data_name and metric.data_name != self.name:
+                reason = f"it is of other data, {metric.data_name}"
             elif metric.needs_features and not self.extractor.dims:
                 reason = "evaluation/extractor=none makes no features"
             elif metric.needs_logits and not self.extractor.classes:

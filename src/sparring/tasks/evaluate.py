@@ -67,7 +67,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
         return Generated(sampler, samples, size, asked, training)
 
     learnt_from = data
-    if cfg.run and data is not None and "Classifier" in cfg.evaluation.extractor._target_:  # of the training split
+    if cfg.run and data is not None and evaluator.extractor.needs_labels:  # of the training split
         learnt_from = cache.load(open_source(store.find_run(cfg.run, "run", cfg).config), cfg.cache)
     evaluator.prepare(
         reals, device_of(cfg), cfg.cache, learnt_from, labelled, game is not None and game.translates and data.aligned
@@ -75,7 +75,7 @@ def evaluate(cfg: DictConfig, folder: Path) -> None:
     result, pictures = evaluator(fakes, seeds)
     entry = scored(result, iteration, kimg, **facts)
     if collectives.rank() > 0:
-        return
+        return None
     record_scores(folder, entry, pictures)
     print("\n" + console.scores_table(entry, entry["lower_is_better"]))
     print(f"\nRecorded in {folder / 'scores.json'}")

@@ -13,7 +13,7 @@ from sparring.data.imbalance import tail_sizes
 from sparring.evaluation import protocol
 from sparring.evaluation.augmentation_study.report import pictures, table
 from sparring.evaluation.augmentation_study.sets import SIDE, Columns, choose, divide, generate, joined, take
-from sparring.evaluation.extractors.classifier import accuracy, train
+from sparring.evaluation.classifier_training import accuracy, train
 from sparring.evaluation.sampler import Sampler
 from sparring.randomness import generator
 
@@ -23,7 +23,7 @@ class AugmentationStudy:
 
     The arms: n reals a class (``real_n``), the same and m generated ones (``real_n_generated``), these alone (``generated``); a
     long tail of reals (``long_tail``), its rare classes repeated (``long_tail_resampled``) or filled up by the generator
-    (``long_tail_filled``) to the size of the first. All train the network of ``sparring.evaluation.extractors.classifier`` for the same
+    (``long_tail_filled``) to the size of the first. All train the network of ``sparring.evaluation.classifier_training`` for the same
     number of steps, with its random shifts, on batches in which every image of the arm comes equally often.
 
     A seed decides which reals, fakes, initial weights and batches; within it all arms share them, and smaller sets of reals lie

@@ -184,7 +184,7 @@ def test_a_damaged_cache_is_made_again(damage, tmp_path, caplog):
     extractor, metrics = Projection(), {"fd": FrechetDistance()}
     before = evaluated(reals, fakes, tmp_path, extractor, metrics)["scores"]
     (folder,) = (tmp_path / "features").iterdir()
-    path = folder / {"facts": "facts.json", "moments": "moments.pt"}.get(damage, "values.bin")
+    path = folder / {"facts": "facts.json", "moments": "gaussian.pt"}.get(damage, "values.bin")
     content = bytearray(path.read_bytes())
     if damage == "gone":
         path.unlink()

@@ -9,7 +9,7 @@ from conftest import Projection, TensorSet, blobs, noise_images
 from sparring.config.errors import UserError
 from sparring.evaluation import protocol
 from sparring.evaluation.evaluator import Evaluator
-from sparring.evaluation.features import Reference
+from sparring.evaluation.features import RealFeatures
 from sparring.evaluation.image_sets import Subset
 from sparring.evaluation.metrics.class_coverage import ClassCoverage
 from sparring.evaluation.metrics.classification_accuracy import ClassificationAccuracyScore
@@ -158,7 +158,7 @@ def test_the_features_are_those_of_all_images_in_order_whatever_the_batch(tmp_pa
     pixels = noise_images(23)
     expected = Projection()(pixels)
     for size in (1, 7, 100):
-        reference = Reference(TensorSet(pixels), Projection(), tmp_path / str(size), size)
+        reference = RealFeatures(TensorSet(pixels), Projection(), tmp_path / str(size), size)
         torch.testing.assert_close(reference.values, expected[0])
         assert torch.equal(reference.classes, expected[1].argmax(1)) and len(reference) == 23
 
@@ -166,7 +166,7 @@ def test_the_features_are_those_of_all_images_in_order_whatever_the_batch(tmp_pa
 @pytest.mark.parametrize("change", ["images", "weights", "precision", "resize", "count"])
 def test_a_changed_key_never_reuses_a_file(change, tmp_path):
     images, extractor = TensorSet(noise_images(40)), Projection()
-    before = Reference(images, extractor, tmp_path)
+    before = RealFeatures(images, extractor, tmp_path)
     if change == "images":
         images = TensorSet(noise_images(40, seed=5))
     elif change == "count":
@@ -174,7 +174,7 @@ def test_a_changed_key_never_reuses_a_file(change, tmp_path):
     else:
         extractor.facts[change] = "other"
     extractor.seen = 0
-    after = Reference(images, extractor, tmp_path)
+    after = RealFeatures(images, extractor, tmp_path)
     assert extractor.seen == len(images) and after.folder != before.folder
 
 
@@ -209,7 +209,7 @@ def test_an_interrupted_extraction_leaves_nothing_that_could_be_read(tmp_path):
             return super().__call__(images)
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        Reference(TensorSet(noise_images(40)), Failing(), tmp_path, 10)
+        RealFeatures(TensorSet(noise_images(40)), Failing(), tmp_path, 10)
     assert not list((tmp_path / "features").iterdir())
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from conftest import Projection, TensorSet, noise_images
 from sparring.data.degradations.masks import Mask
 from sparring.evaluation.evaluator import Evaluator
-from sparring.evaluation.generated_sets import Answers
+from sparring.evaluation.generated_sets import Translated
 from sparring.evaluation.metrics.memorization import Memorization
 from sparring.evaluation.metrics.reconstruction import Reconstruction
 from sparring.evaluation.sampler import Sampler
@@ -38,7 +38,7 @@ def evaluated(sampler, tmp_path, *metrics) -> tuple[dict, dict]:
     evaluator = Evaluator(Projection(), {type(m).__name__: m for m in metrics}, samples=60, seeds=1, reals="all")
     reals = TensorSet(noise_images(80, 100, seed=1))
     evaluator.prepare(reals, torch.device("cpu"), tmp_path, targeted=True)
-    return evaluator(lambda seed: Answers(sampler, 60), [0])
+    return evaluator(lambda seed: Translated(sampler, 60), [0])
 
 
 def test_baselines_are_scored_beside_the_answers_as_those_are(sampler, tmp_path):

@@ -16,7 +16,7 @@ from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.extractors.base import Batch
 from sparring.evaluation.extractors.classifier import Classifier
 from sparring.evaluation.extractors.none import NoFeatures
-from sparring.evaluation.features import Reference
+from sparring.evaluation.features import RealFeatures
 from sparring.evaluation.image_sets import Decoded
 from sparring.evaluation.metrics.base import Comparison
 from sparring.evaluation.metrics.grammatical import Grammatical
@@ -139,7 +139,7 @@ def test_grammar_is_asked_of_the_embedded_sentences_alone(tmp_path):
     found = score(data, Decoded(data), Decoded(data), tmp_path)
     assert (
         "grammatical" not in found["scores"]
-        and found["protocol"]["refused"]["grammatical"] == "it is of other data, fables"
+        and found["protocol"]["refused"]["grammatical"] == "it scores other data, fables"
     )
 
 
@@ -164,7 +164,7 @@ def test_text_is_no_matter_for_a_classifier_and_images_none_for_these_scores(fab
 @pytest.mark.parametrize("make", [NGramScores, SelfBLEU, Grammatical])
 def test_what_ranks_keep_adds_up(make, fables, tmp_path):
     reals, fakes, _ = parts(fables)
-    reference = Reference(reals, NoFeatures(), tmp_path)
+    reference = RealFeatures(reals, NoFeatures(), tmp_path)
     alone, *ranks = metrics = [make(texts=250) for _ in range(3)]
     for metric in metrics:
         metric.begin(Comparison(reference, 300, "none", 0, 0, CPU, fables.modality))

@@ -108,7 +108,7 @@ def test_rows_pictures_and_scores_that_can_not_be_written_end_nothing_and_are_to
     def log_row(values):
         """The disk is full from the third iteration to the sixth."""
         with full(10) if 3 <= module.iteration <= 6 else full(2**30):
-            scores._record(row | {"iteration": module.iteration}, {})
+            scores.record(row | {"iteration": module.iteration}, {})
             store.write_status(tmp_path, "running", iteration=module.iteration)
             written(values)
             if module.iteration in (4, 8):

@@ -13,7 +13,7 @@ from sparring.data.dataset import Data
 from sparring.data.image_grids import columns_for, save_gif, save_image, side_by_side
 from sparring.data.image_io import fit, read
 from sparring.data.modalities.images import Images
-from sparring.evaluation.generated_sets import Answers
+from sparring.evaluation.generated_sets import Translated
 from sparring.evaluation.sampler import Sampler
 from sparring.games.game import Game
 from sparring.sampling.directions import directions
@@ -62,7 +62,7 @@ def targets(
 def draw_answers(sampler: Sampler, wanted: DictConfig, out: Path) -> None:
     """What it makes of held-out examples: a grid, beside what was given and wanted, and single images."""
     save_image(beside_targets(sampler, wanted.count), out / "grid.png")
-    answers = Answers(sampler, wanted.count)
+    answers = Translated(sampler, wanted.count)
     _write(sampler, answers.images(range(len(answers))), out)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from sparring.data.modalities.base import Modality
 from sparring.data.modalities.images import Images
 from sparring.evaluation.extractors.base import Batch
-from sparring.evaluation.features import Reference
+from sparring.evaluation.features import RealFeatures
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Comparison:
         modality: what both are.
     """
 
-    reals: Reference
+    reals: RealFeatures
     count: int
     extractor: str
     dims: int

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.evaluation.extractors.base import Batch
-from sparring.evaluation.features import Reference
+from sparring.evaluation.features import RealFeatures
 from sparring.evaluation.metrics.base import Comparison, Metric, score_name
 
 
@@ -23,7 +23,7 @@ class FrechetDistance(Metric):
     def begin(self, comparison: Comparison) -> None:
         (self.name,) = self.names(comparison.extractor)
         self.distance = ready_distance(comparison.dims, comparison.device)
-        for name, value in comparison.reals.kept("moments", lambda: _moments(comparison.reals)).items():
+        for name, value in comparison.reals.cached("moments", lambda: _moments(comparison.reals)).items():
             setattr(self.distance, name, value.to(comparison.device))
 
     def add(self, batch: Batch) -> None:
@@ -62,7 +62,7 @@ def _states(side: str) -> list[str]:
     return [f"{side}_features_sum", f"{side}_features_cov_sum", f"{side}_features_num_samples"]
 
 
-def _moments(reals: Reference) -> dict[str, Tensor]:
+def _moments(reals: RealFeatures) -> dict[str, Tensor]:
     distance = ready_distance(reals.values.shape[1])
     for values in reals.values.split(1000):
         distance.update(values, real=True)

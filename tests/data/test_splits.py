@@ -7,7 +7,7 @@ from torch import nn
 from conftest import fit
 from sparring.config.errors import UserError
 from sparring.data.dataset import Data
-from sparring.data.held_out import choose_subset, hold_out
+from sparring.data.splits import choose_subset, hold_out
 from sparring.games.cyclegan import CycleGAN
 from sparring.games.translation import Translation
 from sparring.losses import LeastSquares

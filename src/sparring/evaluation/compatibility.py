@@ -1,0 +1,55 @@
+"""Check which data an extractor and a metric can score."""
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from sparring.config.errors import UserError
+from sparring.evaluation.extractors.base import Extractor
+from sparring.evaluation.extractors.classifier import LABELS, Classifier, instead
+from sparring.evaluation.metrics.base import Metric
+
+REMEDIES = {"points": "evaluation=modes", "text": "evaluation=text"}  # for modalities that the classifier does not take
+
+
+def check_can_score(cfg: DictConfig) -> None:
+    """Check that the extractor of ``evaluation`` takes the data, before weights are loaded or downloaded.
+
+    Raises:
+        UserError: it does not take this modality, or needs labels that the data lack.
+    """
+    target = OmegaConf.select(cfg, "evaluation.extractor._target_")
+    if target is None:
+        return
+    extractor = get_object(target)
+    if not cfg.data.num_classes and issubclass(extractor, Classifier) and cfg.data.modality in LABELS:
+        raise UserError(
+            "evaluation=fast scores with a classifier of the data's labels, and these data have none: choose "
+            f"{instead(cfg.data.modality)} (or give them labels: {LABELS[cfg.data.modality]})"
+        )
+    check_modality(extractor, cfg.data.modality)
+
+
+def check_modality(extractor: Extractor | type[Extractor], modality: str) -> None:
+    """Raise UserError if an extractor does not take a modality."""
+    if extractor.takes and modality not in extractor.takes:
+        raise UserError(
+            f"evaluation/extractor={extractor.name}: takes {' and '.join(extractor.takes)}, and these data are "
+            f"{modality}: choose {REMEDIES.get(modality, 'evaluation=fast where they have labels')} (or evaluation=none)"
+        )
+
+
+def refusal(
+    metric: Metric, extractor: Extractor, modality: str, data_name: str, image_size: tuple[int, ...], labelled: bool
+) -> str | None:
+    """Return why a metric can't score these data in the features of this extractor, or None."""
+    if (reason := metric.unavailable(image_size)) is not None:
+        return reason
+    if metric.takes and modality not in metric.takes:
+        return f"it scores {' and '.join(metric.takes)}, and these data are {modality}"
+    if metric.of and metric.of != data_name:
+        return f"it scores other data, {metric.of}"
+    if metric.needs_features and not extractor.dims:
+        return "evaluation/extractor=none makes no features"
+    if metric.needs_logits and not extractor.classes:
+        return f"the weights of {extractor.name} have no classifier head"
+    return "the classes of fakes and reals are not both known" if metric.needs_labels and not labelled else None

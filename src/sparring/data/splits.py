@@ -49,10 +49,7 @@ Columns = dict[str, Tensor]  # or a RowView, which has all that is used of a ten
 def training_columns(cfg: DictConfig, data: Data, translates: bool) -> Columns:
     """Return the columns to train on: not held out, and thinned by ``data.long_tail`` and ``data.subset``.
 
-    Args:
-        cfg: the run's configuration.
-        data: all examples.
-        translates: whether the generator maps inputs to outputs, so that it needs held-out inputs.
+    ``translates`` tells whether the generator maps inputs to outputs, so that it is scored on held-out inputs.
 
     Raises:
         UserError: a split that these data do not allow.
@@ -64,10 +61,7 @@ def training_columns(cfg: DictConfig, data: Data, translates: bool) -> Columns:
 
 
 def held_out_columns(cfg: DictConfig, data: Data, translates: bool) -> Columns:
-    """Return the columns to sample and score with; without ``images`` where the outputs have no known targets.
-
-    Arguments and errors are those of ``training_columns``.
-    """
+    """Return the columns to sample and score with: without ``images`` where the targets of the inputs are unknown."""
     _, columns = _split(cfg, data, translates)
     if translates and not data.aligned:
         columns = {name: column for name, column in columns.items() if name != "images"}
@@ -86,18 +80,12 @@ def _split(cfg: DictConfig, data: Data, translates: bool) -> tuple[Columns, Colu
 def hold_out(
     columns: Columns, count: int | Literal["all"] | None, groups: Tensor | None = None
 ) -> tuple[Columns, Columns]:
-    """Split rows into a training part and a held-out part of ``count`` rows.
-
-    The held-out rows do not depend on a seed, and a larger part contains every smaller one. Unpaired columns may differ
-    in length: the same row numbers are held out of each, so that rows which belong together can be compared.
+    """Split rows into a training part and a held-out part, which depends on no seed and contains every smaller one.
 
     Args:
-        columns: by name; the shortest one decides how many rows there are.
-        count: rows to hold out; ``all`` leaves nothing to train on; None is a tenth of the rows, at most 1,000.
+        columns: by name. Unpaired columns may differ in length: the same row numbers are held out of each.
+        count: rows to hold out; ``all``, which leaves nothing to train on; None for a tenth, at most 1,000.
         groups: (N,), for columns of one length: rows of equal numbers stay together, so about ``count`` are held out.
-
-    Returns:
-        The columns to train on, and the held-out columns.
 
     Raises:
         UserError: nothing would be left to train on.
@@ -108,7 +96,7 @@ def hold_out(
     count = min(max(length // 10, 1), 1000) if count is None else count
     if count >= length:
         raise UserError(
-            f"data.held_out={count}: of {length:,} examples some must be left to train on; choose fewer, or null for a tenth"
+            f"data.held_out={count}: of {length:,} examples some must be left to train on; fewer, or null for a tenth"
         )
     if count == 0:
         return columns, {name: column[:0] for name, column in columns.items()}
@@ -126,10 +114,10 @@ def hold_out(
 
 
 def _in_held_out_groups(groups: Tensor, labels: Tensor, count: int) -> Tensor:
-    """Return which rows (N,) belong to held-out groups: the number of groups that comes nearest to ``count`` rows.
+    """Return which rows (N,) bool belong to held-out groups: the number of groups that comes nearest to ``count`` rows.
 
-    Groups are taken in random order; those of more than a tenth of all rows come last, the smaller ones first. At least one is held out, and no group without which
-    a class would have nothing to train on.
+    Groups come in random order, those of more than a tenth of all rows last, by size. At least one is held out, but none
+    without which a class would have nothing to train on.
     """
     _, groups, sizes = groups.unique(return_inverse=True, return_counts=True)
     order = torch.randperm(len(sizes), generator=generator("held-out groups"))

@@ -32,9 +32,10 @@ def check_can_score(cfg: DictConfig) -> None:
 def check_modality(extractor: Extractor | type[Extractor], modality: str) -> None:
     """Raise UserError if an extractor does not take a modality."""
     if extractor.takes and modality not in extractor.takes:
+        remedy = REMEDIES.get(modality, "evaluation=fast where they have labels")
         raise UserError(
             f"evaluation/extractor={extractor.name}: takes {' and '.join(extractor.takes)}, and these data are "
-            f"{modality}: choose {REMEDIES.get(modality, 'evaluation=fast where they have labels')} (or evaluation=none)"
+            f"{modality}: choose {remedy} (or evaluation=none)"
         )
 
 

@@ -23,6 +23,7 @@ from sparring.evaluation.image_sets import ImageSet, at_most
 from sparring.evaluation.metrics.base import Comparison, Metric
 
 log = logging.getLogger(__name__)
+Fakes = Callable[[int | None], ImageSet]  # the set of a sampling seed
 ImageCount = Annotated[int, Field(ge=50, le=10**7)]
 
 
@@ -74,18 +75,18 @@ class Evaluator:
         labelled: bool = False,
         targeted: bool = False,
     ) -> None:
-        """Get the extractor and the reals' features, from the cache if they are there.
+        """Load or compute the extractor and the features of the reals.
 
         Args:
             images: the real split.
-            device: where features are made.
+            device: where features are computed.
             cache: the cache folder.
-            data: the decoded data of ``images``; an extractor may learn from their labels.
+            data: the decoded data of ``images``, if there are any; an extractor may learn from them.
             labelled: whether the fakes have labels.
             targeted: whether the fakes have targets.
 
         Raises:
-            UserError: the extractor is not available, no metric can be computed, or the disk has no space for features.
+            UserError: the extractor is not available, no metric can be computed, or the disk has no space for the features.
         """
         cache = Path(cache).expanduser()
         self.device = torch.device("cpu") if device.type == "mps" else device  # MPS has no float64
@@ -116,19 +117,13 @@ class Evaluator:
         """The scores that fall as images get better, the leading one first."""
         return [n for metric in self.metrics.values() for n, low in metric.names(self.extractor.name).items() if low]
 
-    def __call__(
-        self, fakes: Callable[[int | None], ImageSet], seeds: Sequence[int | None]
-    ) -> tuple[dict, dict[str, Tensor]]:
-        """Score the fakes of each sampling seed.
-
-        Args:
-            fakes: returns the set of fakes of a seed.
-            seeds: sampling seeds; [None] for images that are given.
+    def __call__(self, fakes: Fakes, seeds: Sequence[int | None]) -> tuple[dict, dict[str, Tensor]]:
+        """Score the set of fakes that ``fakes`` returns for each sampling seed ([None] for given images).
 
         Returns:
-            An entry for ``scores.json``: ``scores`` (means over the seeds, with ``..._sd`` if there are several),
-            ``baselines`` (their scores by name, first seed), ``protocol`` (what decides the scores), ``lower_is_better``
-            (the leading score first) and ``seconds``; and pictures (3, H, W) uint8 by name, of the first seed.
+            An entry for ``scores.json``: ``scores`` (means over the seeds, and deviations as ``..._sd``), ``baselines`` (their
+            scores by name), ``protocol`` (what the scores depend on), ``lower_is_better`` (the leading score first) and
+            ``seconds``; and pictures (3, H, W) uint8 by name. Baselines and pictures are those of the first seed.
         """
         started = time.perf_counter()
         runs, baselines, pictures = [], {}, {}
@@ -149,7 +144,7 @@ class Evaluator:
         return entry | {"seconds": round(time.perf_counter() - started, 2)}, pictures
 
     def _score(self, images: ImageSet) -> dict[str, float]:
-        """Pass over the fakes once; the metrics' sums are reduced over the ranks, and every rank computes the scores."""
+        """Score a set in one pass. The metrics' sums are added over the ranks, and every rank computes the scores."""
         extractor = self.extractor
         sizes = len(images), extractor.name, extractor.dims, extractor.classes
         comparison = Comparison(self.real_features, *sizes, self.device, self.modality)

@@ -18,7 +18,7 @@ class Generated(ImageSet):
         count: how many.
         image_size: height and width of what it generates.
         labels: of a conditional generator: labels of the reals. As many as needed are taken, in an order of the seed.
-        training: examples that it was trained on, if it is compared with others; they are the baseline: what can be reached.
+        training: examples that it was trained on, if it is compared with others: a baseline that shows what can be reached.
     """
 
     name = "generator"

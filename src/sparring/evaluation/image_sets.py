@@ -102,13 +102,13 @@ class Folder(ImageSet):
         with ThreadPoolExecutor() as threads:
             sizes = list(threads.map(_size, self.paths))
         if len(counts := Counter(sizes)) > 1:
-            examples = ", ".join(
+            kinds = ", ".join(
                 f"{w}x{h} ({count:,}, e.g. {self.paths[sizes.index((w, h))].name})"
                 for (w, h), count in list(counts.items())[:4]
             )
             raise UserError(
-                f"{path} holds images of {len(counts)} sizes: {examples}. Images are scored unchanged and must have one size; "
-                "to crop and resize reals use real=image_folder data.path=DIR data.image_size=N"
+                f"{path} holds images of {len(counts)} sizes: {kinds}. Images are scored unchanged, in one size; to crop and "
+                "resize reals use real=image_folder data.path=DIR data.image_size=N"
             )
         self.image_size = sizes[0][::-1]
         digest = hashlib.sha256()
@@ -137,9 +137,9 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 class ArrayImages(ImageSet):
-    """The images of a .npz or .npy file: uint8 (N, H, W), (N, H, W, C) or (N, C, H, W), with ``labels`` (N,) if there are any.
+    """The images of a .npz or .npy file: uint8 (N, H, W), (N, H, W, C) or (N, C, H, W), and their ``labels`` (N,).
 
-    In a .npz file, the images are the array named ``images`` or the only one that can be images.
+    In a .npz, the images are the array named ``images`` or the only one that can be images; labels are optional.
 
     Raises:
         UserError: the file holds no such array, or several.

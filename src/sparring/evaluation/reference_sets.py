@@ -48,6 +48,6 @@ def settle_held_out(cfg: DictConfig, run_cfg: DictConfig, data: Data, translates
     asked, available = (len(next(iter(columns.values()))) for columns in held_out)
     if asked > available:
         raise UserError(
-            f"data.held_out={cfg.data.held_out}: the run was trained on all but {available:,} of these examples; hold out "
-            "at most as many, or choose other data (data.path, data.split)"
+            f"data.held_out={cfg.data.held_out}: the run was trained on all but {available:,} of these examples; "
+            "hold out at most as many, or choose other data (data.path, data.split)"
         )

@@ -1,11 +1,4 @@
-"""Sample a generator: which weights, which latents or inputs and which batch-norm statistics are used.
-
-Weights: a copy of the producer that the caller passes, the running average (EMA) or the raw weights.
-Latents: drawn in blocks of 64. Block b of a purpose is a function of (seed, purpose, b), so sample i of a purpose is the same
-in every batch size, on every rank and in every run.
-Inputs: a generator that translates runs on the held-out examples, in their order.
-Batch norm: ``running``, ``standing`` or ``batch`` statistics, see ``Sampler``.
-"""
+"""Sample a generator: which weights, latents or inputs, and batch-norm statistics are used."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -28,18 +21,11 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 def draw_latents(
     game: Game, seed: int, purpose: str, count: int, start: int = 0, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """Draw latents ``start`` to ``start + count - 1`` of the endless sequence of a seed and a purpose.
+    """Draw latents ``start`` to ``start + count - 1``, (count, latent_dim), of an endless sequence.
 
-    Args:
-        game: knows the distribution of its latents.
-        seed: of the sequence.
-        purpose: name of the sequence. Other names give other latents: ``grid``, ``sample``, ``evaluation`` ...
-        count: number of latents.
-        start: number of the first one.
-        device: where they are drawn; other kinds of devices give other numbers.
-
-    Returns:
-        (count, latent_dim).
+    Each seed and ``purpose`` (``grid``, ``sample``, ``evaluation`` ...) has a sequence of its own. It is drawn in blocks of 64, a
+    function of (seed, purpose, block): latent i is the same in every batch size, on every rank and in every run, though not
+    on another kind of device.
     """
     return _in_blocks(range(start, start + count), lambda block: game.latents(_draws(seed, purpose, block, device)))
 
@@ -50,14 +36,14 @@ def in_passes(make: Callable[[slice], Tensor], count: int, size: int) -> Tensor:
 
 
 class Sampler:
-    """Samples a fixed copy of a game's producer.
+    """Samples a copy of a game's producer. Sample i of a purpose is a function of (seed, purpose, i), see ``draw_latents``.
 
     Args:
         game: draws the latents and runs the producer.
-        producer: the weights to sample, the average or the raw ones. They are copied.
-        batch_norm: ``running`` uses the statistics gathered in training. ``standing`` gathers them anew for these weights,
-            over 25 batches of 64 latents (Brock et al. 2019, BigGAN, appendix); for a game that translates it is ``running``.
-            ``batch`` uses each batch's own, so an image depends on its neighbours. Without batch norm all are equal.
+        producer: the weights that are sampled: the running average (EMA) or the raw ones.
+        batch_norm: ``running``: the statistics gathered in training. ``standing``: gathered anew for these weights, over 25
+            batches of 64 latents (Brock et al. 2019, BigGAN, appendix); a game that translates uses ``running`` instead.
+            ``batch``: each batch's own, so an image depends on its neighbours. No difference without batch norm.
         seed: of the latents.
         batch_size: images in a pass of the producer.
         num_classes: labels to cycle through while standing statistics are gathered, 0 for none.
@@ -105,15 +91,9 @@ class Sampler:
 
     @torch.inference_mode()
     def show(self, latents: Tensor | None, condition: Tensor | None = None, batch_size: int | None = None) -> Tensor:
-        """Run the producer, in passes of at most ``batch_size``.
+        """Generate examples as the data store them, uint8 (batch, C, H, W) for images, in passes of ``batch_size``.
 
-        Args:
-            latents: (batch, latent_dim); None for a game that translates.
-            condition: labels (batch,), or inputs (batch, C, H, W).
-            batch_size: None for the sampler's own.
-
-        Returns:
-            Examples as the data store them: images as uint8 (batch, C, H, W).
+        Takes latents (batch, latent_dim) and labels (batch,), or None and the inputs (batch, C, H, W) of a game that translates.
         """
 
         def produce(part: slice) -> Tensor:
@@ -127,12 +107,7 @@ class Sampler:
 
     @torch.no_grad()
     def own_scores(self, columns: Columns | None = None, count: int = 0) -> dict[str, float]:
-        """Return the game's own scores, such as a likelihood, as means over examples; most games have none.
-
-        Args:
-            columns: the examples; None for all that are held out.
-            count: how many of ``columns``, from the first on.
-        """
+        """Return the game's own scores, such as a likelihood: means over the held-out or the first ``count`` given examples."""
         if columns is None:
             columns, count = self.examples, self.example_count
         parts = []
@@ -147,7 +122,7 @@ class Sampler:
 
     @torch.no_grad()
     def reconstructions(self, columns: Columns) -> Tensor | None:
-        """Encode and decode examples; returns images as uint8, or None if the game has no encoder."""
+        """Return examples that were encoded and decoded, as the data store them; None if the game has no encoder."""
         with self._game_at_rest():
             batch = {name: column.to(self.device) for name, column in columns.items()}
             images = self.game.reconstruct(batch, self.producer)

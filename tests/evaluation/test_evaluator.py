@@ -1,4 +1,4 @@
-"""One pass over the fakes, one over the reals, whatever is asked of them; what is said of a score."""
+"""One pass over fakes and reals for all metrics; what scores depend on; the cache of the reals' features."""
 
 import numpy as np
 import pytest
@@ -97,7 +97,7 @@ def test_what_needs_a_head_or_labels_is_refused_by_name_and_the_rest_works(tmp_p
     assert {"fd_projection", "precision"} <= set(result["scores"]) and "projection_score" not in result["scores"]
 
 
-def test_a_protocol_says_what_a_score_was_made_of(tmp_path):
+def test_a_protocol_names_what_the_scores_depend_on(tmp_path):
     result = evaluated(TensorSet(noise_images(60)), TensorSet(noise_images(50, 90, 1)), tmp_path, reals=40)
     facts = result["protocol"]
     said = {"samples": 50, "reals": 40, "reals_available": 60, "extractor": "projection", "weights": "0"}
@@ -122,7 +122,7 @@ RECORD = {
 }
 
 
-def test_the_protocol_of_record_departs_in_nothing():
+def test_the_protocol_of_record_has_no_deviations():
     assert protocol.deviations(RECORD) == []
 
 
@@ -130,19 +130,19 @@ def test_the_protocol_of_record_departs_in_nothing():
     ("change", "said"),
     [
         ({"samples": 2000}, "2,000 samples"),
-        ({"seeds": [0]}, "1 sampling seed"),
+        ({"seeds": [0]}, "1 of 3 sampling seeds"),
         ({"reals": 2000}, "2,000 of 50,000 reals"),
         ({"split": "test"}, "test split"),
         ({"ema": False}, "raw weights"),
         ({"extractor": "vgg16"}, "vgg16"),
         ({"standard_weights": False}, "not the Inception of 2015"),
-        ({"image_size": [64, 64]}, "64x64 pixels beside reals of 32x32"),
+        ({"image_size": [64, 64]}, "64x64 pixels, reals of 32x32"),
         ({"checkpoint": "best_by_fid.ckpt"}, "chosen by its score"),
     ],
 )
-def test_every_departure_from_the_protocol_of_record_is_said(change, said):
-    (told,) = protocol.deviations(RECORD | change)
-    assert said in told
+def test_every_deviation_from_the_protocol_of_record_is_named(change, said):
+    (deviation,) = protocol.deviations(RECORD | change)
+    assert said in deviation
 
 
 def test_two_protocols_may_be_compared_unless_something_decisive_differs():

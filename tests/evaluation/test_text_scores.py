@@ -121,7 +121,7 @@ def test_an_evaluation_says_what_its_scores_were_made_of(fables, tmp_path):
     assert found["lower_is_better"] == ["reverse_nll", "ngram_nll"]
     table = scores_table(scores_entry(found, 10, 0.1), found["lower_is_better"])
     assert re.search(r"self_bleu +[\d.]+  best as training text's", table), "neither a low nor a high one is good"
-    assert "Not comparable with published scores: they are of these data" in table and "Inception" not in table
+    assert "Not comparable with published scores: they depend on these data" in table and "Inception" not in table
     assert found["protocol"]["real_images"] == "part 0" and found["protocol"]["metrics"]["ngram"] == {
         "order": 4,
         "smoothing": "Witten-Bell",

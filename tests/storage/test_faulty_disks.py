@@ -101,7 +101,7 @@ def test_a_checkpoint_that_can_not_be_written_to_its_end_leaves_the_one_before(t
 
 def test_rows_pictures_and_scores_that_can_not_be_written_end_nothing_and_are_told_once(tmp_path, caplog):
     log, grids = MetricsFile(tmp_path / "metrics.csv"), SampleGrids(tmp_path / "samples", every_kimg=0.016, count=4)
-    scores = Scores(None, None, None, tmp_path, "", "all")
+    scores = Scores(None, None, tmp_path, "")
     module = engine(small_game(), log_every=1)
     written, row = module.log_row, {"scores": {}, "protocol": {}, "kimg": 0.0, "iteration": 0}
 

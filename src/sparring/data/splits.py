@@ -96,7 +96,7 @@ def hold_out(
     count = min(max(length // 10, 1), 1000) if count is None else count
     if count >= length:
         raise UserError(
-            f"data.held_out={count}: of {length:,} examples some must be left to train on; fewer, or null for a tenth"
+            f"data.held_out={count}: of {length:,} examples some must be left to train on: fewer, or null for a tenth"
         )
     if count == 0:
         return columns, {name: column[:0] for name, column in columns.items()}
@@ -116,8 +116,8 @@ def hold_out(
 def _in_held_out_groups(groups: Tensor, labels: Tensor, count: int) -> Tensor:
     """Return which rows (N,) bool belong to held-out groups: the number of groups that comes nearest to ``count`` rows.
 
-    Groups come in random order, those of more than a tenth of all rows last, by size. At least one is held out, but none
-    without which a class would have nothing to train on.
+    Groups come in random order, those of more than a tenth of all rows last, by size. At least one is held out, but
+    none without which a class would have nothing to train on.
     """
     _, groups, sizes = groups.unique(return_inverse=True, return_counts=True)
     order = torch.randperm(len(sizes), generator=generator("held-out groups"))
@@ -134,8 +134,8 @@ def _in_held_out_groups(groups: Tensor, labels: Tensor, count: int) -> Tensor:
     if not chosen:
         raise UserError(
             f"data.held_out: pieces of one file are held out together, and without any of the {len(sizes):,} files "
-            f"({len(groups):,} examples) nothing, or nothing of its class, is left to train on: add files, or train on all "
-            "with data.held_out=0"
+            f"({len(groups):,} examples) nothing, or nothing of a class, is left to train on: add files, or train on "
+            "all with data.held_out=0"
         )
     if len(chosen) > 1 and total - count > count - (total - len(members[chosen[-1]])):
         chosen.pop()  # one group fewer is nearer to the count

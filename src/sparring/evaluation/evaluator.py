@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -23,7 +23,7 @@ from sparring.evaluation.image_sets import ImageSet, at_most
 from sparring.evaluation.metrics.base import Comparison, Metric
 
 log = logging.getLogger(__name__)
-Fakes = Callable[[int | None], ImageSet]  # the set of a sampling seed
+Fakes = Callable[[Any], ImageSet]  # returns the set of a sampling seed, which is None for given images
 ImageCount = Annotated[int, Field(ge=50, le=10**7)]
 
 
@@ -55,16 +55,17 @@ class Evaluator:
         ema: bool = True,
     ):
         self.extractor, self.metrics, self.every_kimg = extractor, dict(metrics), every_kimg
-        self.samples, self.samples_during, self.reals, self.seeds = samples, samples_during, reals, seeds
         self.batch_size, self.ema = batch_size, ema
+        self._counts = samples, samples_during, reals, seeds
         self._baselines: dict[tuple, dict[str, float]] = {}
 
     def settle(self, gpu: bool) -> None:
-        """Replace the arguments that are None, by the kind of machine."""
-        self.samples = self.samples or (protocol.SAMPLES if gpu else 2_000)
-        self.samples_during = self.samples_during or (5_000 if gpu else 500)
-        self.seeds = self.seeds or (protocol.SEEDS if gpu else 1)
-        self.reals = self.reals or ("all" if gpu else 2_000)
+        """Set the counts of samples, reals and seeds; those that are None by the kind of machine."""
+        samples, samples_during, reals, seeds = self._counts
+        self.samples = samples or (protocol.SAMPLES if gpu else 2_000)
+        self.samples_during = samples_during or (5_000 if gpu else 500)
+        self.reals = reals or ("all" if gpu else 2_000)
+        self.seeds = seeds or (protocol.SEEDS if gpu else 1)
 
     def prepare(
         self,
@@ -86,7 +87,7 @@ class Evaluator:
             targeted: whether the fakes have targets.
 
         Raises:
-            UserError: the extractor is not available, no metric can be computed, or the disk has no space for the features.
+            UserError: there is no extractor, no metric that can be computed, or no disk space for the features.
         """
         cache = Path(cache).expanduser()
         self.device = torch.device("cpu") if device.type == "mps" else device  # MPS has no float64
@@ -109,7 +110,7 @@ class Evaluator:
             why = "" if targeted else "; l1, psnr and lpips need targets (unpaired data: data.aligned=true)"
             raise UserError(f"evaluation/metrics=[{', '.join(self.metrics)}]: none of them can be computed here{why}")
         self.available = len(images)
-        chosen = images if self.reals == "all" else at_most(images, self.reals)
+        chosen = images if isinstance(self.reals, str) else at_most(images, self.reals)
         self.real_features = RealFeatures(chosen, self.extractor, cache, self.batch_size)
 
     @property
@@ -118,12 +119,12 @@ class Evaluator:
         return [n for metric in self.metrics.values() for n, low in metric.names(self.extractor.name).items() if low]
 
     def __call__(self, fakes: Fakes, seeds: Sequence[int | None]) -> tuple[dict, dict[str, Tensor]]:
-        """Score the set of fakes that ``fakes`` returns for each sampling seed ([None] for given images).
+        """Score the fakes of each sampling seed.
 
         Returns:
-            An entry for ``scores.json``: ``scores`` (means over the seeds, and deviations as ``..._sd``), ``baselines`` (their
-            scores by name), ``protocol`` (what the scores depend on), ``lower_is_better`` (the leading score first) and
-            ``seconds``; and pictures (3, H, W) uint8 by name. Baselines and pictures are those of the first seed.
+            An entry for ``scores.json``: ``scores`` (means over the seeds, deviations as ``..._sd``), ``baselines``
+            (scores by name), ``protocol`` (what the scores depend on), ``lower_is_better`` (the leading score first)
+            and ``seconds``; and pictures (3, H, W) uint8 by name. Baselines and pictures are those of the first seed.
         """
         started = time.perf_counter()
         runs, baselines, pictures = [], {}, {}

@@ -72,7 +72,8 @@ class RealFeatures:
 
     KEY is a hash of what decides the features: the images' ``identity`` and count, the extractor's ``facts`` (weights,
     resize, precision) and ``VERSION``. The folder holds ``values.bin``, ``classes.bin``, ``facts.json`` and what
-    metrics cache of the features (``moments.pt``). A damaged folder is computed again.
+    metrics cache of the features (``moments.pt``). A damaged folder is computed again; without disk space for it,
+    the constructor raises UserError.
 
     Attributes:
         images: the set.
@@ -82,7 +83,6 @@ class RealFeatures:
     """
 
     def __init__(self, images: ImageSet, extractor: Extractor, cache: Path, batch_size: int = 100):
-        """Raises UserError if the disk has no space for the features."""
         identity = {**images.identity, **extractor.facts, "count": len(images), "version": VERSION}
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         self.images = images

@@ -6,8 +6,24 @@ import torch
 from torch import Tensor
 
 from sparring.evaluation.image_sets import Decoded, ImageSet, at_most, like
+from sparring.evaluation.references import References
 from sparring.evaluation.sampler import Sampler
 from sparring.randomness import generator
+
+
+def fakes_of(
+    sampler: Sampler, count: int, references: References, image_size: tuple[int, ...] | None = None
+) -> ImageSet:
+    """Return ``count`` fakes to compare with references: samples, or outputs of a game that translates.
+
+    They have the ``image_size`` of the reals, unless it is given.
+    """
+    if sampler.game.translates:
+        return Translated(sampler, count)
+    labels = references.images.labels if sampler.game.conditional else None
+    if sampler.game.conditional and labels is None:  # the reals' classes are unknown: each comes equally often
+        labels = torch.arange(sampler.num_classes)
+    return Generated(sampler, count, image_size or references.images.image_size, labels, references.training)
 
 
 class Generated(ImageSet):
@@ -18,7 +34,7 @@ class Generated(ImageSet):
         count: how many.
         image_size: height and width of what it generates.
         labels: of a conditional generator: labels of the reals. As many as needed are taken, in an order of the seed.
-        training: examples that it was trained on, if it is compared with others: a baseline that shows what can be reached.
+        training: examples that it was trained on, if it is compared with others: a baseline of what can be reached.
     """
 
     name = "generator"
@@ -49,7 +65,7 @@ class Generated(ImageSet):
         return self.sampler.show(self.sampler.latents("evaluation", len(rows), rows.start), labels)
 
     def own_scores(self, baseline: ImageSet | None = None) -> dict[str, float]:
-        if baseline is None:
+        if baseline is None or self.training is None:
             return self.sampler.own_scores()
         return self.sampler.own_scores(self.training.columns, len(baseline))
 
@@ -68,7 +84,7 @@ class Translated(ImageSet):
     def __init__(self, sampler: Sampler, count: int, baseline: str | None = None):
         self.sampler, self.count, self.baseline = sampler, min(count, sampler.example_count), baseline
         self.shape = sampler.show(None, sampler.inputs(range(1))).shape[1:]
-        self.name, self.image_size = baseline or "generator", tuple(self.shape[1:])
+        self.name, self.image_size = baseline or "generator", (self.shape[1], self.shape[2])
         self.facts = {"batch_norm": sampler.batch_norm, "of": f"held-out examples ({sampler.example_count:,})"}
 
     def __len__(self) -> int:
@@ -82,7 +98,7 @@ class Translated(ImageSet):
         return like(self.sampler.game.as_data(images), self.shape)
 
     def targets(self, rows: range) -> Tensor | None:
-        targets = self.sampler.examples.get("images")
+        targets = (self.sampler.examples or {}).get("images")
         return None if targets is None else targets[rows.start : rows.stop]
 
     @property

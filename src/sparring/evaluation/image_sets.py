@@ -107,7 +107,7 @@ class Folder(ImageSet):
                 for (w, h), count in list(counts.items())[:4]
             )
             raise UserError(
-                f"{path} holds images of {len(counts)} sizes: {kinds}. Images are scored unchanged, in one size; to crop and "
+                f"{path} holds images of {len(counts)} sizes: {kinds}. Only images of one size are scored; to crop and "
                 "resize reals use real=image_folder data.path=DIR data.image_size=N"
             )
         self.image_size = sizes[0][::-1]

@@ -23,7 +23,7 @@ def deviations(facts: dict) -> list[str]:
     if "of" in facts:
         return ["outputs for held-out inputs of these data"]
     if facts["extractor"] == "none":
-        return ["depends on these data and their split"]
+        return ["they depend on these data and their split"]
     if facts["extractor"] != "inception-v3-compat":
         return [f"features of {facts['extractor']}, not of Inception"]
     found = []

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,8 @@ def draw_latents(
 ) -> Tensor:
     """Draw latents ``start`` to ``start + count - 1``, (count, latent_dim), of an endless sequence.
 
-    Each seed and ``purpose`` (``grid``, ``sample``, ``evaluation`` ...) has a sequence of its own. It is drawn in blocks of 64, a
-    function of (seed, purpose, block): latent i is the same in every batch size, on every rank and in every run, though not
+    Each seed and ``purpose`` (``grid``, ``sample``, ``evaluation`` ...) has its own sequence, drawn in blocks of 64. A
+    block is a function of (seed, purpose, number), so latent i is the same for every batch size, rank and run, but not
     on another kind of device.
     """
     return _in_blocks(range(start, start + count), lambda block: game.latents(_draws(seed, purpose, block, device)))
@@ -36,14 +36,14 @@ def in_passes(make: Callable[[slice], Tensor], count: int, size: int) -> Tensor:
 
 
 class Sampler:
-    """Samples a copy of a game's producer. Sample i of a purpose is a function of (seed, purpose, i), see ``draw_latents``.
+    """Samples a copy of a game's producer. Sample i is a function of (seed, purpose, i), see ``draw_latents``.
 
     Args:
         game: draws the latents and runs the producer.
         producer: the weights that are sampled: the running average (EMA) or the raw ones.
-        batch_norm: ``running``: the statistics gathered in training. ``standing``: gathered anew for these weights, over 25
-            batches of 64 latents (Brock et al. 2019, BigGAN, appendix); a game that translates uses ``running`` instead.
-            ``batch``: each batch's own, so an image depends on its neighbours. No difference without batch norm.
+        batch_norm: the statistics that batch norm uses. ``running``: those gathered in training. ``standing``: gathered
+            anew for these weights over 25 batches of 64 latents (Brock et al. 2019, BigGAN); a game that translates
+            uses ``running``. ``batch``: each batch's own, so an image depends on its neighbours.
         seed: of the latents.
         batch_size: images in a pass of the producer.
         num_classes: labels to cycle through while standing statistics are gathered, 0 for none.
@@ -62,7 +62,7 @@ class Sampler:
         device: torch.device | str = "cpu",
         examples: Columns | None = None,
     ):
-        self.examples = examples
+        self.examples, self.num_classes = examples, num_classes
         self.example_count = min(map(len, examples.values())) if examples else 0
         self.game, self.seed, self.batch_size, self.device = game, seed, batch_size, torch.device(device)
         self.producer = copy.deepcopy(producer).requires_grad_(False).eval()
@@ -77,7 +77,7 @@ class Sampler:
                 norm.momentum = None  # a plain mean over all batches
                 norm.train()
             if batch_norm == "standing":
-                self._gather_statistics(num_classes)
+                self._gather_statistics()
                 for norm in norms:
                     norm.eval()
 
@@ -91,23 +91,28 @@ class Sampler:
 
     @torch.inference_mode()
     def show(self, latents: Tensor | None, condition: Tensor | None = None, batch_size: int | None = None) -> Tensor:
-        """Generate examples as the data store them, uint8 (batch, C, H, W) for images, in passes of ``batch_size``.
+        """Generate examples as the data store them (images as uint8, batch x C x H x W), in passes of ``batch_size``.
 
-        Takes latents (batch, latent_dim) and labels (batch,), or None and the inputs (batch, C, H, W) of a game that translates.
+        Args:
+            latents: (batch, latent_dim); None for a game that translates.
+            condition: labels (batch,), or inputs (batch, C, H, W).
+            batch_size: None for the sampler's own.
         """
 
         def produce(part: slice) -> Tensor:
             noise = None if latents is None else latents[part].to(self.dtype)
-            given = None if condition is None else condition[part].to(self.device)
-            if given is not None and given.is_floating_point():  # images, not labels
-                given = given.to(self.dtype)
-            return self.game.as_data(self.game.produce(noise, given, self.producer))
+            labels = None if condition is None else condition[part].to(self.device)
+            if labels is not None and labels.is_floating_point():  # inputs of a game that translates
+                labels = labels.to(self.dtype)
+            return self.game.as_data(self.game.produce(noise, labels, self.producer))
 
-        return in_passes(produce, len(condition if latents is None else latents), batch_size or self.batch_size)
+        given = condition if latents is None else latents
+        assert given is not None
+        return in_passes(produce, len(given), batch_size or self.batch_size)
 
     @torch.no_grad()
     def own_scores(self, columns: Columns | None = None, count: int = 0) -> dict[str, float]:
-        """Return the game's own scores, such as a likelihood: means over the held-out or the first ``count`` given examples."""
+        """Return the game's own scores, such as a likelihood: means over held-out examples or ``count`` given ones."""
         if columns is None:
             columns, count = self.examples, self.example_count
         parts = []
@@ -145,13 +150,13 @@ class Sampler:
     ) -> tuple[dict[str, Tensor], Draws]:
         """Return a block of the held-out examples, or of ``columns`` up to row ``end``, and its random draws."""
         rows = slice(block * BLOCK, end or (block + 1) * BLOCK)
-        batch = {name: column[rows].to(self.device) for name, column in (columns or self.examples).items()}
+        batch = {name: column[rows].to(self.device) for name, column in (columns or self.examples or {}).items()}
         draws = _draws(self.seed, purpose, block, self.device)
         return batch, draws.only(slice(0, len(next(iter(batch.values())))))
 
-    def _gather_statistics(self, num_classes: int) -> None:
+    def _gather_statistics(self) -> None:
         count = STANDING_BATCHES * BLOCK
-        labels = torch.arange(count) % num_classes if num_classes else None
+        labels = torch.arange(count) % self.num_classes if self.num_classes else None
         self.show(self.latents("standing statistics", count), labels, BLOCK)
 
 
@@ -159,7 +164,7 @@ def _draws(seed: int, purpose: str, block: int, device: torch.device | str) -> D
     return Draws((seed, purpose, block), BLOCK, slice(0, BLOCK), device)
 
 
-def _in_blocks(rows: range, make: Callable[[int], Tensor]) -> Tensor:
+def _in_blocks(rows: range, make: Callable[[int], Any]) -> Tensor:
     """Return the given rows of a sequence that ``make`` returns block by block."""
     first, last = rows.start // BLOCK, (rows.stop - 1) // BLOCK
     return torch.cat([make(block) for block in range(first, last + 1)])[rows.start - first * BLOCK :][: len(rows)]

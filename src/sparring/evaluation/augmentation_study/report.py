@@ -40,8 +40,8 @@ def table(result: Mapping) -> str:
     seen = "the generator was trained on these too" if facts["test_seen_by_generator"] else "unseen by the generator"
     notes = f"""\
 Accuracy in percent, mean over classes, on {facts["test_images"]:,} held-out reals: {facts["test_source"]};
-{seen}. The generator was trained on {facts["generator_trained_on"]:,} real images, however few a classifier was given.
-± and brackets: 95% intervals over {len(facts["seeds"])} seeds (other reals, fakes, initial weights), of this one generator.
+{seen}. The generator was trained on {facts["generator_trained_on"]:,} real images, however few a classifier had.
+± and brackets: 95% intervals over {len(facts["seeds"])} seeds (reals, fakes, initial weights) of this one generator.
 Every classifier was trained on {facts["steps"]} batches of 128, with every image, real or generated, equally often."""
     return "\n".join(["Does training on generated images help?", *lines, *(f"  {note}" for note in notes.splitlines())])
 

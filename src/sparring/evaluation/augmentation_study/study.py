@@ -26,14 +26,14 @@ class AugmentationStudy:
     """Accuracies of a small classifier on held-out reals by what it was trained on, and the gains of generated images.
 
     The arms: n reals a class (``real_n``); the same and m generated images (``real_n_generated``); these alone
-    (``generated``); a long tail of reals (``long_tail``), whose rare classes are filled up to the size of the first one by
-    repetition (``long_tail_resampled``) or by the generator (``long_tail_filled``). All train the network of
-    ``extractors.classifier`` for the same number of steps, with every image of the arm equally often.
+    (``generated``); a long tail of reals (``long_tail``), its rare classes repeated (``long_tail_resampled``) or filled
+    up by the generator (``long_tail_filled``) to the size of the first. All train the network of
+    ``extractors.classifier`` for the same number of steps, with every image of the arm equally often. An accuracy is
+    the mean over classes.
 
-    A seed decides reals, fakes, initial weights and batches. All arms of a seed share them, and larger sets of reals contain
-    the smaller ones, so gains are differences within a seed. Intervals are Student's with 95% confidence over the seeds:
-    they tell what other draws would give, not what another training of the generator would. An accuracy is the mean over
-    classes of the share of a class's test images that are recognised.
+    A seed decides reals, fakes, initial weights and batches. The arms of a seed share them, and larger sets of reals
+    contain the smaller ones, so gains are differences within a seed. Intervals are Student's with 95% confidence over
+    the seeds: they tell what other draws would give, not what another training of the generator would.
 
     Args:
         real_per_class: the numbers n.
@@ -74,16 +74,16 @@ class AugmentationStudy:
 
         Args:
             data: the data that the generator was trained on.
-            sampler_of: returns the sampler of a sampling seed.
-            trained_on: the rows of ``data`` that it was trained on; None for all.
-            test: another split with the same classes to test on. Without it, the rows held out from the generator; without
-                those, a fifth of its training images, held out from the classifiers alone. The protocol says which.
+            sampler_of: returns the sampler of a seed.
+            trained_on: the rows of ``data`` that the generator was trained on; None for all.
+            test: another split with the same classes to test on. Without it, the rows held out from the generator;
+                without those, a fifth of its training images, held out from the classifiers alone.
             device: where classifiers are trained.
             seed: the first one.
 
         Returns:
             An entry for ``scores.json`` (``scores`` with the ends of their intervals, ``per_class`` as arm -> class ->
-            [accuracy, half of its interval], ``protocol``, ``seconds``); pictures (3, H, W) uint8; and a table to print.
+            [accuracy, half its interval], ``protocol``, ``seconds``); pictures (3, H, W) uint8; and a table to print.
 
         Raises:
             UserError: the generator takes no labels, the data have none, or a class has too few images.
@@ -129,8 +129,8 @@ class AugmentationStudy:
         counts = labels.bincount(minlength=len(names))
         if (least := int(counts.min())) < self.real_per_class[-1]:
             raise UserError(
-                f"evaluation.real_per_class={self.real_per_class}: class {names[int(counts.argmin())]} has {least} images to "
-                "train on; choose smaller numbers, as 'evaluation.real_per_class=[5,20]'"
+                f"evaluation.real_per_class={self.real_per_class}: class {names[int(counts.argmin())]} has {least} "
+                "images to train on; choose smaller numbers, as 'evaluation.real_per_class=[5,20]'"
             )
         if self.long_tail is None:
             return None
@@ -147,8 +147,8 @@ class AugmentationStudy:
         """Return the training images of each arm's classifier in one seed."""
         if not sampler.game.conditional:
             raise UserError(
-                "evaluation=augmentation asks the generator for images of each class, and this one takes no labels: train "
-                "one with model.conditional=true"
+                "evaluation=augmentation asks the generator for images of each class, and this one takes no labels: "
+                "train one with model.conditional=true"
             )
         classes, most = len(data.class_names), self.real_per_class[-1]
         each, lacking = torch.ones(classes, dtype=torch.int64), torch.zeros(classes, dtype=torch.int64)

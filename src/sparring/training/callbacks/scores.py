@@ -5,13 +5,13 @@ from pathlib import Path
 import pytorch_lightning as pl
 from torch import Tensor
 
-from sparring.data.dataset import Data
 from sparring.distributed.collectives import broadcast, broadcast_object
 from sparring.distributed.signals import Interrupted
 from sparring.evaluation import protocol
 from sparring.evaluation.evaluator import Evaluator
-from sparring.evaluation.generated_sets import Generated, Translated
-from sparring.evaluation.image_sets import Decoded, ImageSet
+from sparring.evaluation.generated_sets import fakes_of
+from sparring.evaluation.image_sets import ImageSet
+from sparring.evaluation.references import References
 from sparring.evaluation.sampler import BatchNormPolicy
 from sparring.runs import store
 from sparring.runs.scores_file import append_scores, save_pictures, scores_entry
@@ -20,7 +20,7 @@ from sparring.training.adversarial_module import AdversarialModule
 
 
 class Scores(pl.Callback):
-    """Scores the generator at the start, every ``every_kimg`` and at the end; writes to the loggers and ``scores.json``.
+    """Scores the generator at the start, every ``every_kimg`` and at the end, to the loggers and ``scores.json``.
 
     Evaluations during training use ``samples_during`` fakes of one seed and are logged as ``scores_<samples>/...``; the
     last one uses all samples and seeds and is logged as ``scores/...``. After each evaluation during training the
@@ -29,30 +29,25 @@ class Scores(pl.Callback):
 
     Args:
         evaluator: computes the scores.
-        images: the reals.
-        data: their decoded data.
+        references: the reals.
         folder: the run's folder.
         cache: the cache folder.
-        split: name of the real split.
         batch_norm: see Sampler.
         seed: of the first set of samples, the same in every evaluation.
-        training: the training examples, if the reals are others; they are scored as a baseline.
     """
 
     def __init__(
         self,
         evaluator: Evaluator,
-        images: Decoded,
-        data: Data,
+        references: References,
         folder: Path,
-        cache: str,
-        split: str,
+        cache: str | Path,
         batch_norm: BatchNormPolicy = "standing",
         seed: int = 0,
-        training: Decoded | None = None,
     ):
-        self.evaluator, self.images, self.data, self.folder, self.cache = evaluator, images, data, folder, cache
-        self.training, self.split, self.batch_norm, self.seed = training, split, batch_norm, seed
+        self.evaluator, self.references, self.folder, self.cache = evaluator, references, folder, cache
+        self.batch_norm: BatchNormPolicy = batch_norm
+        self.seed = seed
         self._entries: list[dict] = []  # of this run's training, also before it was resumed
         self._unwritten: list[dict] = []
 
@@ -65,9 +60,9 @@ class Scores(pl.Callback):
         if trainer.is_global_zero:  # task=evaluate names the checkpoint in its entries
             self._entries = [e for e in store.read_scores(self.folder) if "checkpoint" not in e["protocol"]]
         self._entries = broadcast_object(self._entries)
-        game, device = module.game, trainer.strategy.root_device
-        targeted = game.translates and self.data.aligned
-        self.evaluator.prepare(self.images, device, self.cache, self.data, game.conditional, targeted)
+        device, game, data = trainer.strategy.root_device, module.game, self.references.data
+        targeted = game.translates and data is not None and data.aligned
+        self.evaluator.prepare(self.references.images, device, self.cache, data, game.conditional, targeted)
 
     def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         self._evaluate_if_due(module)
@@ -105,16 +100,13 @@ class Scores(pl.Callback):
         module.check_finite()
         evaluator = self.evaluator
         samples, seeds = (evaluator.samples_during, 1) if during else (evaluator.samples, evaluator.seeds)
-        labels = self.images.labels if module.game.conditional else None
 
         def fakes(seed: int) -> ImageSet:
             sampler = module.sampler(evaluator.ema, self.batch_norm, seed, evaluator.batch_size)
-            if module.game.translates:
-                return Translated(sampler, samples)
-            return Generated(sampler, samples, self.images.image_size, labels, self.training)
+            return fakes_of(sampler, samples, self.references)
 
         result, pictures = evaluator(fakes, [self.seed + i for i in range(seeds)])
-        entry = scores_entry(result, module.iteration, module.kimg, ema=evaluator.ema, split=self.split)
+        entry = scores_entry(result, module.iteration, module.kimg, ema=evaluator.ema, split=self.references.split)
         entry["during_training"] = during
         if during and module.iteration > 0:
             self._keep_best(module, entry)
@@ -129,9 +121,9 @@ class Scores(pl.Callback):
             row |= {f"{prefix}_{baseline}/{name}": value for name, value in scores.items()}
         module.log_row(row)
         for name, picture in pictures.items():
-            for logger in module.trainer.loggers:
-                if hasattr(logger, "log_image"):
-                    logger.log_image(name, [picture], step=module.iteration, kimg=module.kimg)
+            for log_image in (getattr(logger, "log_image", None) for logger in module.trainer.loggers):
+                if log_image is not None:
+                    log_image(name, [picture], step=module.iteration, kimg=module.kimg)
 
     def record(self, entry: dict, pictures: dict[str, Tensor]) -> None:
         """Write to the disk; entries for which there is no space are written with the next one."""

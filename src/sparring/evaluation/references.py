@@ -1,41 +1,44 @@
 """Choose the reals that samples are compared with."""
 
+from dataclasses import dataclass
+
 from omegaconf import DictConfig
 
 from sparring.config.errors import UserError
 from sparring.data.dataset import Data
 from sparring.data.splits import held_out_columns, training_columns
-from sparring.evaluation.image_sets import Decoded
+from sparring.evaluation.image_sets import Decoded, ImageSet
 
 
-def reference_sets(cfg: DictConfig, data: Data, translates: bool) -> tuple[Decoded, Decoded | None, str]:
-    """Choose the reals for the samples of a run.
+@dataclass(frozen=True)
+class References:
+    """What samples are compared with.
 
     Args:
-        cfg: the run's configuration.
-        data: its decoded data.
-        translates: whether the generator maps inputs to outputs.
-
-    Returns:
-        The reals: the held-out examples if a generator of latents has some, else all data; the training examples, which
-        are then scored next to the samples; and the name of the split that the reals are.
+        images: the reals.
+        split: name of the split that they are; None if it is unknown.
+        data: decoded data that an extractor may learn from, if there are any.
+        training: examples that the generator was trained on, if the reals are others: scored as a baseline.
     """
+
+    images: ImageSet
+    split: str | None = None
+    data: Data | None = None
+    training: Decoded | None = None
+
+
+def choose_references(cfg: DictConfig, data: Data, translates: bool) -> References:
+    """Return the held-out examples for samples from latents, if the run held out any; else all data."""
     if not translates:
         held_out = held_out_columns(cfg, data, translates)
         if len(held_out["images"]):
             training = Decoded(data, training_columns(cfg, data, translates), "training")
-            return Decoded(data, held_out, "held out"), training, "held out"
-    return Decoded(data), None, cfg.data.get("split", "all")
+            return References(Decoded(data, held_out, "held out"), "held out", data, training)
+    return References(Decoded(data), cfg.data.get("split", "all"), data)
 
 
 def settle_held_out(cfg: DictConfig, run_cfg: DictConfig, data: Data, translates: bool) -> None:
-    """Set ``data.held_out`` for scoring a stored run: all examples of other data than its own were never trained on.
-
-    Args:
-        cfg: this command's configuration, which is changed.
-        run_cfg: the stored run's configuration.
-        data: the data to score with.
-        translates: whether the generator maps inputs to outputs.
+    """Set ``data.held_out`` of a command that scores a stored run: of other data, all examples are held out.
 
     Raises:
         UserError: more examples of the run's own data are asked for than it held out.

@@ -9,7 +9,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from conftest import CONF, small_game
+from conftest import small_game
 from sparring.config.errors import UserError
 from sparring.config.instantiate import build
 from sparring.data.dataset import Data
@@ -106,12 +106,9 @@ def test_arms_without_fakes_do_not_depend_on_the_generator(helpful, harmful):
     assert one["real_1"] == other["real_1"] and one["real_1_generated"] != other["real_1_generated"]
 
 
-def test_only_an_interval_without_zero_is_a_difference():
+def test_intervals_are_students_and_only_one_without_zero_is_a_difference():
     assert verdict(0.001, 0.1) == "helps" and verdict(-0.1, -0.001) == "hurts"
     assert verdict(-0.01, 0.2) == verdict(0.0, 0.0) == "no difference seen"
-
-
-def test_intervals_are_students():
     values = torch.tensor([0.5, 0.6, 0.7], dtype=torch.float64)
     mean, half = interval(values)
     assert float(mean) == pytest.approx(0.6)
@@ -146,13 +143,12 @@ def test_the_same_seeds_give_the_same_numbers_and_others_others():
     assert scores(0) == scores(0) != scores(7)
 
 
-def test_each_arm_learns_from_what_it_says_for_as_many_steps_as_the_others(monkeypatch):
+def test_each_arm_is_trained_on_the_images_of_its_name_for_the_same_number_of_steps(monkeypatch):
     seen, fit = [], train
     monkeypatch.setattr(study, "train", lambda *asked: (seen.append(asked), fit(*asked))[1])
     data = colours()
-    AugmentationStudy(
-        **SMALL | {"real_per_class": [20, 4], "long_tail": 10, "long_tail_head": 40, "steps": 2, "seeds": 2}
-    )(data, painted())
+    options = {"real_per_class": [20, 4], "long_tail": 10, "long_tail_head": 40, "steps": 2, "seeds": 2}
+    AugmentationStudy(**SMALL | options)(data, painted())
     counts = [labels.bincount().tolist() for _, labels, *_ in seen]
     tail = [40, 12, 4]  # 40 * 10^(-c / 2), rounded down
     one_seed = [[4] * 3, [64] * 3, [20] * 3, [80] * 3, [60] * 3, tail, [40] * 3, [40] * 3]
@@ -192,7 +188,7 @@ def test_test_images_are_never_learnt_from():
         (torch.arange(200), colours(90, seed=1), False, "another split (colours, colours1)", 200, 90),
     ],
 )
-def test_it_says_where_the_test_images_are_from_and_whether_the_generator_saw_them(
+def test_it_says_where_test_images_are_from_and_whether_the_generator_saw_them(
     trained_on, test, seen, source, learnt, tested
 ):
     pool, _, facts = divide(colours(300), trained_on, test)
@@ -227,7 +223,7 @@ def test_the_pictures_show_lines_at_their_accuracies(helpful):
     assert high < middle < low and middle - high == pytest.approx(low - middle, abs=1)
 
 
-def test_fakes_are_those_of_the_classes_that_were_asked_for():
+def test_fakes_are_of_the_requested_classes():
     made = generate(painted()(0), 5, 3)
     assert made["labels"].bincount().tolist() == [5, 5, 5]
     channels = made["images"].float().mean((2, 3))
@@ -237,31 +233,25 @@ def test_fakes_are_those_of_the_classes_that_were_asked_for():
     assert not torch.equal(made["images"], generate(painted()(1), 5, 3)["images"])
 
 
-def test_of_a_class_with_too_few_the_same_come_again():
+def test_a_class_with_too_few_images_is_repeated():
     columns = {"rows": torch.arange(5), "labels": torch.tensor([0, 1, 0, 1, 0])}
     assert take(columns, torch.tensor([2, 5]))["rows"].tolist() == [0, 2, 1, 3, 1, 3, 1]
 
 
-def test_another_key_is_another_classifier_and_none_is_the_one_of_before():
-    def weights(columns, *options):
-        network = train(columns["images"], columns["labels"], 3, torch.device("cpu"), 2, *options)
-        return network.head.weight
+def test_the_key_decides_a_classifiers_initial_weights_and_batches():
+    def weights(columns, key):
+        return train(columns["images"], columns["labels"], 3, torch.device("cpu"), 2, 6, key).head.weight
 
     many = colours(64).columns
-    assert torch.equal(weights(many), weights(many, 6, ()))
-    assert torch.equal(weights(many, 6, (1,)), weights(many, 6, (1,)))
-    assert not torch.equal(weights(many, 6, (1,)), weights(many, 6, ()))
-    grey = {"images": torch.full((1, 3, 8, 8), 200, dtype=torch.uint8), "labels": torch.zeros(1, dtype=torch.int64)}
-    assert not torch.equal(weights(grey, 6, (1,)), weights(grey, 6, (2,))), (
-        "batches are alike: the initial weights differ"
+    assert torch.equal(weights(many, (1,)), weights(many, (1,))) and not torch.equal(
+        weights(many, (1,)), weights(many, ())
     )
+    grey = {"images": torch.full((1, 3, 8, 8), 200, dtype=torch.uint8), "labels": torch.zeros(1, dtype=torch.int64)}
+    assert not torch.equal(weights(grey, (1,)), weights(grey, (2,))), "batches are alike: the initial weights differ"
 
 
-def test_the_file_of_the_study_builds_it():
-    from hydra import compose, initialize_config_dir
-
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        study = build(compose("config", overrides=["evaluation=augmentation"]).evaluation, "evaluation")
+def test_its_configuration_builds_it(composed):
+    study = build(composed("evaluation=augmentation").evaluation, "evaluation")
     assert isinstance(study, AugmentationStudy) and study.real_per_class == [5, 20, 100] and study.seeds == 5
 
 
@@ -275,7 +265,7 @@ def test_options_that_make_no_sense_are_refused(name, value):
         TypeAdapter(hints[name]).validate_python(value)
 
 
-def test_what_it_can_not_be_done_with_is_refused():
+def test_unfit_generators_and_data_are_refused():
     data = colours(300)
     study = AugmentationStudy(**SMALL)
     with pytest.raises(UserError, match="model.conditional=true"):

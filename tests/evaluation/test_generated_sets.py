@@ -1,4 +1,4 @@
-"""What a generator makes, as a set that is scored: answers to held-out examples beside their baselines."""
+"""Outputs for held-out inputs, as a set that is scored next to its baselines."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ from sparring.losses import Hinge
 
 
 class White(nn.Module):
-    """Answers white, whatever it is told."""
+    """Returns white images for all inputs."""
 
     def __init__(self):
         super().__init__()
@@ -41,7 +41,7 @@ def evaluated(sampler, tmp_path, *metrics) -> tuple[dict, dict]:
     return evaluator(lambda seed: Translated(sampler, 60), [0])
 
 
-def test_baselines_are_scored_beside_the_answers_as_those_are(sampler, tmp_path):
+def test_baselines_are_scored_like_the_outputs(sampler, tmp_path):
     result, _ = evaluated(sampler, tmp_path, Reconstruction())
     wanted = sampler.examples["images"].float() / 255
     lost = (sampler.inputs(range(60))[:, 1:] > 0).float()
@@ -53,7 +53,7 @@ def test_baselines_are_scored_beside_the_answers_as_those_are(sampler, tmp_path)
     assert result["baselines"]["mean_fill"]["l1"] < result["baselines"]["input"]["l1"]
 
 
-def test_pictures_show_the_answers_and_not_a_baseline(sampler, tmp_path):
+def test_pictures_show_the_outputs_and_not_a_baseline(sampler, tmp_path):
     _, pictures = evaluated(sampler, tmp_path, Memorization(shown=4))
     first = pictures["neighbours"][:, :, : pictures["neighbours"].shape[1] // 4]  # the first column
     assert (first == 255).float().mean() > 0.2, "a quarter of each answer is white"

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -136,28 +136,24 @@ class RealFeatures:
             warn_of_damage(self.folder, damage)
         size = len(self) * (4 * extractor.dims + 8)
         check_free_space(self.folder.parents[1], size, "the reals' features", "fewer evaluation.reals")
-        parts = self._parts(extractor, batch_size)
-        if writes_here():
-            with write_folder(self.folder) as partial:
-                with open(partial / "values.bin", "wb") as values, open(partial / "classes.bin", "wb") as classes:
-                    for part in parts:
-                        values.write(part[:, :-1].numpy().tobytes())
-                        classes.write(part[:, -1].long().numpy().tobytes())
+        with write_folder(self.folder) if writes_here() else nullcontext() as folder:
+            for rows, batch in feature_batches(self.images, extractor, batch_size, "features of the reals"):
+                values, classes = torch.zeros(len(rows), extractor.dims), torch.zeros(len(rows), dtype=torch.int64)
+                if batch is not None:
+                    own = batch.rows - rows.start
+                    values[own] = batch.values.cpu()
+                    if batch.logits is not None:
+                        classes[own] = batch.logits.argmax(1).cpu()
+                all_reduce([values, classes])
+                if folder is not None:
+                    _append(values, folder / "values.bin")
+                    _append(classes, folder / "classes.bin")
+            if folder is not None:
                 facts = {"shape": [len(self), extractor.dims], "identity": identity}
-                (partial / "facts.json").write_text(json.dumps(facts, indent=2))
-        else:
-            for _ in parts:
-                pass
+                (folder / "facts.json").write_text(json.dumps(facts, indent=2))
         barrier()
 
-    def _parts(self, extractor: Extractor, batch_size: int) -> Iterator[Tensor]:
-        """Yield values with the predicted class as last column, (n, D + 1), in order and the same on every rank."""
-        for rows, batch in feature_batches(self.images, extractor, batch_size, "features of the reals"):
-            part = torch.zeros(len(rows), extractor.dims + 1)
-            if batch is not None:
-                own = batch.rows - rows.start
-                part[own, :-1] = batch.values.cpu()
-                if batch.logits is not None:
-                    part[own, -1] = batch.logits.argmax(1).cpu().float()
-            all_reduce([part])
-            yield part
+
+def _append(tensor: Tensor, path: Path) -> None:
+    with open(path, "ab") as file:
+        file.write(tensor.numpy().tobytes())

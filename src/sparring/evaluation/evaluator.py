@@ -23,7 +23,7 @@ from sparring.evaluation.image_sets import ImageSet, at_most
 from sparring.evaluation.metrics.base import Comparison, Metric
 
 log = logging.getLogger(__name__)
-Fakes = Callable[[Any], ImageSet]  # returns the set of a sampling seed, which is None for given images
+Fakes = Callable[[Any], ImageSet]
 ImageCount = Annotated[int, Field(ge=50, le=10**7)]
 
 
@@ -103,11 +103,13 @@ class Evaluator:
             reason = refusal(metric, self.extractor, *kind, labelled and images.labels is not None)
             if reason is None:
                 self._usable[name] = metric
-            for score in metric.names(self.extractor.name) if reason else ():
-                self.refused[score] = reason
-                log.warning("no %s: %s", score, reason)
+            else:
+                self.refused |= dict.fromkeys(metric.names(self.extractor.name), reason)
+        for score, reason in self.refused.items():
+            log.warning("no %s: %s", score, reason)
         if not self._usable:
-            why = "" if targeted else "; l1, psnr and lpips need targets (unpaired data: data.aligned=true)"
+            unmet = not targeted and any(metric.needs_targets for metric in self.metrics.values())
+            why = "; those of targets need aligned data (unpaired: data.aligned=true)" if unmet else ""
             raise UserError(f"evaluation/metrics=[{', '.join(self.metrics)}]: none of them can be computed here{why}")
         self.available = len(images)
         chosen = images if isinstance(self.reals, str) else at_most(images, self.reals)
@@ -120,6 +122,10 @@ class Evaluator:
 
     def __call__(self, fakes: Fakes, seeds: Sequence[int | None]) -> tuple[dict, dict[str, Tensor]]:
         """Score the fakes of each sampling seed.
+
+        Args:
+            fakes: returns the set of fakes of a seed.
+            seeds: sampling seeds; [None] for given images.
 
         Returns:
             An entry for ``scores.json``: ``scores`` (means over the seeds, deviations as ``..._sd``), ``baselines``

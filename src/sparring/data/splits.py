@@ -15,12 +15,7 @@ from sparring.randomness import generator
 
 
 class RowView:
-    """Some rows of a column, read like a tensor. The column is not copied: it may be a memory-mapped file.
-
-    Args:
-        column: (N, ...), of any dtype.
-        rows: (n,) int64, the selected rows in the order of the view.
-    """
+    """The ``rows`` (n,) of a ``column`` (N, ...), read like a tensor but not copied: it may be a memory-mapped file."""
 
     def __init__(self, column: Tensor, rows: Tensor):
         self.column, self.rows = column, rows

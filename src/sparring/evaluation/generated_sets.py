@@ -38,7 +38,6 @@ class Generated(ImageSet):
     """
 
     name = "generator"
-    identity: dict = {}
 
     def __init__(
         self,
@@ -71,15 +70,7 @@ class Generated(ImageSet):
 
 
 class Translated(ImageSet):
-    """Outputs of a game that translates, or of one of its baselines, for held-out inputs.
-
-    Args:
-        sampler: generates the images.
-        count: how many; the first ones.
-        baseline: name of one of the game's baselines; None for the generator's own images.
-    """
-
-    identity: dict = {}
+    """Outputs of a game that translates, or of one of its baselines, for the first ``count`` held-out inputs."""
 
     def __init__(self, sampler: Sampler, count: int, baseline: str | None = None):
         self.sampler, self.count, self.baseline = sampler, min(count, sampler.example_count), baseline

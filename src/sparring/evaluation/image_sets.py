@@ -26,25 +26,15 @@ MAX_CLASSES = 2**16
 
 
 class ImageSet(ABC):
-    """Images in a fixed order.
+    """Images in a fixed order."""
 
-    Attributes:
-        name: where they come from, for the protocol of a score.
-        image_size: height and width in pixels.
-        labels: (N,) int64, or None.
-        identity: JSON that decides their pixels; part of the cache key of their features.
-        facts: further entries for the protocol of a score.
-        baselines: sets to score next to this one.
-        lower_is_better: which of its ``own_scores`` fall as it gets better.
-    """
-
-    name: str
-    image_size: tuple[int, ...]
-    labels: Tensor | None = None
-    identity: dict
-    facts: dict = {}
-    baselines: Sequence["ImageSet"] = ()
-    lower_is_better: Sequence[str] = ()
+    name: str  # where they come from, for the protocol of a score
+    image_size: tuple[int, ...]  # height and width in pixels
+    labels: Tensor | None = None  # (N,) int64
+    identity: dict = {}  # JSON that decides the pixels; part of the cache key of their features
+    facts: dict = {}  # further entries for the protocol of a score
+    baselines: Sequence["ImageSet"] = ()  # sets to score next to this one
+    lower_is_better: Sequence[str] = ()  # which of its ``own_scores`` fall as it gets better
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -63,13 +53,7 @@ class ImageSet(ABC):
 
 
 class Decoded(ImageSet):
-    """A decoded data set, or a part of it.
-
-    Args:
-        data: the whole set.
-        columns: the columns of the part; None for all.
-        part: name of the part.
-    """
+    """A decoded data set, or the part of it with these ``columns``."""
 
     def __init__(self, data: Data, columns: Columns | None = None, part: str | None = None):
         columns = data.columns if columns is None else columns

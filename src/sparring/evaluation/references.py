@@ -12,19 +12,12 @@ from sparring.evaluation.image_sets import Decoded, ImageSet
 
 @dataclass(frozen=True)
 class References:
-    """What samples are compared with.
+    """What samples are compared with."""
 
-    Args:
-        images: the reals.
-        split: name of the split that they are; None if it is unknown.
-        data: decoded data that an extractor may learn from, if there are any.
-        training: examples that the generator was trained on, if the reals are others: scored as a baseline.
-    """
-
-    images: ImageSet
-    split: str | None = None
-    data: Data | None = None
-    training: Decoded | None = None
+    images: ImageSet  # the reals
+    split: str | None = None  # name of the split that they are; None if it is unknown
+    data: Data | None = None  # decoded data that an extractor may learn from
+    training: Decoded | None = None  # what the generator was trained on, if the reals are others: scored as a baseline
 
 
 def choose_references(cfg: DictConfig, data: Data, translates: bool) -> References:

@@ -31,7 +31,7 @@ class ImageSet(ABC):
     name: str  # where they come from, for the protocol of a score
     image_size: tuple[int, ...]  # height and width in pixels
     labels: Tensor | None = None  # (N,) int64
-    identity: dict = {}  # JSON that decides the pixels; part of the cache key of their features
+    identity: dict  # JSON that decides the pixels; part of the cache key of their features
     facts: dict = {}  # further entries for the protocol of a score
     baselines: Sequence["ImageSet"] = ()  # sets to score next to this one
     lower_is_better: Sequence[str] = ()  # which of its ``own_scores`` fall as it gets better

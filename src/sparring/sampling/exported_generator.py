@@ -15,9 +15,10 @@ from sparring.config.errors import UserError
 from sparring.config.instantiate import build
 from sparring.data.modalities import lookup
 from sparring.data.modalities.base import Modality
-from sparring.evaluation.sampler import draw_latents, in_passes
+from sparring.evaluation.sampler import BLOCK
 from sparring.games.game import Game
 from sparring.networks.layers import channels_last
+from sparring.randomness import Draws
 
 FACTS = "sparring"  # what the metadata are called in a .safetensors file; with ".json", in a .pt2 file
 PASS = 100  # images a pass, as in task=sample
@@ -61,11 +62,8 @@ class Exported:
 
     def _as_data(self, given: Tensor, beside: Tensor | None) -> Tensor:
         """What is made of them, in passes, as uint8 where it is images."""
-
-        def produce(part: slice) -> Tensor:
-            return self._game.as_data(self(given[part], None if beside is None else beside[part]))
-
-        return in_passes(produce, len(given), PASS)
+        parts = (slice(i, i + PASS) for i in range(0, len(given), PASS))
+        return torch.cat([self._game.as_data(self(given[p], None if beside is None else beside[p])) for p in parts])
 
 
 class ExportedGenerator(Exported):
@@ -85,7 +83,8 @@ class ExportedGenerator(Exported):
         """The latents (count, dim) of ``sample``, the same on every device."""
         if count < 1:
             raise UserError(f"count={count}: must be at least 1")
-        return draw_latents(self._game, seed, "sample", count).to(self.device)
+        blocks = (Draws((seed, "sample", block), BLOCK, slice(0, BLOCK)) for block in range(-(-count // BLOCK)))
+        return torch.cat([self._game.latents(draws) for draws in blocks])[:count].to(self.device)
 
     @torch.inference_mode()
     def sample(self, count: int, seed: int = 0, labels: Sequence[int] | Tensor | None = None) -> Tensor:

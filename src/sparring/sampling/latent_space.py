@@ -5,7 +5,7 @@ from torch import Tensor
 
 from sparring.config.errors import UserError
 from sparring.distributed import signals
-from sparring.evaluation.sampler import Sampler, in_passes
+from sparring.evaluation.sampler import Sampler
 
 MEASURED = 1024  # points of which the size of a step is measured
 TRIED = 4  # points at which it is tried which numbers matter
@@ -55,12 +55,12 @@ class Space:
     @torch.no_grad()
     def show(self, points: Tensor, labels: Tensor | None = None) -> Tensor:
         """What points (batch, dim) become, as examples are stored; in passes."""
-
-        def make(part: slice) -> Tensor:
+        made, size = [], self.sampler.batch_size
+        for i in range(0, len(points), size):
             signals.raise_if_interrupted()
-            return self.game.as_data(self.make(points[part], None if labels is None else labels[part]))
-
-        return in_passes(make, len(points), self.sampler.batch_size)
+            told = None if labels is None else labels[i : i + size]
+            made.append(self.game.as_data(self.make(points[i : i + size], told)))
+        return torch.cat(made)
 
     def walk(self, points: Tensor, direction: Tensor, steps: int, reach: float) -> list[Tensor]:
         """``steps`` batches of points (batch, dim), from -reach to +reach along a unit direction (dim,), as far as there are latents.

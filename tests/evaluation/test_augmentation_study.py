@@ -161,7 +161,7 @@ def test_each_arm_is_trained_on_the_images_of_its_name_for_the_same_number_of_st
 
     known = {image.numpy().tobytes() for image in data.columns["images"]}
     four, with_fakes, twenty, _, fakes, tail, resampled, filled = map(images, range(8))
-    assert four < twenty < known and tail < known, "smaller sets of reals lie in larger ones"
+    assert four < twenty < known and tail < known, "larger sets of reals contain the smaller ones"
     assert with_fakes == four | fakes and not fakes & known
     assert resampled == tail, "the same images, repeated"
     assert tail < filled and not (filled - tail) & known

@@ -50,7 +50,7 @@ def test_each_image_is_made_once_and_seen_once_whatever_the_number_of_metrics(tm
     names = {"fd_projection", "kd_projection", "projection_score", "precision", "density", "authenticity"}
     assert names <= set(result["scores"])
     evaluated(reals, fakes, tmp_path, extractor, batch_size=32)
-    assert extractor.seen == 270, "the reals' features are kept"
+    assert extractor.seen == 270, "the reals' features are cached"
 
 
 def test_the_batch_size_changes_nothing(tmp_path):
@@ -267,7 +267,7 @@ def test_mifid_is_torchmetrics_with_the_papers_roles(tmp_path):
             return values
 
     theirs = MemorizationInformedFrechetInceptionDistance(Ready(), cosine_distance_eps=0.1)
-    # the paper's mean is over the fakes; torchmetrics takes it over what it is told are the reals
+    # the paper's mean is over the fakes; torchmetrics takes it over what is called the reals
     theirs.update(Projection()(fakes)[0], real=True)
     theirs.update(Projection()(reals)[0], real=False)
     assert found == pytest.approx(float(theirs.compute()), rel=1e-4)

@@ -47,7 +47,7 @@ class Sampler:
         seed: of the latents.
         batch_size: images in a pass of the producer.
         num_classes: labels to cycle through while standing statistics are gathered, 0 for none.
-        device: where images are made.
+        device: where images are generated.
         examples: held-out columns: the inputs of a game that translates, with their targets as ``images`` if known.
     """
 

@@ -123,7 +123,7 @@ def fit(
 
     ranks = {}
     if collectives.world_size() > 1:
-        ranks = {"strategy": strategy.Replicas(), "devices": 2, "plugins": [TorchElasticEnvironment()]}
+        ranks = {"strategy": strategy.UnwrappedDDPStrategy(), "devices": 2, "plugins": [TorchElasticEnvironment()]}
     trainer = pl.Trainer(
         **ranks,
         accelerator=accelerator,

@@ -200,7 +200,7 @@ def test_a_job_that_was_cut_off_goes_on_where_it_was(run, tmp_path):
     assert states(sweep) == {"loss-hinge": "done", "loss-lsgan": "running"}
     first = times(sweep)["loss-hinge"]
     done = run(*command, "sweep.skip_done=true", "kimg=8", cwd=tmp_path)
-    assert "going on at" in done.stdout + done.stderr
+    assert "resuming at" in done.stdout + done.stderr
     assert set(states(sweep).values()) == {"done"} and times(sweep)["loss-hinge"] == first
 
     run(*command, "sweep.skip_done=true", "kimg=9", cwd=tmp_path)  # longer: each goes on

@@ -10,7 +10,7 @@ from sparring.data.cache import load
 from sparring.data.dataset import Data
 from sparring.data.downloads import MNIST
 from sparring.data.stacked_mnist import StackedMNIST
-from sparring.evaluation.extractors import stacked_digits
+from sparring.evaluation import classifier_training
 from sparring.evaluation.extractors.stacked_digits import StackedDigits
 
 SIZE = 24  # of the images that a classifier learns from here: three quarters of the work
@@ -132,7 +132,7 @@ def test_accuracy_is_measured_on_digits_that_were_in_no_stack_it_learnt_from(dig
         return call
 
     for name in ("train", "accuracy"):
-        monkeypatch.setattr(stacked_digits, name, kept(name, getattr(stacked_digits, name)))
+        monkeypatch.setattr(classifier_training, name, kept(name, getattr(classifier_training, name)))
     prepared(stack((images[:300], labels[:300]), 1000), tmp_path, steps=2)
     learnt, tested = ({image.numpy().tobytes() for image in seen[name]} for name in ("train", "accuracy"))
     assert not learnt & tested
@@ -142,7 +142,7 @@ def test_accuracy_is_measured_on_digits_that_were_in_no_stack_it_learnt_from(dig
 def test_the_second_run_finds_it_in_the_cache(digits, tmp_path, monkeypatch):
     data = stack(digits, 100)
     first = prepared(data, tmp_path, steps=2)
-    monkeypatch.setattr(stacked_digits, "train", None)
+    monkeypatch.setattr(classifier_training, "train", None)
     again = prepared(data, tmp_path, steps=2)
     assert again.facts == first.facts and again.classes == 1000
     assert torch.equal(again(data.columns["images"])[1], first(data.columns["images"])[1])

@@ -1,4 +1,4 @@
-"""Two ranks with batch B are one with 2B: the same weights, the same log, the same place to go on from."""
+"""Two ranks with batch B are one with batch 2B: the same weights, the same log, the same checkpoints."""
 
 import importlib
 import inspect
@@ -41,7 +41,7 @@ GREY = {"image_size": 8, "channels": 1, "input_channels": 1}
 
 
 def below(kind: type) -> dict[str, type]:
-    """Every subclass that can be built and whose value does not depend on which examples come together."""
+    """Every subclass that can be built and whose value does not depend on which examples share a batch."""
     found = {}
     for each in kind.__subclasses__():
         found |= below(each)
@@ -52,7 +52,7 @@ def below(kind: type) -> dict[str, type]:
 
 
 for found in pkgutil.iter_modules(regularizers.__path__, "sparring.regularizers."):
-    importlib.import_module(found.name)  # also what the package itself does not name
+    importlib.import_module(found.name)  # so that all subclasses are known
 LOSSES, REGULARIZERS = below(losses.Loss), below(base.Regularizer)
 
 
@@ -132,7 +132,7 @@ def encoder() -> nn.Module:
 
 
 def translating(game: Game, **options) -> AdversarialModule:
-    """An engine around a game of images and inputs, of which CycleGAN's do not belong together."""
+    """An engine for a game of images and inputs; those of CycleGAN are not pairs."""
     columns = {"images": noise_images(40, 255), "inputs": noise_images(40 + 8 * isinstance(game, CycleGAN), 255, 1)}
     module = engine(game, columns, **ours(flip=True, **options))
     module.batches.paired = not isinstance(game, CycleGAN)
@@ -140,7 +140,7 @@ def translating(game: Game, **options) -> AdversarialModule:
 
 
 def ours(**options) -> dict:
-    """This rank's share of the global batch, a row of the log every five iterations, and an average worth the name."""
+    """This rank's share of the global batch, and a row of the log every five iterations."""
     torch.manual_seed(0)
     return {"batch_size": GLOBAL_BATCH // collectives.world_size(), "log_every": 5, "lr": 1e-3, **options}
 
@@ -152,7 +152,7 @@ def trained(module: AdversarialModule, iterations: int = ITERATIONS, precision="
 
 
 class Watched(Generation):
-    """Remembers the numbers of the examples and the noise of every turn."""
+    """Remembers the examples and the noise of every turn."""
 
     def terms(self, player, turn):
         self.seen.append((player, turn.batch["labels"].clone(), turn.latents.clone()))
@@ -169,7 +169,7 @@ def watched() -> list:
 
 
 def first_gradients() -> dict[str, torch.Tensor]:
-    """In float32: what one step of SGD takes from every weight."""
+    """The change of every weight by one step of SGD, in float32."""
     game = small_game()
     before = {name: value.clone() for name, value in game.state_dict().items()}
     sgd = {player: PlayerOptimizer(lambda p: torch.optim.SGD(p, 1.0)) for player in game.players}
@@ -178,7 +178,7 @@ def first_gradients() -> dict[str, torch.Tensor]:
 
 
 def with_batch_norm(*callbacks) -> dict[str, torch.Tensor]:
-    """Running statistics after training: each rank has those of its own images until somebody asks for them."""
+    """Running statistics after training: those of each rank's own images until a callback shares them."""
     torch.manual_seed(0)
     players = dcgan.Generator(8, 1, latent_dim=4, width=8), dcgan.Discriminator(8, 1, width=8)
     module = engine(Generation(*players, losses.Hinge(), latent_dim=4), **ours())
@@ -203,7 +203,7 @@ class StopOneRank(GracefulStop):
 
 
 def everything(folder: Path) -> None:
-    """Each case, on however many ranks there are; the results are kept for the tests below."""
+    """Run each case on all ranks there are, and store the results for the tests below."""
     ranks = collectives.world_size()
     own = folder / f"{ranks}"
     found = {name: trained(make()) for name, make in CASES.items()}
@@ -230,10 +230,10 @@ def everything(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """What one rank found, and the first and second of two."""
+    """The results of one rank, and of the first and second of two."""
     folder = tmp_path_factory.mktemp("ranks")
     in_ranks(everything, folder)
-    everything(folder)  # alone, after them: it goes on from what they stored, too
+    everything(folder)  # alone, after them: it also resumes from their checkpoints
     return [torch.load(folder / f"{name}.pt", weights_only=False) for name in ("1-0", "2-0", "2-1")]
 
 
@@ -254,7 +254,7 @@ def test_two_ranks_make_the_weights_and_the_average_of_one(case, found):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_log_tells_of_the_global_batch(case, found):
+def test_the_log_is_that_of_the_global_batch(case, found):
     one, first, second = (result[case]["log"] for result in found)
     coupled = {"separation", "diversity", "images_per_second"}  # of a rank's own batch; of the machine
     assert one.keys() == first.keys() and len(one) > 5
@@ -269,7 +269,7 @@ def test_in_float32_the_first_gradients_agree(found):
     assert_close(one, first, 1e-5)
 
 
-def test_each_rank_has_its_own_noise_and_images_and_no_image_comes_twice_in_an_epoch(found):
+def test_each_rank_has_its_own_noise_and_images_and_an_epoch_repeats_no_image(found):
     one, first, second = (result["seen"] for result in found)
     for (_, whole, noise), (_, left, left_noise), (_, right, right_noise) in zip(one, first, second, strict=True):
         assert torch.equal(torch.cat([left, right]), whole)
@@ -281,27 +281,27 @@ def test_each_rank_has_its_own_noise_and_images_and_no_image_comes_twice_in_an_e
 
 
 @pytest.mark.parametrize("asked", ["checkpoint", "evaluation"])
-def test_before_a_checkpoint_or_an_evaluation_running_statistics_become_the_first_ranks_everywhere(asked, found):
+def test_before_a_checkpoint_or_an_evaluation_all_ranks_get_the_first_ones_running_statistics(asked, found):
     _, first, second = (result[f"buffers {asked}"] for result in found)
     assert_close(first, second, 0)
     _, own, others = (result["buffers"] for result in found)
     assert any("running_mean" in name for name in own)
-    assert any(not torch.equal(own[name], others[name]) for name in own)  # nobody had asked
+    assert any(not torch.equal(own[name], others[name]) for name in own)  # without a callback
 
 
-def test_going_on_with_two_ranks_is_exact_and_so_is_going_on_with_one(found):
+def test_resuming_with_two_ranks_is_exact_and_so_is_resuming_with_one(found):
     one, first, second = found
     assert_close(first["unbroken"]["weights"], first["resumed from 2"]["weights"], 0)
     assert_close(second["unbroken"]["weights"], second["resumed from 2"]["weights"], 0)
     assert_close(one["unbroken"]["weights"], one["resumed from 2"]["weights"], 1e-10)
     assert_close(one["unbroken"]["weights"], first["unbroken"]["weights"], 1e-10)
-    for run in (first["resumed from 2"], one["resumed from 2"]):  # a row whose iterations lie on both sides
+    for run in (first["resumed from 2"], one["resumed from 2"]):  # a row that averages iterations before and after
         assert run["log"]["discriminator/adversarial"] == pytest.approx(
             one["unbroken"]["log"]["discriminator/adversarial"]
         )
 
 
-def test_all_ranks_stop_after_the_same_iteration_though_one_is_asked(found):
+def test_all_ranks_stop_after_the_same_iteration_though_one_gets_the_signal(found):
     one, first, second = (result["stopped"] for result in found)
     assert one == (3, True)
     assert first == second and first[1] and 3 <= first[0] <= 5

@@ -1,4 +1,4 @@
-"""Sweeps that others start: several jobs at a time here, and a SLURM cluster's, which is played by two scripts."""
+"""Sweeps by other launchers: several jobs at a time here, and on SLURM, which scripts imitate."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import torch
 SMALL = ["data.batch_size=16", "logger=none", "evaluation=none", "model.width=8", "trainer.max_steps=3", "kimg=0.096"]
 SWEEP = ["-m", "seed=1,2", *SMALL]
 
-# sbatch queues the jobs of a script and says so at once; each is begun as SLURM begins it, with its place in the array.
+# sbatch starts the jobs of a script as SLURM does, with their place in the array, and returns at once.
 SBATCH = """#!{python}
 import os, re, subprocess, sys
 text = open(sys.argv[-1]).read()
@@ -26,7 +26,7 @@ for i in range(int(array[1]) + 1 if array else 1):
     subprocess.Popen(["bash", sys.argv[-1]], env=os.environ | place, stdout=log, stderr=log, start_new_session=True)
 print("Submitted batch job", 7 if array else 70)
 """
-# srun begins a step of one task, which is all that the presets ask for
+# srun starts a step of one task, which is all that the presets ask for
 SRUN = """#!/bin/bash
 while [[ $1 == --* ]]; do case $1 in --output|--error) shift 2;; *) shift;; esac; done
 echo "CPUs handed on: $SRUN_CPUS_PER_TASK"
@@ -37,7 +37,7 @@ SACCT = "#!/bin/bash\necho 'JobID|State|NodeList'\n"
 
 @pytest.fixture
 def cluster(tmp_path):
-    """The environment of a login node; its controller is out of reach with CLUSTER=down."""
+    """The environment of a login node; with CLUSTER=down its controller does not answer."""
     (tmp_path / "bin").mkdir()
     scripts = {"sbatch": SBATCH.format(python=sys.executable), "srun": SRUN, "sacct": SACCT}
     for name, text in scripts.items():
@@ -47,7 +47,7 @@ def cluster(tmp_path):
 
 
 def runs_of(folder) -> dict[str, dict]:
-    """What each run of the only sweep in a folder said at the end."""
+    """The status of each run of the only sweep in a folder."""
     return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("multirun/*/*/*/status.json")}
 
 
@@ -58,14 +58,14 @@ def weights(folder, name: str) -> dict[str, torch.Tensor]:
 
 def assert_done(folder, ranks: int) -> None:
     states = runs_of(folder)
-    assert sorted(states) == ["seed-1", "seed-2"], "a run a job, and none beside them"
+    assert sorted(states) == ["seed-1", "seed-2"], "one run a job"
     for said in states.values():
         assert (said["state"], said["ranks"], said["iteration"]) == ("done", ranks, 3)
 
 
 @pytest.fixture(scope="module")
 def alone(run, tmp_path_factory):
-    """The weights of one of the jobs, started by itself."""
+    """The weights of one of the jobs, run alone."""
     folder = tmp_path_factory.mktemp("alone")
     run("-m", "seed=2", *SMALL, "trainer=cpu", cwd=folder)
     (name,) = runs_of(folder)
@@ -74,7 +74,7 @@ def alone(run, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["submitit_local", "joblib"])
-def test_jobs_that_run_at_a_time_make_what_they_make_by_themselves(run, tmp_path, launcher, alone):
+def test_jobs_in_parallel_make_the_weights_of_a_job_alone(run, tmp_path, launcher, alone):
     run(*SWEEP, "trainer=cpu", f"hydra/launcher={launcher}", cwd=tmp_path, cold=True)
     assert_done(tmp_path, ranks=1)
     made = weights(tmp_path, "seed-2")
@@ -82,7 +82,7 @@ def test_jobs_that_run_at_a_time_make_what_they_make_by_themselves(run, tmp_path
 
 
 @pytest.mark.slow
-def test_jobs_that_run_at_a_time_start_their_own_ranks(run, tmp_path):
+def test_jobs_in_parallel_start_their_own_ranks(run, tmp_path):
     run(*SWEEP, "trainer=ddp_cpu", "trainer.devices=2", "hydra/launcher=joblib", cwd=tmp_path)
     assert_done(tmp_path, ranks=2)
 

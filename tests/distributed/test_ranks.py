@@ -13,6 +13,7 @@ import torch
 
 from commands import begin
 from conftest import ROOT
+from faults import ranks_of
 from sparring.config.errors import UserError
 from sparring.distributed.launch import devices_of
 
@@ -32,18 +33,13 @@ def furthest(a: dict, b: dict) -> float:
     return max(float((a[name].double() - b[name].double()).abs().max()) for name in a)
 
 
-def ranks_of(process: subprocess.Popen, folder: Path) -> list[int]:
-    """The ranks' process numbers, once they have stored a checkpoint."""
+def ranks_with_checkpoint(process: subprocess.Popen, folder: Path) -> list[int]:
+    """Wait for a checkpoint and return the process numbers of the ranks."""
     deadline = time.monotonic() + 120
     while not (folder / "checkpoints" / "last.ckpt").exists():
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
         time.sleep(0.1)
-    return children_of(process)
-
-
-def children_of(process: subprocess.Popen) -> list[int]:
-    found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return sorted(int(c) for c in found if b"--multiprocessing-fork" in Path(f"/proc/{c}/cmdline").read_bytes())
+    return ranks_of(process.pid)
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +73,13 @@ def test_each_job_of_a_sweep_runs_once_on_two_ranks_and_equals_one_rank(run, tmp
 
 
 @pytest.mark.slow
-def test_a_killed_rank_ends_the_run_which_goes_on_from_its_checkpoint_with_any_number_of_ranks(run, tmp_path):
+def test_a_killed_rank_ends_the_run_which_resumes_with_any_number_of_ranks(run, tmp_path):
     process = begin(*SMALL, *QUIET, *ENDLESS, "trainer=ddp_cpu", f"hydra.run.dir={tmp_path}/r", cwd=tmp_path)
-    second = ranks_of(process, tmp_path / "r")[1]
+    second = ranks_with_checkpoint(process, tmp_path / "r")[1]
     os.kill(second, signal.SIGKILL)
-    told, _ = process.communicate(timeout=60)
-    assert process.returncode == 1 and f"rank 1 (process {second}) was killed by SIGKILL" in told
-    assert "Connection" not in told  # what the other rank met is not what happened
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1 and f"rank 1 (process {second}) was killed by SIGKILL" in output
+    assert "Connection" not in output  # what the other rank met is not what happened
 
     refused = run("resume=r", "trainer=cpu", "kimg=3000", cwd=tmp_path, check=False)
     assert refused.returncode == 1 and "global batch is 16 (data.batch_size=8 on 2 ranks)" in refused.stderr
@@ -106,27 +102,27 @@ def test_a_rank_that_fails_is_quoted_once_and_takes_the_others_down(tmp_path):
         "        return -fake\n"
     )
     arguments = [*SMALL, *QUIET, "loss._target_=mine.Mine", "trainer=ddp_cpu", "kimg=1"]
-    told, _ = (process := begin(*arguments, cwd=tmp_path, PYTHONPATH=str(tmp_path))).communicate(timeout=90)
+    output, _ = (process := begin(*arguments, cwd=tmp_path, PYTHONPATH=str(tmp_path))).communicate(timeout=90)
     assert process.returncode == 1
-    assert told.count("the second rank has had enough") == 2  # its line of the source, and the error
-    assert "rank 1 failed:\nTraceback" in told and told.count("Traceback") == 1
+    assert output.count("the second rank has had enough") == 2  # its line of the source, and the error
+    assert "rank 1 failed:\nTraceback" in output and output.count("Traceback") == 1
 
 
 @pytest.mark.slow
 def test_asked_to_stop_all_ranks_store_one_checkpoint(tmp_path):
     process = begin(*SMALL, *QUIET, *ENDLESS, "trainer=ddp_cpu", f"hydra.run.dir={tmp_path}/r", cwd=tmp_path)
-    ranks_of(process, tmp_path / "r")
+    ranks_with_checkpoint(process, tmp_path / "r")
     process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGINT
-    assert told.count("training stops after this iteration") == told.count("Stopped at") == 1
+    assert output.count("training stops after this iteration") == output.count("Stopped at") == 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.5, 4])  # before a rank has imported anything, and while it starts
 def test_ranks_do_not_outlive_the_process_that_started_them(seconds, tmp_path):
     process = begin(*SMALL, *QUIET, *ENDLESS, "trainer=ddp_cpu", f"hydra.run.dir={tmp_path}/r", cwd=tmp_path)
-    while len(ranks := children_of(process)) < 2:
+    while len(ranks := ranks_of(process.pid)) < 2:
         time.sleep(0.05)
     time.sleep(seconds)
     process.kill()
@@ -153,9 +149,9 @@ def test_two_nodes_rehearsed_on_one_machine_are_two_ranks(tmp_path, swept):
         )
         for node in (0, 1)
     ]
-    told = [node.communicate(timeout=120)[0] for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0], told
-    assert "Checkpoint" in told[0] and "Checkpoint" not in told[1]
+    outputs = [node.communicate(timeout=120)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], outputs
+    assert "Checkpoint" in outputs[0] and "Checkpoint" not in outputs[1]
     (folder,) = (tmp_path / "outputs").glob("*/*")  # the first node's, and none beside it
     assert furthest(weights(swept[1]), weights(folder)) == 0
 
@@ -163,7 +159,7 @@ def test_two_nodes_rehearsed_on_one_machine_are_two_ranks(tmp_path, swept):
 @pytest.mark.slow
 def test_the_cost_of_ranks_is_the_parameters_of_each_turn_and_no_more(run, tmp_path):
     measured = ["task=benchmark", "benchmark=scaling", "benchmark.iterations=3", "benchmark.rounds=1"]
-    told = run(*measured, *SMALL, *QUIET, "trainer=ddp_cpu", "n_dis=2", cwd=tmp_path).stdout
+    output = run(*measured, *SMALL, *QUIET, "trainer=ddp_cpu", "n_dis=2", cwd=tmp_path).stdout
     (path,) = tmp_path.glob("outputs/*/*/benchmark.json")
     found = json.loads(path.read_text())
     players = found["parameters"]
@@ -171,7 +167,7 @@ def test_the_cost_of_ranks_is_the_parameters_of_each_turn_and_no_more(run, tmp_p
     assert found["gradient_bytes_an_iteration"] == (2 * players["discriminator"] + players["generator"]) * 4
     assert {"whole", "waiting", "averaging", "bytes"} == found["turns_ms"]["generator"].keys()
     assert [p["gpus"] for p in found["projection"]] == [8, 64]
-    assert "It assumes" in told and "8 GPUs" in told
+    assert "It assumes" in output and "8 GPUs" in output
 
 
 @pytest.mark.slow
@@ -203,6 +199,6 @@ def test_ranks_that_cannot_be_are_refused_by_name(overrides, outside, said, comp
         devices_of(composed(*overrides), outside)
 
 
-def test_nodes_that_are_not_told_of_each_other_are_refused(run, tmp_path):
+def test_nodes_without_an_address_of_the_first_are_refused(run, tmp_path):
     refused = run(*SMALL, *QUIET, "trainer=ddp_cpu", "trainer.num_nodes=2", cwd=tmp_path, check=False)
     assert refused.returncode == 1 and "MASTER_ADDR, MASTER_PORT, NODE_RANK must be set" in refused.stderr

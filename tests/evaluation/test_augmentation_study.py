@@ -18,7 +18,7 @@ from sparring.evaluation.augmentation_study import study
 from sparring.evaluation.augmentation_study.report import curves, table, verdict
 from sparring.evaluation.augmentation_study.sets import choose, divide, generate, take
 from sparring.evaluation.augmentation_study.study import AugmentationStudy, accuracies_and_gains, interval
-from sparring.evaluation.extractors.classifier import train
+from sparring.evaluation.classifier_training import train
 from sparring.evaluation.sampler import Sampler
 from sparring.randomness import generator
 

@@ -360,11 +360,15 @@ def test_whatever_is_called_clip_must_be_openais_file(tmp_path):
     """A class of somebody whom the person trusts may name it so."""
 
     class Mine(TorchFidelity):
-        name = where = "mine"
+        name = source = "mine"
+        network_name, layers = "clip-vit-b-32", ["clip"]
+
+        def __init__(self, weights):
+            super().__init__(weights)
 
     torch.jit.save(torch.jit.script(Program(str(tmp_path / "it ran"))), str(tmp_path / "w.pt"))
     with pytest.raises(UserError, match="is not OpenAI's file"):
-        Mine("clip-vit-b-32", ["clip"], str(tmp_path / "w.pt"))
+        Mine(str(tmp_path / "w.pt"))
     assert not (tmp_path / "it ran").exists()
 
 

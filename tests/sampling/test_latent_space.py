@@ -1,4 +1,4 @@
-"""What is read from a generator's latents: directions, walks, the latents of given examples."""
+"""Directions, walks and projections in a generator's latents, and the commands that draw them."""
 
 import json
 
@@ -22,7 +22,7 @@ from sparring.training.build import build_game, open_source
 
 
 class Planted(nn.Module):
-    """Latents of 6 numbers, of which a matrix that is known makes 2 x 2 pixels."""
+    """Makes 2 x 2 pixels of latents (6,) with a known first matrix."""
 
     def __init__(self, matrix: torch.Tensor):
         super().__init__()
@@ -40,7 +40,7 @@ def sampler_of(generator: nn.Module, latent_dim: int, **options) -> Sampler:
 
 
 def planted() -> tuple[torch.Tensor, torch.Tensor]:
-    """A matrix (5, 6) whose right singular vectors are known, and those of the singular values 5, 3 and 1."""
+    """A matrix (5, 6) of singular values 5, 3 and 1, and its right singular vectors (3, 6)."""
     draw = torch.Generator().manual_seed(1)
     left, right = (torch.linalg.qr(torch.randn(n, n, generator=draw))[0] for n in (5, 6))
     return left[:, :3] @ torch.diag(torch.tensor([5.0, 3.0, 1.0])) @ right[:3], right[:3]
@@ -58,7 +58,7 @@ def test_directions_are_those_that_the_first_layer_amplifies_most():
     assert (found.gather(1, found.abs().argmax(1, keepdim=True)) > 0).all(), "a direction has a sign of its own"
 
 
-def test_what_normalises_the_weights_does_not_hide_directions():
+def test_spectral_norm_does_not_change_directions():
     matrix, wanted = planted()
     sampler = sampler_of(normalize_spectrally(Planted(matrix)), 6)
     weights = first_weights(Space(sampler))
@@ -66,11 +66,11 @@ def test_what_normalises_the_weights_does_not_hide_directions():
     torch.testing.assert_close(alike(directions(Space(sampler), 3)[0], wanted), torch.ones(3))
 
 
-def test_labels_beside_the_latents_change_no_direction():
+def test_labels_change_no_direction():
     torch.manual_seed(0)
     generator = dcgan.Generator(8, 1, latent_dim=4, width=4, num_classes=3)
     weights = first_weights(Space(sampler_of(generator, 4, conditional=True)))
-    own = generator.layers[0].weight[:4].permute(0, 2, 3, 1).flatten(1)  # those of the latents, not of the label
+    own = generator.layers[0].weight[:4].permute(0, 2, 3, 1).flatten(1)  # of the latents, not of the label
     torch.testing.assert_close(weights.T @ weights, own @ own.T)
 
 
@@ -108,7 +108,7 @@ def test_every_family_has_directions_that_change_its_images(family, composed):
     assert not torch.equal(space.make(start), space.make(end))
 
 
-def test_a_walk_goes_as_many_deviations_along_its_direction_as_is_asked_as_far_as_there_are_latents():
+def test_a_walk_goes_as_many_deviations_as_asked_but_not_beyond_valid_latents():
     space = Space(sampler_of(Planted(torch.eye(6)), 6, latent="uniform"))
     points, direction = torch.zeros(2, 6), torch.eye(6)[3]
     steps = torch.stack(space.walk(points, direction, 5, 1.5))
@@ -118,7 +118,7 @@ def test_a_walk_goes_as_many_deviations_along_its_direction_as_is_asked_as_far_a
     assert torch.stack(space.walk(points, direction, 3, 3.0))[:, 0, 3].tolist() == [-1, 0, 1]
 
 
-def test_the_codes_of_infogan_stay_codes_wherever_is_walked(composed):
+def test_codes_of_infogan_stay_codes_in_a_walk(composed):
     cfg = composed("model=infogan", "model.width=8", "data.batch_size=4")
     open_source(cfg)
     game = build_game(cfg)
@@ -132,7 +132,7 @@ def test_the_codes_of_infogan_stay_codes_wherever_is_walked(composed):
             assert code.min() > 0
 
 
-def test_the_numbers_that_change_examples_most_come_first():
+def test_the_axes_that_change_examples_most_come_first():
     matrix = torch.diag(torch.tensor([0.1, 3.0, 0.0, 1.0, 0.0, 0.0]))
     torch.manual_seed(0)
     axes = Space(sampler_of(Planted(matrix), 6)).strongest(3)
@@ -141,36 +141,36 @@ def test_the_numbers_that_change_examples_most_come_first():
 
 @pytest.fixture(scope="module")
 def trained():
-    """A small generator that has learnt three kinds of images."""
+    """A small conditional generator after 150 iterations on images of three classes."""
     module = engine(small_game(family=dcgan, classes=3), blobs(), 16, lr=5e-3)
     fit(module, 150)
     return module.sampler(batch_norm="running")
 
 
-def test_what_a_generator_made_is_found_again_and_far_nearer_than_by_sampling(trained):
+def test_a_projection_finds_the_generators_own_images_far_nearer_than_sampling(trained):
     space = Space(trained)
     labels = torch.arange(3)
     targets = space.show(space.sample("elsewhere", 6), torch.tensor([2] * 6))
     found = project(space, targets, labels, iterations=150, restarts=2)
     assert (found.psnr > found.nearest_psnr + 3).all() and found.psnr.mean() > 30
-    assert found.labels.tolist() == [2] * 6, "of which class they are is found, too"
-    assert torch.equal(space.show(found.points, found.labels), found.found)
-    error = (trained.game.scaled(found.found) - trained.game.scaled(targets)).square().flatten(1).mean(1)
+    assert found.labels.tolist() == [2] * 6, "their class is found, too"
+    assert torch.equal(space.show(found.points, found.labels), found.made)
+    error = (trained.game.scaled(found.made) - trained.game.scaled(targets)).square().flatten(1).mean(1)
     torch.testing.assert_close(found.psnr, 10 * (4 / error.clamp(min=4e-10)).log10())
 
 
-def test_of_several_starts_the_best_end_counts_and_it_is_the_same_each_time(trained):
+def test_the_best_of_several_starts_is_returned_and_is_the_same_each_time(trained):
     space, targets = Space(trained), blobs()["images"][:5]
     one, several, again = (project(space, targets, torch.arange(3), 40, restarts) for restarts in (1, 4, 4))
     assert (several.psnr >= one.psnr - 1e-3).all() and (several.psnr > one.psnr + 0.01).any()
-    error = (trained.game.scaled(several.found) - trained.game.scaled(targets)).square().flatten(1).mean(1)
+    error = (trained.game.scaled(several.made) - trained.game.scaled(targets)).square().flatten(1).mean(1)
     torch.testing.assert_close(several.psnr, 10 * (4 / error).log10())
     assert torch.equal(several.points, again.points)
     alone = project(space, targets[:1], torch.arange(3), 40, 4)
     torch.testing.assert_close(alone.points, several.points[:1], atol=1e-4, rtol=1e-4)
 
 
-def test_points_of_what_can_not_be_made_stay_where_samples_are(trained):
+def test_projections_of_impossible_images_stay_among_samples(trained):
     impossible = 255 * (torch.arange(64).view(1, 1, 8, 8) % 3 == torch.arange(3).view(3, 1, 1, 1)).to(torch.uint8)
     space = Space(trained)
     found = project(space, impossible, torch.arange(3), iterations=100, restarts=2)
@@ -178,10 +178,10 @@ def test_points_of_what_can_not_be_made_stay_where_samples_are(trained):
     assert (found.points.norm(dim=1) <= longest * 1.0001).all() and found.points.norm(dim=1).max() > 0.99 * longest
     untrained = small_game(family=dcgan)
     found = project(Space(Sampler(untrained, untrained.generator, "running")), impossible, None, iterations=60)
-    assert (found.psnr >= found.nearest_psnr - 1e-3).all(), "where nothing nearer is found, the nearest sample it is"
+    assert (found.psnr >= found.nearest_psnr - 1e-3).all(), "without a nearer point it is the nearest sample"
 
 
-def test_points_of_uniform_latents_stay_between_minus_one_and_one():
+def test_projections_to_uniform_latents_stay_between_minus_one_and_one():
     class Faint(nn.Module):
         def __init__(self):
             super().__init__()
@@ -196,7 +196,7 @@ def test_points_of_uniform_latents_stay_between_minus_one_and_one():
     assert torch.equal(found.points, torch.ones(1, 4)) and found.labels is None
 
 
-def test_nothing_of_the_generator_is_changed_by_looking_at_it(trained):
+def test_the_generator_is_not_changed(trained):
     before = {name: value.clone() for name, value in trained.producer.state_dict().items()}
     space = Space(trained)
     directions(space, 2), space.strongest(1), project(space, blobs()["images"][:2], torch.arange(3), 5, 1)
@@ -204,7 +204,7 @@ def test_nothing_of_the_generator_is_changed_by_looking_at_it(trained):
     assert all(parameter.grad is None for parameter in trained.producer.parameters())
 
 
-def test_a_generator_that_reads_its_latents_in_no_linear_layer_is_said_to():
+def test_a_generator_without_a_linear_layer_for_its_latents_is_named():
     class Bent(nn.Module):
         def __init__(self):
             super().__init__()
@@ -222,11 +222,9 @@ def test_a_generator_that_reads_its_latents_in_no_linear_layer_is_said_to():
 
 @pytest.fixture(scope="module")
 def folder(run, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("reading")
-    quick = ["debug=quick", "evaluation=none", "logger=none", "hydra.run.dir=one", "model.width=8"]
-    run(*quick, "data.held_out=20", cwd=folder)
-    run(*quick[:-2], "model=vae", "hydra.run.dir=vae", "model.width=8", cwd=folder)
-    run(*quick[:-2], "model=inpainting", "hydra.run.dir=mended", "model.width=8", cwd=folder)
+    folder, quick = tmp_path_factory.mktemp("reading"), ["debug=quick", "evaluation=none", "logger=none"]
+    for name, option in (("one", "data.held_out=20"), ("vae", "model=vae"), ("mended", "model=inpainting")):
+        run(*quick, option, "model.width=8", f"hydra.run.dir={name}", cwd=folder)
     return folder
 
 
@@ -236,59 +234,39 @@ DRAWN = {
     "interpolation": {"interpolation.png", "interpolation.gif"},
     "projection": {"projection.png", "projection.json", "points.npy"},
 }
-
-
 ROWS = {"directions": "directions.png", "traversal": "traversals.png", "interpolation": "interpolation.png"}
+SMALL = ["sample.rows=2", "sample.steps=5", "sample.classes=[3]", "sample.frames=3", "sample.iterations=5"]
 
 
 @pytest.mark.parametrize("model", ["one", "vae"])
 @pytest.mark.parametrize("kind", DRAWN)
-def test_each_kind_is_drawn_of_a_run(kind, model, folder, run):
-    small = [
-        "sample.rows=2",
-        "sample.steps=5",
-        "sample.classes=[3]",
-        "sample.frames=3",
-        "sample.iterations=5",
-        "sample.folder=out",
-    ]
-    done = run(
-        "task=sample", f"run={model}", f"sample.kind={kind}", *small, f"sample.folder={kind}-{model}", cwd=folder
-    )
+def test_each_kind_is_drawn(kind, model, folder, run):
     out = folder / f"{kind}-{model}"
+    done = run("task=sample", f"run={model}", f"sample.kind={kind}", *SMALL, f"sample.folder={out}", cwd=folder)
     assert {path.name for path in out.iterdir()} == DRAWN[kind]
     if kind != "projection":
         assert (picture := Image.open(out / ROWS[kind])).size == (5 * 30 + 2, 2 * 30 + 2)
         first, last = ([picture.crop((x, y, x + 28, y + 28)).tobytes() for y in (2, 32)] for x in (2, 122))
-        assert (last == first[::-1]) == (kind == "interpolation"), "each row arrives where the next one starts"
+        assert (last == first[::-1]) == (kind == "interpolation"), "each row ends where the next one starts"
     else:
-        told = json.loads((out / "projection.json").read_text())
-        assert [row["name"] for row in told["images"]][0] == ("held-out example 0" if model == "one" else "example 0")
-        assert (
-            len(told["own_samples_psnr"]) == 8
-            and f"{np.mean([r['psnr'] for r in told['images']]):.2f} dB" in done.stdout
-        )
+        stored = json.loads((out / "projection.json").read_text())
+        assert stored["images"][0]["name"] == ("held-out example 0" if model == "one" else "example 0")
+        assert len(stored["own_samples_psnr"]) == 8
+        assert f"{np.mean([row['psnr'] for row in stored['images']]):.2f} dB" in done.stdout
 
 
-def test_a_persons_own_images_are_found_in_the_latents(folder, run, tmp_path):
-    for name in ("a", "b", "c"):
+def test_given_images_are_projected(folder, run, tmp_path):
+    for name in "abc":
         Image.effect_noise((50, 40), 80).save(tmp_path / f"{name}.png")
-    run(
-        "task=sample",
-        "run=one",
-        "sample.kind=projection",
-        f"input={tmp_path}",
-        "sample.iterations=5",
-        "sample.folder=own",
-        cwd=folder,
-    )
-    told = json.loads((folder / "own" / "projection.json").read_text())
-    assert [row["name"] for row in told["images"]] == [str(tmp_path / f"{name}.png") for name in "abc"]
+    options = ["sample.kind=projection", f"input={tmp_path}", "sample.iterations=5", "sample.folder=own"]
+    run("task=sample", "run=one", *options, cwd=folder)
+    stored = json.loads((folder / "own" / "projection.json").read_text())
+    assert [row["name"] for row in stored["images"]] == [str(tmp_path / f"{name}.png") for name in "abc"]
     assert np.load(folder / "own" / "points.npy").shape == (3, 100)
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("overrides", "message"),
     [
         (["run=one", "sample.kind=direction"], "sample.kind=direction: must be one of samples, directions"),
         (["run=mended", "sample.kind=directions"], "Translation, answers to images; only sample.kind=samples"),
@@ -299,6 +277,6 @@ def test_a_persons_own_images_are_found_in_the_latents(folder, run, tmp_path):
         (["run=one", "sample.kind=traversal", "sample.steps=1"], "sample.steps=1: must be at least 2"),
     ],
 )
-def test_what_can_not_be_drawn_is_refused(typed, told, folder, run):
-    done = run("task=sample", *typed, cwd=folder, check=False)
-    assert done.returncode == 1 and told in done.stderr
+def test_what_can_not_be_drawn_is_refused(overrides, message, folder, run):
+    done = run("task=sample", *overrides, cwd=folder, check=False)
+    assert done.returncode == 1 and message in done.stderr

@@ -1,4 +1,4 @@
-"""Answers to held-out examples and to a person's own images, and the real commands that ask for them."""
+"""Translations of held-out examples and of given image files, and the commands that make them."""
 
 import json
 
@@ -32,12 +32,12 @@ class WithNorm(Negative):
 
 # ---- held-out examples --------------------------------------------------------------------------------------------
 
-HELD_OUT = {"images": noise_images(150, 255, size=6)}  # of which torch would draw fewer otherwise than more
+HELD_OUT = {"images": noise_images(150, 255, size=6)}  # torch would draw other numbers for fewer
 DAMAGES = {"strokes": lambda: Mask("strokes"), "noise": lambda: Noise((5, 50)), "downscale": lambda: Downscale(2)}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_an_example_is_damaged_alike_in_whatever_slice_it_is_asked_for(damage):
+def test_an_example_is_damaged_alike_in_every_slice(damage):
     sampler = a_sampler(degradation=DAMAGES[damage](), examples=HELD_OUT)
     whole = sampler.inputs(range(150))
     assert len(whole) == 150
@@ -52,7 +52,7 @@ def test_an_example_is_damaged_alike_in_whatever_slice_it_is_asked_for(damage):
         assert not torch.equal(other.inputs(range(150)), whole)
 
 
-def test_answers_stand_beside_their_targets_and_baselines():
+def test_answers_have_their_targets_and_baselines():
     examples = {"images": noise_images(70, 255), "inputs": noise_images(70, 255, seed=1)}
     for batch_size in (100, 7):
         answers = Translated(a_sampler(examples=examples, batch_size=batch_size), 68)
@@ -67,14 +67,14 @@ def test_answers_stand_beside_their_targets_and_baselines():
     assert len(Translated(a_sampler(examples=examples), 1000)) == 70
 
 
-def test_statistics_of_a_batch_norm_are_those_of_training_and_not_of_what_is_scored():
+def test_batch_norm_uses_the_statistics_of_training():
     network = WithNorm()
     sampler = a_sampler(network, examples={"images": noise_images(70, 255), "inputs": noise_images(70, 100)})
     assert sampler.batch_norm == "running"
     assert torch.equal(sampler.producer.norm.running_mean, network.norm.running_mean)
 
 
-# ---- a person's own images ----------------------------------------------------------------------------------------
+# ---- given image files ----------------------------------------------------------------------------------------
 
 
 def pixels(height: int, width: int, *more: int) -> np.ndarray:
@@ -86,7 +86,7 @@ def opened(path) -> np.ndarray:
         return np.asarray(image).astype(int)
 
 
-def test_images_of_any_size_are_answered_at_their_own(tmp_path):
+def test_images_of_any_size_keep_their_size(tmp_path):
     sizes = {"tall": (31, 7), "wide": (5, 40), "one": (1, 1)}
     for name, size in sizes.items():
         Image.fromarray(pixels(*size, 3)).save(tmp_path / f"{name}.png")
@@ -101,18 +101,18 @@ def test_images_of_any_size_are_answered_at_their_own(tmp_path):
     assert (compared[2:33, 2:9] == pixels(31, 7, 3)).all(), "the left one is what was given"
 
 
-def test_a_single_file_is_answered_in_the_models_colours(tmp_path):
+def test_a_single_file_is_translated_in_the_models_colours(tmp_path):
     Image.fromarray(pixels(6, 9, 3)).save(tmp_path / "photo.of.me.webp", lossless=True)
     assert translate_files(a_sampler(), tmp_path / "photo.of.me.webp", 1, tmp_path / "out") == 1
     made = opened(tmp_path / "out" / "images" / "photo.of.me.png")
     grey = opened(tmp_path / "photo.of.me.webp") @ [0.299, 0.587, 0.114]
     assert made.shape == (6, 9) and abs(made + grey - 255).max() <= 1.5
-    Image.fromarray(pixels(6, 9)).save(tmp_path / "grey.png")  # told of three channels, answers with one
+    Image.fromarray(pixels(6, 9)).save(tmp_path / "grey.png")  # three channels in, one out
     translate_files(a_sampler(Negative(1)), tmp_path / "grey.png", 3, tmp_path / "out")
     assert opened(tmp_path / "out" / "images" / "grey.png").shape == (6, 9)
 
 
-def test_enlarging_doubles_the_size_and_stands_beside_the_bicubic_filter(tmp_path):
+def test_superresolution_doubles_the_size_and_is_compared_with_the_bicubic_filter(tmp_path):
     Image.fromarray(pixels(5, 11)).save(tmp_path / "small.png")
     translate_files(a_sampler(Negative(scale=2), Downscale(2)), tmp_path / "small.png", 1, tmp_path / "out")
     assert opened(tmp_path / "out" / "images" / "small.png").shape == (10, 22)
@@ -131,7 +131,7 @@ def with_holes(path) -> tuple[np.ndarray, np.ndarray]:
     return colours[..., :3].astype(int), holes
 
 
-def test_transparent_pixels_are_what_an_inpainting_model_fills_in(tmp_path):
+def test_an_inpainting_model_fills_in_transparent_pixels(tmp_path):
     colours, holes = with_holes(tmp_path / "holes.png")
     translate_files(a_sampler(Negative(3), Mask(fill=0.5)), tmp_path / "holes.png", 3, tmp_path / "out")
     made = opened(tmp_path / "out" / "images" / "holes.png")
@@ -140,21 +140,21 @@ def test_transparent_pixels_are_what_an_inpainting_model_fills_in(tmp_path):
     Image.fromarray(colours.astype(np.uint8)).save(tmp_path / "whole.png")
     with pytest.raises(UserError, match="whole.png: nothing is transparent"):
         translate_files(a_sampler(Negative(3), Mask(fill=0.5)), tmp_path, 3, tmp_path / "both")
-    assert (tmp_path / "both" / "images" / "holes.png").exists(), "one that can't be answered to takes no other with it"
+    assert (tmp_path / "both" / "images" / "holes.png").exists(), "the others are translated all the same"
     some = Mixed({"mask": Mask(), "noise": Noise()})
     translate_files(a_sampler(Negative(3), some), tmp_path / "whole.png", 3, tmp_path / "out")
     assert abs(opened(tmp_path / "out" / "images" / "whole.png") + colours - 255).max() <= 1
 
 
 @pytest.mark.parametrize("degradation", [None, Noise()])
-def test_to_other_models_they_are_white_as_in_training(tmp_path, degradation):
+def test_to_other_models_transparent_pixels_are_white(tmp_path, degradation):
     colours, holes = with_holes(tmp_path / "holes.png")
     translate_files(a_sampler(Negative(3), degradation), tmp_path / "holes.png", 3, tmp_path / "out")
     made = opened(tmp_path / "out" / "images" / "holes.png")
     assert made[holes].max() <= 1 and abs(made[~holes] + colours[~holes] - 255).max() <= 1
 
 
-def test_no_answer_takes_anothers_name(tmp_path):
+def test_outputs_have_different_names(tmp_path):
     (given := tmp_path / "in" / "sub").mkdir(parents=True)
     for level, name in enumerate(("a.png", "b.bmp", "sub-a.png", "sub/a.png")):
         Image.fromarray(np.full((4, 4), 50 * level, dtype=np.uint8)).save(given.parent / name)
@@ -171,7 +171,7 @@ def test_no_answer_takes_anothers_name(tmp_path):
         assert abs(opened(tmp_path / "more" / "images" / name) - (255 - level)).max() <= 1
 
 
-def test_what_cannot_be_answered_is_named(tmp_path):
+def test_files_that_cannot_be_translated_are_named(tmp_path):
     with pytest.raises(UserError, match="nowhere: there is no such file"):
         translate_files(a_sampler(), tmp_path / "nowhere", 1, tmp_path / "out")
     with pytest.raises(UserError, match=r"no image \(.*\.png"):
@@ -201,7 +201,7 @@ def trained(run, tmp_path_factory):
     return folder
 
 
-def test_a_run_answers_to_a_folder_of_photos(trained, run, tmp_path):
+def test_a_run_translates_a_folder_of_photos(trained, run, tmp_path):
     (given := tmp_path / "photos").mkdir()
     sizes = {"a": (19, 33), "b": (16, 16), "c": (40, 9)}
     for name, size in sizes.items():
@@ -212,7 +212,7 @@ def test_a_run_answers_to_a_folder_of_photos(trained, run, tmp_path):
         assert opened(tmp_path / "out" / "images" / f"{name}.png").shape == (*size, 3)
 
 
-def test_a_run_is_scored_by_its_held_out_pairs_again_or_by_others(trained, run):
+def test_a_run_is_scored_again_on_its_held_out_pairs_or_on_others(trained, run):
     end = scores_of(trained / "one")[-1]
     assert end["iteration"] == 3 and end["protocol"]["samples"] == 55
     assert set(end["baselines"]) == {"input"} and end["scores"].keys() == end["baselines"]["input"].keys() >= {"psnr"}

@@ -1,4 +1,4 @@
-"""Full disks, folders without permission, damaged records: told by path, and nothing older is lost."""
+"""Full disks, folders without permission and damaged records are reported by path, and nothing older is lost."""
 
 import csv
 import json
@@ -13,13 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
-from conftest import engine, fit, small_game
+from conftest import Projection, TensorSet, engine, fit, noise_images, small_game
 from sparring.config.errors import UserError
 from sparring.config.messages import explain
 from sparring.data.array_files import ArrayFile
 from sparring.data.cache import load
+from sparring.evaluation.evaluator import Evaluator
+from sparring.evaluation.metrics.frechet_distance import FrechetDistance
+from sparring.evaluation.references import References
 from sparring.runs import store
 from sparring.runs.metrics_file import MetricsFile
 from sparring.storage import tensor_files
@@ -31,7 +35,7 @@ from sparring.training.callbacks.scores import Scores
 
 @contextmanager
 def full(size: int = 0):
-    """No file may be written beyond so many bytes: works everywhere, and fails in the midst of a write as a full disk does."""
+    """Let no file grow beyond ``size`` bytes: a write fails in the middle, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -53,8 +57,8 @@ def disk(tmp_path):
 
 
 @pytest.fixture
-def somebody():
-    """A folder of theirs in which everybody may read and nobody else may write, and a way to be nobody."""
+def foreign_folder():
+    """A folder that others may only read, and a context in which this process is one of the others."""
     place = Path(tempfile.mkdtemp())
     place.chmod(0o755)
 
@@ -77,21 +81,21 @@ def somebody():
     shutil.rmtree(place)
 
 
-def test_a_checkpoint_for_which_there_is_no_space_is_told_and_the_one_before_stays(disk):
+def test_a_checkpoint_without_space_is_reported_and_the_one_before_stays(disk):
     last = disk / "checkpoints" / "last.ckpt"
     weights = {"state_dict": {"w": torch.ones(2**21)}, "global_step": 1, "kimg": 0.1}
     AtomicCheckpointIO().save_checkpoint(weights, last)
     (disk / "other").write_bytes(bytes(13 * 2**20))
     path = disk / "checkpoints" / "kimg-0000001.000.ckpt"
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         AtomicCheckpointIO().save_checkpoint(weights | {"kimg": 1.0}, path)
     for part in (f"{path}: no space left", "MiB are free there", "takes 8 MiB", f"{last} is whole", f"resume={disk}"):
-        assert part in str(told.value), part
+        assert part in str(error.value), part
     assert tensor_files.read_checkpoint(last)["kimg"] == 0.1
     assert [each.name for each in last.parent.iterdir()] == ["last.ckpt"]
 
 
-def test_a_checkpoint_that_can_not_be_written_to_its_end_leaves_the_one_before(tmp_path):
+def test_a_checkpoint_that_is_cut_off_leaves_the_one_before(tmp_path):
     last = tmp_path / "checkpoints" / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"w": torch.ones(2**14)}, last)
     with full(2**12), pytest.raises(UserError, match=f"{last}: File too large.*takes 64 KiB"):
@@ -99,36 +103,38 @@ def test_a_checkpoint_that_can_not_be_written_to_its_end_leaves_the_one_before(t
     assert tensor_files.read(last)["w"].all() and len(list(last.parent.iterdir())) == 1
 
 
-def test_rows_pictures_and_scores_that_can_not_be_written_end_nothing_and_are_told_once(tmp_path, caplog):
-    log, grids = MetricsFile(tmp_path / "metrics.csv"), SampleGrids(tmp_path / "samples", every_kimg=0.016, count=4)
-    scores = Scores(None, None, tmp_path, "")
-    module = engine(small_game(), log_every=1)
-    written, row = module.log_row, {"scores": {}, "protocol": {}, "kimg": 0.0, "iteration": 0}
+class FullDisk(pl.Callback):
+    """The disk is full from the third iteration to the sixth."""
 
-    def log_row(values):
-        """The disk is full from the third iteration to the sixth."""
-        with full(10) if 3 <= module.iteration <= 6 else full(2**30):
-            scores.record(row | {"iteration": module.iteration}, {})
-            store.write_status(tmp_path, "running", iteration=module.iteration)
-            written(values)
-            if module.iteration in (4, 8):
-                grids.draw(module.trainer, module)
+    def on_train_batch_start(self, trainer, module, *rest):
+        limit = 10 if 3 <= module.iteration + 1 <= 6 else 2**30
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
-    module.log_row = log_row
-    with caplog.at_level(logging.WARNING):
-        fit(module, 8, [], [log])
-    with open(tmp_path / "metrics.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [r["iteration"] for r in rows] == [str(i) for i in range(1, 9)] and all(
-        r["generator/adversarial"] for r in rows
+    def on_train_batch_end(self, trainer, module, *rest):
+        store.write_status(Path(trainer.loggers[0].path).parent, "running", iteration=module.iteration)
+
+
+def test_rows_pictures_and_scores_that_can_not_be_written_do_not_end_training_and_are_reported_once(tmp_path, caplog):
+    log, grids = MetricsFile(tmp_path / "metrics.csv"), SampleGrids(tmp_path / "samples", every_kimg=0.032, count=4)
+    evaluator = Evaluator(
+        Projection(), {"fd": FrechetDistance()}, every_kimg=0.008, samples=60, samples_during=60, seeds=1
     )
-    assert [entry["iteration"] for entry in store.read_scores(tmp_path)] == list(range(1, 9))
-    assert store.read_status(tmp_path)["iteration"] == 8 and len(list((tmp_path / "samples").iterdir())) == 1
+    reals = TensorSet(noise_images(64))
+    scores = Scores(evaluator, References(reals), tmp_path, tmp_path / "cache")
+    with caplog.at_level(logging.WARNING), full(2**30):
+        fit(engine(small_game(), log_every=1), 8, [FullDisk(), grids, scores], [log])
+    with open(tmp_path / "metrics.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["generator/adversarial"]]
+    assert [row["iteration"] for row in rows] == [str(i) for i in range(1, 9)]
+    assert [entry["iteration"] for entry in store.read_scores(tmp_path)] == list(range(9))
+    assert store.read_status(tmp_path)["iteration"] == 8
+    names = {path.name for path in (tmp_path / "samples").iterdir()}
+    assert len(names) == 2 and not any("0.032" in name for name in names), "those of iterations 0 and 8"
     for name in ("metrics.csv", "scores.json", "status.json", "samples"):
         assert caplog.text.count(f"{tmp_path / name}") == 1, caplog.text
 
 
-def test_of_a_row_that_can_not_be_written_to_its_end_nothing_is_left(tmp_path):
+def test_a_row_that_is_cut_off_leaves_nothing(tmp_path):
     log = MetricsFile(tmp_path / "metrics.csv")
     log.log_metrics({"kimg": 0.1, "loss": 1.0}, step=1)
     before = log.path.read_bytes()
@@ -140,7 +146,7 @@ def test_of_a_row_that_can_not_be_written_to_its_end_nothing_is_left(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_whose_disk_fills_up_ends_with_the_path_and_goes_on_when_there_is_room(run, disk):
+def test_a_run_whose_disk_fills_up_names_the_path_and_resumes_when_there_is_space(run, disk):
     small = ["model=mlp", "model.width=64", "evaluation=none", "trainer.accelerator=cpu", "logger.mode=offline"]
     small += ["kimg=2", "checkpoint.every_kimg=1", "checkpoint.keep=9", "hydra.run.dir=out", "grid.count=4"]
     (disk / "other").write_bytes(bytes(12 * 2**20))  # there is room for one checkpoint of 6.6 MiB
@@ -153,8 +159,8 @@ def test_a_run_whose_disk_fills_up_ends_with_the_path_and_goes_on_when_there_is_
     assert tensor_files.read_checkpoint(disk / "out" / "checkpoints" / "last.ckpt")["kimg"] >= 2
 
 
-def test_a_cache_that_may_only_be_read_is_read_and_one_that_lacks_something_is_named(somebody):
-    place, nobody = somebody
+def test_a_read_only_cache_is_read_and_named_if_something_is_missing(foreign_folder):
+    place, nobody = foreign_folder
     for name in "ab":
         np.save(place / f"{name}.npy", np.zeros((10, 8, 8), np.uint8))
     load(ArrayFile(str(place / "a.npy")), place / "cache")
@@ -162,20 +168,20 @@ def test_a_cache_that_may_only_be_read_is_read_and_one_that_lacks_something_is_n
         assert len(load(ArrayFile(str(place / "a.npy")), place / "cache")) == 10
         with pytest.raises(PermissionError) as error:
             load(ArrayFile(str(place / "b.npy")), place / "cache")
-    told = explain(error.value)
-    assert str(place / "cache") in told and "no permission" in told and "cache=DIR" in told
+    message = explain(error.value)
+    assert str(place / "cache") in message and "no permission" in message and "cache=DIR" in message
 
 
-def test_a_folder_in_which_nothing_may_be_written_is_named(somebody):
-    place, nobody = somebody
+def test_a_read_only_folder_is_named(foreign_folder):
+    place, nobody = foreign_folder
     with nobody(), pytest.raises(OSError) as error, atomic_write(place / "outputs" / "run" / "config.yaml"):
         pass
-    told = explain(error.value)
-    assert str(place / "outputs") in told and "no permission" in told and "hydra.run.dir=DIR" in told
+    message = explain(error.value)
+    assert str(place / "outputs") in message and "no permission" in message and "hydra.run.dir=DIR" in message
 
 
 def stored(folder: Path) -> dict[str, bytes]:
-    """What lies beside the checkpoints of a run of two iterations."""
+    """Write the records of a run of two iterations."""
     entry = {"iteration": 1, "kimg": 0.1, "scores": {}, "protocol": {}}
     for name, content in (
         ("versions.json", {"packages": store.versions()["packages"]}),
@@ -198,13 +204,13 @@ def test_a_damaged_record_is_named_and_none_is_changed(name, damage, tmp_path):
     (tmp_path / name).write_bytes(before[name])
     with pytest.raises(UserError, match=f"{tmp_path / name} is damaged.*move it away"):
         store.prepare_resume(tmp_path, 1)
-    store.write_status(tmp_path, "failed")  # as a run that ends so is marked
+    store.write_status(tmp_path, "failed")
     left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert {**left, "status.json": 0} == {**before, "status.json": 0}
     assert name != "status.json" or left[name] == before[name]
 
 
-def test_records_that_are_missing_are_no_reason_to_stop(tmp_path):
+def test_missing_records_are_no_error(tmp_path):
     for name in stored(tmp_path):
         (tmp_path / name).unlink()
     store.prepare_resume(tmp_path, 1)
@@ -212,7 +218,7 @@ def test_records_that_are_missing_are_no_reason_to_stop(tmp_path):
     assert store.read_status(tmp_path)["state"] == "running" and (tmp_path / "metrics.csv").exists()
 
 
-def test_what_a_killed_run_left_half_written_is_removed_when_it_is_gone_on_with(tmp_path):
+def test_half_written_files_of_a_killed_run_are_removed_when_it_resumes(tmp_path):
     stored(tmp_path)
     (tmp_path / "checkpoints").mkdir()
     for place in (tmp_path, tmp_path / "checkpoints"):

@@ -1,4 +1,4 @@
-"""Real processes that want the same thing: one makes it, the others wait and say so, and a killed one is replaced."""
+"""Processes that need the same data: one decodes them, the others wait and say so, and a killed one is replaced."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from sparring.storage.locks import lock_run, one_at_a_time
 
 
 class Slow(ArrayFile):
-    """Leaves a line for every decoding, and does not come to an end of the first while there is a file ``hold``."""
+    """Writes a line for each decoding and pauses while there is a file ``hold``."""
 
     def __iter__(self):
         with open(self.path.with_name("decodings"), "a") as file:
@@ -28,8 +28,8 @@ class Slow(ArrayFile):
             yield example
 
 
-def load_slowly(folder: Path, said: Path) -> None:
-    logging.basicConfig(filename=said, level=logging.INFO)
+def load_slowly(folder: Path, log_file: Path) -> None:
+    logging.basicConfig(filename=log_file, level=logging.INFO)
     data = load(Slow(str(folder / "mine.npy")), folder / "cache")
     assert np.array_equal(data.columns["images"][:, 0].numpy(), np.load(folder / "mine.npy"))
 
@@ -47,7 +47,7 @@ def until(condition, seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-def test_of_four_processes_one_decodes_the_others_wait_and_say_so_and_one_takes_over_when_it_is_killed(tmp_path):
+def test_of_four_processes_one_decodes_the_others_wait_and_one_takes_over_when_it_is_killed(tmp_path):
     np.save(tmp_path / "mine.npy", np.random.default_rng(0).integers(0, 256, (10, 8, 8), dtype=np.uint8))
     (tmp_path / "hold").touch()
     first = begin(load_slowly, tmp_path, tmp_path / "first")
@@ -62,7 +62,7 @@ def test_of_four_processes_one_decodes_the_others_wait_and_say_so_and_one_takes_
     assert others[2].exitcode == -signal.SIGTERM, "a signal ends the waiting"
     first.kill()
     first.join()
-    assert list((tmp_path / "cache" / "datasets").glob(".*.partial")), "it was killed in the midst of it"
+    assert list((tmp_path / "cache" / "datasets").glob(".*.partial")), "it was killed while it wrote"
     (tmp_path / "hold").unlink()
     for process in others[:2]:
         process.join(30)
@@ -71,7 +71,7 @@ def test_of_four_processes_one_decodes_the_others_wait_and_say_so_and_one_takes_
     assert [path.name[:9] for path in (tmp_path / "cache" / "datasets").iterdir()] == ["mine-8px-"]
 
 
-def test_where_no_lock_can_be_written_nobody_is_kept_from_reading(tmp_path):
+def test_without_a_place_for_locks_reading_works(tmp_path):
     (tmp_path / "file").touch()
     with one_at_a_time(tmp_path / "file" / "datasets" / "digits"):
         done = True
@@ -84,7 +84,7 @@ def hold(folder: Path) -> None:
         time.sleep(60)
 
 
-def test_a_run_is_not_gone_on_with_while_another_process_trains_it(tmp_path):
+def test_a_run_is_not_resumed_while_another_process_trains_it(tmp_path):
     process = begin(hold, tmp_path)
     until((tmp_path / "held").exists)
     with pytest.raises(UserError, match=f"{tmp_path}: is being trained by another process"), lock_run(tmp_path, 0):
@@ -93,4 +93,4 @@ def test_a_run_is_not_gone_on_with_while_another_process_trains_it(tmp_path):
     process.join()
     with lock_run(tmp_path):
         done = True
-    assert done, "a killed one holds nothing"
+    assert done, "a killed process holds no lock"

@@ -1,4 +1,4 @@
-"""The real commands, on real digits: train, stop, go on, start from, sample."""
+"""The real commands on real digits: train, stop, resume, start from weights, sample, score."""
 
 import csv
 import json
@@ -43,19 +43,12 @@ def trained(run, tmp_path_factory):
     return folder, run(*small, "hydra.run.dir=outputs/one", cwd=folder, cold=True)
 
 
-def test_a_run_leaves_what_was_run_how_it_went_and_what_came_of_it(trained):
+def test_a_run_stores_its_config_log_scores_samples_and_checkpoints(trained):
     folder, done = trained[0] / "outputs" / "one", trained[1]
     names = {path.name for path in folder.iterdir()}
-    assert names >= {
-        "config.yaml",
-        "overrides.yaml",
-        "versions.json",
-        "metrics.csv",
-        "scores.json",
-        "samples",
-        "checkpoints",
-        "wandb",
-    }
+    assert names >= set(
+        "config.yaml overrides.yaml versions.json metrics.csv scores.json samples checkpoints wandb".split()
+    )
     scores = json.loads((folder / "scores.json").read_text())
     assert [entry["iteration"] for entry in scores] == [0, 8, 16, 24, 32, 40]
     assert set(scores[-1]["scores"]) == {
@@ -78,12 +71,12 @@ def test_a_run_leaves_what_was_run_how_it_went_and_what_came_of_it(trained):
     assert "wandb sync" in done.stdout + done.stderr and "images/s" in done.stderr
 
 
-def test_the_stored_config_is_resolved_and_names_the_facts_of_the_data(trained):
+def test_the_stored_config_is_resolved_and_has_the_facts_of_the_data(trained):
     text = (trained[0] / "outputs" / "one" / "config.yaml").read_text()
     assert "${" not in text and "num_classes: 10" in text
 
 
-def test_a_runs_generator_is_sampled_by_class_the_same_for_the_same_seed(trained, run):
+def test_samples_of_a_run_are_those_of_the_classes_and_the_seed(trained, run):
     folder = trained[0]
     for out in ("a", "b"):
         wanted = ["sample.count=6", "sample.classes=[3,7]", "sample.frames=3", f"sample.folder={out}"]
@@ -104,7 +97,7 @@ def scores_of(folder) -> list[dict]:
     return json.loads((folder / "scores.json").read_text())
 
 
-def test_a_finished_run_is_scored_again_to_the_same_numbers_or_otherwise(trained, run):
+def test_a_finished_run_is_scored_again_with_the_same_result_or_with_other_settings(trained, run):
     folder = trained[0]
     during = scores_of(folder / "outputs" / "one")[5]
     done = run("task=evaluate", "run=outputs/one", cwd=folder, cold=True)
@@ -124,7 +117,7 @@ def test_a_finished_run_is_scored_again_to_the_same_numbers_or_otherwise(trained
     assert refused.returncode == 1 and "model.width: 8 in the run, 16 now" in refused.stderr
 
 
-def test_what_is_typed_counts_though_it_is_the_default_of_today(trained, run, tmp_path):
+def test_an_override_counts_even_if_it_equals_the_current_default(trained, run, tmp_path):
     shutil.copytree(trained[0] / "outputs" / "one", tmp_path / "one")
     text = (config := tmp_path / "one" / "config.yaml").read_text()
     assert "splits: 10\n" in text
@@ -157,26 +150,18 @@ def test_any_two_sets_of_images_are_scored(run, tmp_path, trained):
     assert done.returncode == 1 and "only task=evaluate" in done.stderr
 
 
-def test_without_weights_training_does_not_start(run, tmp_path):
+def test_without_weights_of_the_extractor_training_does_not_start(run, tmp_path):
     without = {"cwd": tmp_path, "check": False, "TORCH_HOME": str(tmp_path / "torch")} | NO_NETWORK
     done = run("evaluation=inception", "hydra.run.dir=out", **without)
     assert done.returncode == 1 and "evaluation.weights=FILE" in done.stderr and "evaluation=none" in done.stderr
     assert not (tmp_path / "out" / "config.yaml").exists() and "kimg" not in done.stderr
 
 
-def test_going_on_equals_never_having_stopped_mid_epoch_with_every_kind_of_state(run, tmp_path):
-    """2N iterations against N, then N more: dropout, Adam, average, schedule, penalties, subset, flips, several turns."""
-    options = [
-        *SMALL,
-        "model.width=8",
-        *(
-            "model/discriminator=mlp",
-            "model.conditional=true",
-            "regularizer=[gradient_penalty,r1]",
-            "regularizer.r1.every=3",
-        ),
-        *("n_dis=2", "data.subset=100", "data.flip=true", "optimizer/schedule=cosine", "kimg=0.8"),
-    ]
+def test_resuming_equals_an_unbroken_run_mid_epoch_with_every_kind_of_state(run, tmp_path):
+    """2N iterations equal N and then N more, with dropout, Adam, average, schedule, penalties, subset, flips, several turns."""
+    options = [*SMALL, "model.width=8", "model/discriminator=mlp", "model.conditional=true", "kimg=0.8"]
+    options += ["regularizer=[gradient_penalty,r1]", "regularizer.r1.every=3", "optimizer/schedule=cosine"]
+    options += ["n_dis=2", "data.subset=100", "data.flip=true"]
     run(*options, "hydra.run.dir=whole", cwd=tmp_path)
     run(*options, "trainer.max_steps=11", "hydra.run.dir=parts", cwd=tmp_path)
     assert weights(tmp_path / "whole")["ema.network.layers.0.weight"].ndim == 4
@@ -189,13 +174,13 @@ LONG = [*SMALL, "model.width=8", "kimg=6.4", "checkpoint.every_kimg=0.16", "trai
 
 @pytest.fixture(scope="module")
 def unbroken(run, tmp_path_factory):
-    """A run that nobody stopped."""
+    """A run that was not stopped."""
     folder = tmp_path_factory.mktemp("unbroken")
     run(*LONG, "hydra.run.dir=whole", cwd=folder)
     return folder / "whole"
 
 
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(unbroken, run, tmp_path):
+def test_a_run_that_was_stopped_resumes_as_if_it_had_not_been(unbroken, run, tmp_path):
     process = begin(*LONG, "hydra.run.dir=stopped", cwd=tmp_path)
     until = time.time() + 120
     while not (tmp_path / "stopped" / "checkpoints" / "last.ckpt").exists() and time.time() < until:
@@ -223,7 +208,7 @@ def test_resuming_under_another_experiment_is_refused_naming_the_keys(trained, r
     assert done.returncode == 1 and "go on with a larger kimg=" in done.stderr
 
 
-def test_a_longer_duration_is_allowed_and_scores_after_the_checkpoint_are_replaced(trained, run):
+def test_resuming_for_longer_replaces_scores_after_the_checkpoint(trained, run):
     folder = trained[0]
     run("resume=outputs/one", "kimg=0.8", "trainer.max_steps=null", cwd=folder)
     scores = [e for e in scores_of(folder / "outputs" / "one") if "checkpoint" not in e["protocol"]]
@@ -231,25 +216,18 @@ def test_a_longer_duration_is_allowed_and_scores_after_the_checkpoint_are_replac
     assert len(list((folder / "outputs" / "one" / "wandb").glob("offline-run-*"))) == 2
 
 
-def test_a_new_run_starts_from_another_ones_weights_if_their_shapes_fit(run, tmp_path):
-    run(*SMALL, "model.width=8", "trainer.max_steps=5", "hydra.run.dir=first", cwd=tmp_path)
-    run(
-        *SMALL,
-        "model.width=8",
-        "trainer.max_steps=1",
-        "loss=hinge",
-        "optimizer.generator.lr=0.0",
-        "init=first",
-        "hydra.run.dir=second",
-        cwd=tmp_path,
-    )
+def test_a_run_starts_from_weights_of_another_if_their_shapes_fit(run, tmp_path):
+    small = [*SMALL, "model.width=8"]
+    run(*small, "trainer.max_steps=5", "hydra.run.dir=first", cwd=tmp_path)
+    other = ["trainer.max_steps=1", "loss=hinge", "optimizer.generator.lr=0.0", "init=first", "hydra.run.dir=second"]
+    run(*small, *other, cwd=tmp_path)
     first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
     assert torch.equal(first["game.generator.layers.0.weight"], second["game.generator.layers.0.weight"])
     done = run(*SMALL, "model.width=16", "init=first", cwd=tmp_path, check=False)
     assert done.returncode == 1 and "do not fit" in done.stderr and "game.generator.layers" in done.stderr
 
 
-def test_a_persons_own_images_are_trained_on(run, tmp_path):
+def test_a_folder_of_images_is_trained_on(run, tmp_path):
     draw = np.random.default_rng(0)
     for name in ("cats", "dogs"):
         (tmp_path / "mine" / name / "deep").mkdir(parents=True)
@@ -257,15 +235,8 @@ def test_a_persons_own_images_are_trained_on(run, tmp_path):
             pixels = draw.integers(0, 255, (40, 50, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "mine" / name / "deep" / f"{i}.jpg")
     (tmp_path / "mine" / "cats" / "broken.png").write_bytes(b"no image")
-    options = [
-        "data=image_folder",
-        "data.path=mine",
-        "data.image_size=32",
-        "model.width=8",
-        "trainer.max_steps=2",
-        "logger=none",
-        "evaluation=none",
-    ]
+    options = ["data=image_folder", "data.path=mine", "data.image_size=32", "model.width=8", "trainer.max_steps=2"]
+    options += ["logger=none", "evaluation=none"]
     done = run(*options, cwd=tmp_path, check=False)
     assert done.returncode == 1 and "broken.png" in done.stderr and "data.on_bad_image=skip" in done.stderr
     labelled = ["data.labels=true", "model.conditional=true", "data.on_bad_image=skip", "hydra.run.dir=out"]
@@ -274,22 +245,17 @@ def test_a_persons_own_images_are_trained_on(run, tmp_path):
     assert Image.open(next((tmp_path / "out" / "samples").glob("*0.128.png"))).mode == "RGB"
 
 
-def test_celeba_that_cannot_be_downloaded_says_what_to_place_where(run, tmp_path):
+def test_if_celeba_cannot_be_downloaded_the_message_says_which_files_go_where(run, tmp_path):
     without = {"cwd": tmp_path, "check": False, "SPARRING_CACHE": str(tmp_path / "cache")} | NO_NETWORK
     done = run("model=dcgan", "data=celeba", "evaluation=none", **without)
     assert done.returncode == 1
-    for said in (
-        "CelebA could not be downloaded",
-        "img_align_celeba",
-        "list_eval_partition.txt",
-        str(tmp_path / "cache"),
-        "data.path=DIR",
-    ):
+    files = ["img_align_celeba", "list_eval_partition.txt"]
+    for said in ("CelebA could not be downloaded", *files, str(tmp_path / "cache"), "data.path=DIR"):
         assert said in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_resuming_may_change_what_does_not_decide_the_weights_and_keeps_the_schedule(run, tmp_path):
+def test_resuming_may_change_keys_that_do_not_affect_weights_and_keeps_the_schedule(run, tmp_path):
     run(*SMALL, "model.width=8", "kimg=0.16", "optimizer/schedule=linear", "hydra.run.dir=out", cwd=tmp_path)
     judged = ["evaluation=fast", "evaluation.samples=60", "logger=wandb"]
     done = run("resume=out", "kimg=0.32", *judged, cwd=tmp_path)

@@ -41,7 +41,7 @@ def run(cfg: DictConfig, folder: Path, images: int = 256, rounds: int = 3, weigh
     chosen = Subset(Decoded(data), 2 * images)
     pixels = chosen.images(range(2 * images)).expand(-1, 3, -1, -1).contiguous()
     halves = pixels[::2], pixels[1::2]
-    path = str(Inception(weights)._obtain(weights))
+    path = str(Inception(weights).weights_file)
     ways: dict[str, Callable[[], dict]] = {
         "this evaluator: FID, KID, precision, recall, density, coverage": lambda: _ours(*halves, path, device),
         "torch-fidelity: FID, KID, precision, recall": lambda: _torch_fidelity(*halves, path, device),

@@ -1,1 +1,1 @@
-"""Ranks: starting them, averaging over them, stopping them together."""
+"""The ranks of one run: how they start, stop, average gradients and agree."""

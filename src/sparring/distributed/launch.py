@@ -1,6 +1,6 @@
-"""Where a task runs: in this process, in ranks that are started here, or as a rank that torchrun or SLURM started.
+"""Launch a task: in this process, in ranks started here, or as one of the ranks that torchrun or SLURM started.
 
-However they were started, the first rank's configuration is everyone's. Nothing here imports torch until a task starts.
+The first rank's configuration is used by all ranks. Nothing here imports torch until a task starts.
 """
 
 import logging
@@ -19,10 +19,11 @@ from omegaconf import DictConfig, OmegaConf
 from sparring.config import memory
 from sparring.config.errors import UserError
 from sparring.distributed import spawn
+from sparring.distributed.cluster_environment import cluster_environment
 
-PATIENCE = timedelta(minutes=10)  # for a rank that is late; one that died is noticed at once
-ON_RANKS = ("train", "evaluate", "benchmark")
-TOLD = ("runtime", "overrides", "job", "job_logging")  # of what Hydra knows
+TIMEOUT = timedelta(minutes=10)  # for a late rank; a rank that died is noticed at once
+ON_RANKS = ("train", "evaluate", "benchmark")  # tasks that may run on several
+HYDRA_PARTS = ("runtime", "overrides", "job", "job_logging")  # of Hydra's own configuration, for the other ranks
 
 Job = tuple[DictConfig, dict]  # the configuration, and Hydra's own
 
@@ -36,18 +37,18 @@ def start(cfg: DictConfig, check: Callable[[DictConfig], None], on_failure: Call
         on_failure: called with the run's folder and the error when ranks that were started here fail.
 
     Raises:
-        UserError: the ranks can't be started as asked, or one of them failed: its error.
+        UserError: the ranks can't be started, or one of them failed: its error.
     """
-    outside = started_outside()
-    cfg.trainer.devices = devices_of(cfg, outside)
+    environment = cluster_environment()
+    cfg.trainer.devices = devices_of(cfg, environment)
     check(cfg)
     hydra = HydraConfig.get()
-    job = cfg, {part: OmegaConf.to_container(hydra[part], resolve=True) for part in TOLD}
-    if outside is not None:
-        os.environ |= outside
+    job = cfg, {part: OmegaConf.to_container(getattr(hydra, part), resolve=True) for part in HYDRA_PARTS}
+    if environment is not None:
+        os.environ |= environment
         run_rank(job)
     elif cfg.trainer.strategy != "ddp" and cfg.trainer.devices * cfg.trainer.num_nodes == 1:
-        _do(job)
+        _run_task(job)
     elif cfg.trainer.num_nodes > 1 and hydra.mode == RunMode.MULTIRUN:
         raise UserError(
             f"-m with trainer.num_nodes={cfg.trainer.num_nodes}: start each job with hydra/launcher=submitit_slurm"
@@ -60,77 +61,57 @@ def start(cfg: DictConfig, check: Callable[[DictConfig], None], on_failure: Call
             raise
 
 
-def started_outside() -> dict[str, str] | None:
-    """PyTorch's names for this process's place among those that torchrun or srun started; None if neither did."""
-    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
-        names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
-        return {name: os.environ[name] for name in names if name in os.environ}
-    if "SLURM_STEP_ID" not in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) == 1:
-        return None
-    from lightning_fabric.plugins.environments import SLURMEnvironment
-
-    tasks, nodes = int(os.environ["SLURM_STEP_NUM_TASKS"]), int(os.environ.get("SLURM_STEP_NUM_NODES", 1))
-    first = SLURMEnvironment.resolve_root_node_address(os.environ.get("SLURM_STEP_NODELIST", "127.0.0.1"))
-    return {
-        "RANK": os.environ["SLURM_PROCID"],
-        "LOCAL_RANK": os.environ["SLURM_LOCALID"],
-        "GROUP_RANK": os.environ["SLURM_NODEID"],
-        "WORLD_SIZE": str(tasks),
-        "LOCAL_WORLD_SIZE": str(tasks // nodes),
-        "MASTER_ADDR": os.environ.get("MASTER_ADDR", first),
-        "MASTER_PORT": os.environ.get("MASTER_PORT", str(15000 + int(os.environ["SLURM_JOB_ID"]) % 10000)),
-    }
-
-
 def is_follower() -> bool:
-    """Whether this process was started beside a first rank, which alone reads the command line."""
-    outside = started_outside()
-    return outside is not None and int(outside["RANK"]) > 0
+    """Return True if torchrun or SLURM started this process as another than the first rank, which reads the command."""
+    environment = cluster_environment()
+    return environment is not None and int(environment["RANK"]) > 0
 
 
 def follow() -> None:
-    """Be one of the ranks beside the first, whose job is told."""
-    os.environ |= started_outside()
+    """Run as a follower: receive the job from the first rank and take part in it."""
+    os.environ |= cluster_environment() or {}
     try:
         run_rank(None)
     except UserError as error:
         raise UserError(f"rank {os.environ['RANK']}: {error}") from error
 
 
-def devices_of(cfg: DictConfig, outside: dict[str, str] | None) -> int:
-    """Processes on this machine. Raises UserError if it has not as many, or if others were started."""
+def devices_of(cfg: DictConfig, environment: dict[str, str] | None) -> int:
+    """Return the number of ranks on this machine.
+
+    Raise UserError if it lacks the devices, or if torchrun or SLURM (``cluster_environment()``) started other ranks.
+    """
     import torch
 
-    trainer, gpus = cfg.trainer, torch.cuda.device_count()
+    trainer, gpus, cores = cfg.trainer, torch.cuda.device_count(), os.cpu_count() or 1
     if trainer.accelerator == "gpu" and not gpus:
         raise UserError(
-            "trainer.accelerator=gpu: PyTorch sees no CUDA GPU here. On CPUs: trainer=cpu, or trainer=ddp_cpu trainer.devices=2"
+            "trainer.accelerator=gpu: PyTorch sees no CUDA GPU here. "
+            "On CPUs: trainer=cpu, or trainer=ddp_cpu trainer.devices=2"
         )
     on_gpus = gpus > 0 and trainer.accelerator in ("gpu", "auto")
-    if outside is not None:
-        here, world = int(outside.get("LOCAL_WORLD_SIZE", 1)), int(outside["WORLD_SIZE"])
+    if environment is None:
+        devices = (gpus if on_gpus else 1) if trainer.devices == "auto" else trainer.devices
+        if not on_gpus and devices > (most := max(4 * cores, 8)):
+            raise UserError(f"trainer.devices={devices}: ranks on the CPU share {cores} cores; at most {most} ranks")
+    else:
+        here, world = int(environment.get("LOCAL_WORLD_SIZE", 1)), int(environment["WORLD_SIZE"])
         devices = here if trainer.devices == "auto" else trainer.devices
         if devices * trainer.num_nodes != world or devices != here:
             raise UserError(
-                f"trainer.devices={trainer.devices} trainer.num_nodes={trainer.num_nodes}: {world} processes were started, {here} on "
-                f"this machine: say trainer={'ddp' if gpus else 'ddp_cpu'} trainer.devices={here} trainer.num_nodes={world // here}"
+                f"trainer.devices={trainer.devices} trainer.num_nodes={trainer.num_nodes}: {world} processes were "
+                f"started, {here} on this machine: say trainer={'ddp' if gpus else 'ddp_cpu'} trainer.devices={here} "
+                f"trainer.num_nodes={world // here}"
             )
-        if world > 1 and HydraConfig.get().mode == RunMode.MULTIRUN and "submitit" not in _hydras_launcher():
+        if world > 1 and HydraConfig.get().mode == RunMode.MULTIRUN and "submitit" not in _hydra_launcher():
             raise UserError("-m: each job of a sweep starts its own ranks; leave torchrun (srun) out")
-    else:
-        devices = (max(gpus, 1) if on_gpus else 1) if trainer.devices == "auto" else trainer.devices
     if on_gpus and devices > gpus:
         raise UserError(
-            f"trainer.devices={devices}: PyTorch sees {gpus} of them here. (Under SLURM --gpus-per-task hides the others: "
-            "use --gpus-per-node.) A run goes on with fewer if data.batch_size grows by as much."
+            f"trainer.devices={devices}: PyTorch sees {gpus} GPUs here. (Under SLURM --gpus-per-task hides the others: "
+            "use --gpus-per-node.) A run can resume on fewer if data.batch_size grows by as much."
         )
-    if not on_gpus and outside is None and devices > (most := max(4 * (os.cpu_count() or 1), 8)):
-        raise UserError(
-            f"trainer.devices={devices}: ranks on the CPU share {os.cpu_count()} cores; at most {most} of them"
-        )
-    many = devices * trainer.num_nodes > 1
     task = cfg.task._target_.rpartition(".")[2]
-    if many and task not in ON_RANKS:
+    if devices * trainer.num_nodes > 1 and task not in ON_RANKS:
         raise UserError(f"trainer.devices={devices}: task={task} runs in one process; leave it out")
     if trainer.sync_batchnorm and not on_gpus:
         raise UserError("trainer.sync_batchnorm=true: PyTorch has synchronised batch norm on CUDA GPUs alone")
@@ -138,36 +119,35 @@ def devices_of(cfg: DictConfig, outside: dict[str, str] | None) -> int:
 
 
 def run_rank(job: Job | None) -> None:
-    """Meet the others where the environment says (RANK, WORLD_SIZE, MASTER_ADDR ...) and do the first one's job."""
+    """Join the other ranks as the environment says (RANK, WORLD_SIZE, MASTER_ADDR ...) and run the first one's job."""
     import torch
     import torch.distributed as dist
 
     from sparring.distributed.collectives import broadcast_object
 
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max((os.cpu_count() or 1) // here, 1))
+        torch.set_num_threads(max((os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1))
     if on_gpus := torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=PATIENCE)
-    job = broadcast_object(job)
-    if dist.get_rank() > 0:  # what all of them would say, the first one says
-        logging.getLogger().setLevel(logging.ERROR)
-        logging.getLogger("sparring").setLevel(logging.ERROR)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=TIMEOUT)
+    first_job: Job = broadcast_object(job)
+    if dist.get_rank() > 0:  # the first rank reports what all ranks would
+        for name in (None, "sparring"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         warnings.simplefilter("ignore")
-    _do(job)
-    dist.destroy_process_group()  # not after an error: others may be waiting for this rank, and it for them
+    _run_task(first_job)
+    dist.destroy_process_group()  # not after an error: ranks would wait for each other
 
 
-def _do(job: Job) -> None:
+def _run_task(job: Job) -> None:
     cfg, hydra = job
-    if not HydraConfig.initialized():  # this process was not started by Hydra: it finds what the first one knows
-        HydraConfig.instance().cfg = OmegaConf.create({"hydra": hydra})
+    if not HydraConfig.initialized():  # Hydra did not start this process: give it what the first one knows
+        HydraConfig.instance().cfg = OmegaConf.create({"hydra": hydra})  # pyright: ignore[reportAttributeAccessIssue]
         if os.environ["RANK"] == "0":
             logging.config.dictConfig(hydra["job_logging"])
     with memory.explain_exhaustion():
         get_method(cfg.task._target_)(cfg, Path(hydra["runtime"]["output_dir"]))
 
 
-def _hydras_launcher() -> str:
+def _hydra_launcher() -> str:
     return str(HydraConfig.get().launcher.get("_target_", ""))

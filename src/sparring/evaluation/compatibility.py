@@ -5,7 +5,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sparring.config.errors import UserError
 from sparring.evaluation.extractors.base import Extractor
-from sparring.evaluation.extractors.classifier import LABELS, Classifier, instead
+from sparring.evaluation.extractors.classifier import LABEL_SOURCES, check_labels
 from sparring.evaluation.metrics.base import Metric
 
 REMEDIES = {"points": "evaluation=modes", "text": "evaluation=text"}  # for modalities that the classifier does not take
@@ -21,20 +21,17 @@ def check_can_score(cfg: DictConfig) -> None:
     if target is None:
         return
     extractor = get_object(target)
-    if not cfg.data.num_classes and issubclass(extractor, Classifier) and cfg.data.modality in LABELS:
-        raise UserError(
-            "evaluation=fast scores with a classifier of the data's labels, and these data have none: choose "
-            f"{instead(cfg.data.modality)} (or give them labels: {LABELS[cfg.data.modality]})"
-        )
+    if extractor.needs_labels and cfg.data.modality in LABEL_SOURCES:
+        check_labels(cfg.data.modality, cfg.data.num_classes)
     check_modality(extractor, cfg.data.modality)
 
 
 def check_modality(extractor: Extractor | type[Extractor], modality: str) -> None:
     """Raise UserError if an extractor does not take a modality."""
-    if extractor.takes and modality not in extractor.takes:
+    if extractor.modalities and modality not in extractor.modalities:
         remedy = REMEDIES.get(modality, "evaluation=fast where they have labels")
         raise UserError(
-            f"evaluation/extractor={extractor.name}: takes {' and '.join(extractor.takes)}, and these data are "
+            f"evaluation/extractor={extractor.name}: takes {' and '.join(extractor.modalities)}, and these data are "
             f"{modality}: choose {remedy} (or evaluation=none)"
         )
 
@@ -45,10 +42,10 @@ def refusal(
     """Return why a metric can't score these data in the features of this extractor, or None."""
     if (reason := metric.unavailable(image_size)) is not None:
         return reason
-    if metric.takes and modality not in metric.takes:
-        return f"it scores {' and '.join(metric.takes)}, and these data are {modality}"
-    if metric.of and metric.of != data_name:
-        return f"it scores other data, {metric.of}"
+    if metric.modalities and modality not in metric.modalities:
+        return f"it scores {' and '.join(metric.modalities)}, and these data are {modality}"
+    if metric.data_name and metric.data_name != data_name:
+        return f"it scores other data, {metric.data_name}"
     if metric.needs_features and not extractor.dims:
         return "evaluation/extractor=none makes no features"
     if metric.needs_logits and not extractor.classes:

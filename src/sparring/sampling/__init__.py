@@ -1,1 +1,1 @@
-"""What a trained generator has learnt, read from its latents: directions, walks, the latents of given examples."""
+"""What a trained generator makes and has learnt: samples, walks in its latents, projections, translations, exports."""

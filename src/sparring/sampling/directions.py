@@ -1,4 +1,4 @@
-"""Directions of a generator's latents that were found without labels."""
+"""Directions in a generator's latents, found without labels (SeFa)."""
 
 import torch
 from torch import Tensor, nn
@@ -8,42 +8,45 @@ from sparring.distributed import signals
 from sparring.networks.stylegan2 import EqualLinear
 from sparring.sampling.latent_space import Space
 
+LAYERS = (nn.Linear, EqualLinear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+LAYERS += (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
 
 def directions(space: Space, count: int) -> tuple[Tensor, Tensor]:
-    """The unit directions (count, dim) that the first layers amplify most, and the share of each of what they do (count,).
+    """Return the directions that the first layers amplify most (Shen & Zhou 2021, SeFa, eq. 4).
 
-    Eigenvectors of A^T A, of the largest eigenvalues, where A are the weights of the layers that read the points (Shen & Zhou
-    2021, SeFa, eq. 4): of a DCGAN the first layer; of BigGAN also those of the blocks that are told parts of z; of StyleGAN2
-    the affine maps of the styles. The sign is such that the largest number is positive.
+    They are the eigenvectors of A^T A with the largest eigenvalues. A holds the weights of the layers that read the
+    points: the first layer of a DCGAN; also those that read parts of z in BigGAN's blocks; the affine maps of
+    StyleGAN2's styles.
+
+    Returns:
+        Unit vectors (count, dim), signed so that the largest number is positive, and the share of each eigenvalue in
+        their sum (count,).
     """
     a = first_weights(space).double()
-    values, vectors = torch.linalg.eigh(a.T @ a)
-    found = vectors.T.flip(0)[:count]
-    signs = found.gather(1, found.abs().argmax(1, keepdim=True)).sign()
-    return (found * signs).to(space.measured), (values.flip(0)[:count] / values.sum()).float()
+    values, vectors = torch.linalg.eigh(a.T @ a)  # in ascending order
+    strongest = vectors.T.flip(0)[:count]
+    signs = strongest.gather(1, strongest.abs().argmax(1, keepdim=True)).sign()
+    return (strongest * signs).to(space.measured), (values.flip(0)[:count] / values.sum()).float()
 
 
 @torch.no_grad()
 def first_weights(space: Space) -> Tensor:
-    """The weights (outputs, dim) of all layers that are given numbers of a point as they are.
+    """Return the weights (outputs, dim) of all layers that read the numbers of a point directly.
 
-    They are read off what the layers answer to 0 and to the unit vectors, so that whatever scales or normalises the weights
-    (equalised learning rates, spectral norm) is in them.
-
-    Raises:
-        UserError: there is no such layer, so that nothing is linear in the point.
+    They are outputs for the unit vectors minus the output for 0, and so include what scales or normalises weights, such
+    as equalised learning rates and spectral norm. Raise UserError if no layer reads the points directly.
     """
-    answers: dict[nn.Module, list[Tensor]] = {}
-    reads: dict[nn.Module, bool] = {}
+    weights: dict[nn.Module, list[Tensor]] = {}
+    reads_points: dict[nn.Module, bool] = {}
 
-    def look(layer: nn.Module, given: tuple[Tensor, ...], answer: Tensor) -> None:
-        changes = given[0].flatten(1)[1:] - given[0].flatten(1)[:1]  # (units, inputs)
-        reads[layer] = reads.get(layer, True) and bool(((changes == 0) | (changes == 1)).all())
-        if reads[layer]:
-            answers.setdefault(layer, []).append((answer[1:] - answer[:1]).flatten(1))
+    def measure(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        changes = inputs[0].flatten(1)[1:] - inputs[0].flatten(1)[:1]  # (units, inputs)
+        reads_points[layer] = reads_points.get(layer, True) and bool(((changes == 0) | (changes == 1)).all())
+        if reads_points[layer]:
+            weights.setdefault(layer, []).append((output[1:] - output[:1]).flatten(1))
 
-    layers = [m for m in space.producer.modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd | EqualLinear)]
-    hooks = [layer.register_forward_hook(look) for layer in layers]
+    hooks = [m.register_forward_hook(measure) for m in space.producer.modules() if isinstance(m, LAYERS)]
     units = torch.eye(space.dim, device=space.measured.device, dtype=space.measured.dtype)
     try:
         for part in units.split(space.sampler.batch_size):
@@ -52,9 +55,9 @@ def first_weights(space: Space) -> Tensor:
     finally:
         for hook in hooks:
             hook.remove()
-    found = [torch.cat(parts).T for layer, parts in answers.items() if reads[layer]]
-    if not any(weights.any() for weights in found):
+    first = [torch.cat(parts).T for layer, parts in weights.items() if reads_points[layer]]
+    if not any(each.any() for each in first):
         raise UserError(
             f"sample.kind=directions: no layer of {type(space.producer).__name__} reads its latents as they are"
         )
-    return torch.cat(found)
+    return torch.cat(first)

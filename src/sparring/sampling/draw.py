@@ -1,7 +1,8 @@
-"""The pictures and files that ``task=sample`` makes of a run's generator."""
+"""task=sample: draw samples, directions, traversals, interpolations or projections (``sample.kind``) of a run."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,204 +13,198 @@ from sparring.config.errors import UserError
 from sparring.data.dataset import Data
 from sparring.data.image_grids import columns_for, save_gif, save_image, side_by_side
 from sparring.data.image_io import fit, read
+from sparring.data.modalities.base import Modality
 from sparring.data.modalities.images import Images
 from sparring.evaluation.generated_sets import Translated
 from sparring.evaluation.sampler import Sampler
 from sparring.games.game import Game
 from sparring.sampling.directions import directions
+from sparring.sampling.labels import cycle_labels
 from sparring.sampling.latent_space import Space
 from sparring.sampling.projection import project
 from sparring.sampling.translate_files import image_files
 from sparring.storage.files import atomic_write, write_json
 from sparring.training.callbacks.sample_grids import beside_targets
 
-OWN = 8  # samples that are projected beside, to tell what optimisation finds of what the generator surely can make
+OWN_SAMPLES = 8  # projected for comparison: examples that the generator can make for certain
 
 
-def check(game: type[Game], kind: str, given: Path | None) -> None:
-    """Raise UserError if a game of this class can't be drawn so, before its weights are read."""
+def check(game: type[Game], kind: str, input_path: Path | None) -> None:
+    """Raise UserError if a game of this class can't be drawn so. Its weights are not read yet."""
     if kind not in KINDS:
         raise UserError(f"sample.kind={kind}: must be one of {', '.join(KINDS)}")
     if kind != "samples" and not game.walks:
-        why = "answers to images" if game.translates else "has latents that are no space to walk in"
-        raise UserError(f"sample.kind={kind}: this model, {game.__name__}, {why}; only sample.kind=samples draws it")
-    if given and kind != "projection" and not game.translates:
+        reason = "answers to images" if game.translates else "has latents that are no space to walk in"
+        raise UserError(f"sample.kind={kind}: this model, {game.__name__}, {reason}; only sample.kind=samples draws it")
+    if input_path and kind != "projection" and not game.translates:
         raise UserError(
-            f"input={given}: this model makes images from noise; it answers to none (sample.kind=projection finds their latents)"
+            f"input={input_path}: this model makes images from noise and takes no images "
+            "(sample.kind=projection finds their latents)"
         )
 
 
-def targets(
-    sampler: Sampler, wanted: DictConfig, data: Data | None, given: Path | None, count: int
-) -> tuple[Tensor, list[str]]:
-    """Examples to be found in the latents, and their names: a person's own images (a file or folder), or ``count`` of the data, those
-    that were held out if there are some.
-    """
-    if given:
-        if not isinstance(sampler.game.modality, Images):
-            raise UserError(
-                f"input={given}: this model makes {sampler.game.modality.name}; leave it out, and some of its data are taken"
-            )
-        files, size = image_files(given), (wanted.image_size, wanted.channels)
-        pixels = [torch.tensor(fit(read(file), *size)) for file in files]
-        return torch.stack(pixels), [str(file) for file in files]
-    held_out = sampler.example_count > 0
-    images = (sampler.examples if held_out else data.columns)["images"]
-    rows = torch.linspace(0, len(images) - 1, min(count, len(images))).long()  # data often lie by class
-    return images[rows], [f"{'held-out ' * held_out}example {row}" for row in rows.tolist()]
+@dataclass
+class Drawing:
+    """The files that ``task=sample`` writes of a generator: a method for each ``sample.kind``."""
 
+    sampler: Sampler
+    settings: DictConfig  # the ``sample`` section
+    facts: DictConfig  # the ``data`` section of the run
+    out: Path
+    data: Data | None = None  # to project
+    input_path: Path | None = None  # images to project instead
 
-def draw_answers(sampler: Sampler, wanted: DictConfig, out: Path) -> None:
-    """What it makes of held-out examples: a grid, beside what was given and wanted, and single images."""
-    save_image(beside_targets(sampler, wanted.count), out / "grid.png")
-    answers = Translated(sampler, wanted.count)
-    _write(sampler, answers.images(range(len(answers))), out)
+    def __post_init__(self):
+        self.game: Any = self.sampler.game
+        self.modality: Modality = self.game.modality
+        self.num_classes = self.facts.num_classes if self.game.conditional else 0
 
+    def translations(self) -> None:
+        """Translate held-out examples: a grid with their inputs and targets, and single files."""
+        save_image(beside_targets(self.sampler, self.settings.count), self.out / "grid.png")
+        answers = Translated(self.sampler, self.settings.count)
+        self._write(answers.images(range(len(answers))))
 
-def draw_samples(sampler: Sampler, classes: int, wanted: DictConfig, out: Path) -> None:
-    """Samples: a grid, one by one, and walks through the latents."""
-    game, modality = sampler.game, sampler.game.modality
-    labels = choose_labels(wanted.classes, wanted.count, classes)
-    latents = sampler.latents("sample", wanted.count)
-    if wanted.truncation is not None:
-        latents = game.truncate(latents, wanted.truncation)
-    samples = sampler.show(latents, labels)
-    columns = columns_for(wanted.count, len(wanted.classes or range(classes)))
-    _picture(sampler, samples, columns, out / "grid.png")
-    _draw_codes(sampler, latents[:10], out)
-    if wanted.frames and game.walks:
-        walk = game.interpolate(latents[:16], wanted.frames)
-        frames = [modality.picture(sampler.show(z, None if labels is None else labels[:16]), 4) for z in walk]
-        save_gif(frames, out / "interpolation.gif")
-        print(f"a walk between the first {len(walk[0])} of them in {out / 'interpolation.gif'}")
-    _write(sampler, samples, out)
+    def samples(self) -> None:
+        """Draw samples: a grid, single files, and a walk between the first 16."""
+        count = self.settings.count
+        labels, latents = self._labels(count), self.sampler.latents("sample", count)
+        if self.settings.truncation is not None:
+            latents = self.game.truncate(latents, self.settings.truncation)
+        samples = self.sampler.show(latents, labels)
+        columns = columns_for(count, len(self.settings.classes or range(self.num_classes)))
+        self._picture(samples, columns, "grid.png")
+        self._draw_codes(latents[:10])
+        if self.settings.frames and self.game.walks:
+            walk = self.game.interpolate(latents[:16], self.settings.frames)
+            labels = None if labels is None else labels[:16]
+            self._gif([self.sampler.show(z, labels) for z in walk], 4)
+            print(f"a walk between the first {len(walk[0])} of them in {self.out / 'interpolation.gif'}")
+        self._write(samples)
 
+    def directions(self) -> None:
+        """Draw walks along the directions that the first layers amplify most (SeFa), and store the directions."""
+        space = Space(self.sampler)
+        vectors, shares = directions(space, min(self.settings.rows, space.dim))
+        self._draw_walks(space, vectors, "direction")
+        self._save_array(vectors, "directions.npy")
+        print(f"the directions themselves, {tuple(vectors.shape)} in {space.name}, in {self.out / 'directions.npy'}")
+        print(f"each one's share of what the first layers do: {', '.join(f'{s:.1%}' for s in shares.tolist())}")
 
-def draw_directions(sampler: Sampler, classes: int, wanted: DictConfig, out: Path) -> None:
-    """The directions that the first layers amplify most (SeFa): all of them from one sample, and each from several."""
-    space = Space(sampler)
-    labels = choose_labels(wanted.classes, wanted.rows, classes)
-    found, shares = directions(space, min(wanted.rows, space.dim))
-    _draw_ways(space, found, labels, wanted, out, "direction")
-    with atomic_write(out / "directions.npy") as temporary, open(temporary, "wb") as file:
-        np.save(file, found.cpu().numpy())
-    told = ", ".join(f"{share:.1%}" for share in shares.tolist())
-    print(f"the directions themselves, {tuple(found.shape)} in {space.name}, in {out / 'directions.npy'}")
-    print(f"each one's share of what the first layers do: {told}")
+    def traversal(self) -> None:
+        """Draw walks along the single numbers of a latent that change samples most."""
+        space = Space(self.sampler)
+        axes = space.strongest(min(self.settings.rows, space.dim))
+        self._draw_walks(space, axes, "traversal")
+        print(f"numbers of {space.name}, row by row: {', '.join(map(str, axes.argmax(1).tolist()))}")
+        self._draw_codes(self.sampler.latents("sample", self.settings.rows))
 
+    def interpolation(self) -> None:
+        """Draw walks from each of a few samples to the next: as rows, and as an animation."""
+        space, rows, steps, frames = Space(self.sampler), self.settings.rows, self.settings.steps, self.settings.frames
+        latents, labels = self.sampler.latents("sample", rows), self._labels(rows)
 
-def draw_traversal(sampler: Sampler, classes: int, wanted: DictConfig, out: Path) -> None:
-    """What the single numbers of a latent do, those that do most; of one sample all of them, and each of several."""
-    space = Space(sampler)
-    labels = choose_labels(wanted.classes, wanted.rows, classes)
-    axes = space.strongest(min(wanted.rows, space.dim))
-    _draw_ways(space, axes, labels, wanted, out, "traversal")
-    print(f"numbers of {space.name}, row by row: {', '.join(map(str, axes.argmax(1).tolist()))}")
-    _draw_codes(sampler, sampler.latents("sample", wanted.rows), out)
+        def show(walk: list[Tensor]) -> list[Tensor]:
+            return [space.show(space.points(z, labels), labels) for z in walk]
 
+        walk = [*self.game.interpolate(latents, steps - 1), latents.roll(-1, 0)]
+        self._picture(side_by_side(show(walk)), steps, "interpolation.png")
+        print(f"from each sample to the next, a row each, in {self.out / 'interpolation.png'}")
+        if frames:
+            self._gif(show(self.game.interpolate(latents, frames)), columns_for(rows, 0))
+            print(f"in {frames} steps in {self.out / 'interpolation.gif'}")
 
-def draw_interpolation(sampler: Sampler, classes: int, wanted: DictConfig, out: Path) -> None:
-    """Ways from each of a few samples to the next: as rows, and as an animation."""
-    space, modality = Space(sampler), sampler.game.modality
-    latents, labels = sampler.latents("sample", wanted.rows), choose_labels(wanted.classes, wanted.rows, classes)
-    ways = [*sampler.game.interpolate(latents, wanted.steps - 1), latents.roll(-1, 0)]
-    shown = [space.show(space.points(z, labels), labels) for z in ways]
-    _picture(sampler, side_by_side(shown), wanted.steps, out / "interpolation.png")
-    print(f"from each sample to the next, a row each, in {out / 'interpolation.png'}")
-    if wanted.frames:
-        walk = sampler.game.interpolate(latents, wanted.frames)
-        columns = columns_for(wanted.rows, 0)
-        save_gif(
-            [modality.picture(space.show(space.points(z, labels), labels), columns) for z in walk],
-            out / "interpolation.gif",
+    def projection(self) -> None:
+        """Find the latents of given examples; compare with the nearest samples and with projected own samples."""
+        space, settings = Space(self.sampler), self.settings
+        targets, names = self._targets()
+        labels = self._labels(len(settings.classes or range(self.num_classes)))
+        options = labels, settings.iterations, settings.restarts
+        found = project(space, targets, *options)
+        own_labels = None if labels is None else labels[torch.arange(OWN_SAMPLES) % len(labels)]
+        own = project(space, space.show(space.sample("own", OWN_SAMPLES, own_labels), own_labels), *options)
+
+        columns = side_by_side([targets, found.made, found.nearest_samples])
+        self._picture(columns, 3 * columns_for(len(targets), 0), "projection.png")
+        self._save_array(found.points, "points.npy")
+        rows = zip(names, found.psnr.tolist(), found.nearest_psnr.tolist(), strict=True)
+        images = [{"name": name, "psnr": psnr, "nearest_sample_psnr": nearest} for name, psnr, nearest in rows]
+        if found.labels is not None:
+            images = [row | {"label": label} for row, label in zip(images, found.labels.tolist(), strict=True)]
+        errors = {"space": space.name, "images": images, "own_samples_psnr": own.psnr.tolist()}
+        write_json(self.out / "projection.json", errors)
+        print(
+            f"each next to its projection and the nearest of 1,000 samples in {self.out / 'projection.png'}\n"
+            f"the points, {tuple(found.points.shape)} in {space.name}, in {self.out / 'points.npy'}; "
+            f"errors in {self.out / 'projection.json'}\n"
+            f"psnr: projected {found.psnr.mean():.2f} dB, nearest sample {found.nearest_psnr.mean():.2f} dB "
+            f"({len(targets)} given); the generator's own samples {own.psnr.mean():.2f} dB"
         )
-        print(f"in {wanted.frames} steps in {out / 'interpolation.gif'}")
+
+    def _targets(self) -> tuple[Tensor, list[str]]:
+        """Return the examples to project and their names: given images, or rows of the data, held-out ones if any."""
+        if self.input_path:
+            if not isinstance(self.modality, Images):
+                raise UserError(
+                    f"input={self.input_path}: this model makes {self.modality.name}; leave it out to project its data"
+                )
+            files, size = image_files(self.input_path), (self.facts.image_size, self.facts.channels)
+            return torch.stack([torch.tensor(fit(read(file), *size)) for file in files]), [str(file) for file in files]
+        name, columns = "example", self.data.columns if self.data else {}
+        if self.sampler.example_count > 0:
+            name, columns = "held-out example", self.sampler.examples or {}
+        images = columns["images"]
+        count = min(self.settings.rows, len(images))
+        rows = torch.linspace(0, len(images) - 1, count).long()  # data are often sorted by class
+        return images[rows], [f"{name} {row}" for row in rows.tolist()]
+
+    def _labels(self, count: int) -> Tensor | None:
+        classes = self.settings.classes
+        classes = None if classes is None else list(classes)
+        return cycle_labels("sample.classes", classes, count, self.num_classes)
+
+    def _draw_codes(self, latents: Tensor) -> None:
+        """Draw walks along the numbers to which a game gives a meaning, such as InfoGAN's codes."""
+        for name, walk in self.game.traversals(latents).items():
+            steps = [self.sampler.show(step) for step in walk]
+            self._picture(side_by_side(steps), len(steps), f"{name}.png")
+            print(f"what {name} means, a column for each of its values, in {self.out / name}.png")
+
+    def _draw_walks(self, space: Space, vectors: Tensor, name: str) -> None:
+        """Draw a walk from one sample along each of the ``vectors`` (n, dim), and walks from several along each."""
+        rows, steps, path = self.settings.rows, self.settings.steps, self.out / f"{name}s.png"
+        labels, first_rows = self._labels(rows), []
+        points = space.sample("sample", rows, labels)
+        for i, vector in enumerate(vectors, start=1):
+            walk = [space.show(step, labels) for step in space.walk(points, vector, steps, self.settings.reach)]
+            self._picture(side_by_side(walk), steps, f"{name}-{i}.png")
+            first_rows += [step[:1] for step in walk]
+        self._picture(torch.cat(first_rows), steps, path.name)
+        print(f"{len(vectors)} {name}s of one sample, a row each, in {path}, of {rows} samples in {name}-N.png")
+
+    def _picture(self, examples: Tensor, columns: int, name: str) -> None:
+        """Save examples as a picture, and as one file to hear, watch or read where the modality has such."""
+        save_image(self.modality.picture(examples, columns), self.out / name)
+        if self.modality.has_combined_file:
+            self.modality.write_combined(examples, (self.out / name).with_suffix(self.modality.ending))
+
+    def _gif(self, steps: list[Tensor], columns: int) -> None:
+        save_gif([self.modality.picture(step, columns) for step in steps], self.out / "interpolation.gif")
+
+    def _save_array(self, values: Tensor, name: str) -> None:
+        with atomic_write(self.out / name) as temporary, open(temporary, "wb") as file:
+            np.save(file, values.cpu().numpy())
+
+    def _write(self, samples: Tensor) -> None:
+        name, folder = self.modality.name, self.modality.write(samples, self.out)
+        description = name if name.endswith("s") else f"samples of {name}"
+        print(f"{len(samples)} {description} in {folder}, together as {self.out / 'grid.png'}")
 
 
-def draw_projection(
-    sampler: Sampler, classes: int, wanted: DictConfig, out: Path, targets: Tensor, names: list[str]
-) -> None:
-    """Given examples, the nearest that the generator makes, and the nearest sample; as far as its own samples come back, too."""
-    space = Space(sampler)
-    labels = choose_labels(wanted.classes, wanted.classes and len(wanted.classes) or classes, classes)
-    options = labels, wanted.iterations, wanted.restarts
-    found = project(space, targets, *options)
-    _picture(
-        sampler,
-        side_by_side([targets, found.found, found.nearest]),
-        3 * columns_for(len(targets), 0),
-        out / "projection.png",
-    )
-    with atomic_write(out / "points.npy") as temporary, open(temporary, "wb") as file:
-        np.save(file, found.points.cpu().numpy())
-    told = labels if labels is None else labels[torch.arange(OWN) % len(labels)]
-    own = project(space, space.show(space.sample("own", OWN, told), told), *options)
-    rows = zip(names, found.psnr.tolist(), found.nearest_psnr.tolist(), strict=True)
-    errors = [{"name": name, "psnr": psnr, "nearest_sample_psnr": nearest} for name, psnr, nearest in rows]
-    if found.labels is not None:
-        errors = [row | {"label": label} for row, label in zip(errors, found.labels.tolist(), strict=True)]
-    write_json(out / "projection.json", {"space": space.name, "images": errors, "own_samples_psnr": own.psnr.tolist()})
-    print(f"each beside its projection and the nearest of 1,000 samples in {out / 'projection.png'}")
-    print(
-        f"the points, {tuple(found.points.shape)} in {space.name}, in {out / 'points.npy'}; errors in {out / 'projection.json'}"
-    )
-    print(
-        f"psnr: projected {found.psnr.mean():.2f} dB, nearest sample {found.nearest_psnr.mean():.2f} dB "
-        f"({len(targets)} given); the generator's own samples {own.psnr.mean():.2f} dB"
-    )
-
-
-def _draw_codes(sampler: Sampler, latents: Tensor, out: Path) -> None:
-    """Walks along the numbers to which a game gives a meaning, if it does."""
-    for name, walk in sampler.game.traversals(latents).items():
-        steps = [sampler.show(step) for step in walk]
-        _picture(sampler, side_by_side(steps), len(steps), out / f"{name}.png")
-        print(f"what {name} means, a column for each of its values, in {out / name}.png")
-
-
-def _draw_ways(space: Space, ways: Tensor, labels: Tensor | None, wanted: DictConfig, out: Path, name: str) -> None:
-    """Walks from one sample along all ``ways`` (n, dim), a row each; and along each of them from several samples."""
-    points, first = space.sample("sample", wanted.rows, labels), []
-    for i, way in enumerate(ways, start=1):
-        steps = [space.show(step, labels) for step in space.walk(points, way, wanted.steps, wanted.reach)]
-        _picture(space.sampler, side_by_side(steps), wanted.steps, out / f"{name}-{i}.png")
-        first += [step[:1] for step in steps]
-    _picture(space.sampler, torch.cat(first), wanted.steps, out / f"{name}s.png")
-    print(
-        f"{len(ways)} {name}s of one sample, a row each, in {out / f'{name}s.png'}, of {wanted.rows} samples in {name}-N.png"
-    )
-
-
-def _picture(sampler: Sampler, examples: Tensor, columns: int, path: Path) -> None:
-    """Examples as a picture, and beside it as a file to be heard, watched or read where they are of that kind."""
-    modality = sampler.game.modality
-    save_image(modality.picture(examples, columns), path)
-    if modality.has_combined_file:
-        modality.write_combined(examples, path.with_suffix(modality.ending))
-
-
-def _write(sampler: Sampler, samples: Tensor, out: Path) -> None:
-    modality = sampler.game.modality
-    what = modality.name if modality.name.endswith("s") else f"samples of {modality.name}"
-    print(f"{len(samples)} {what} in {modality.write(samples, out)}, together as {out / 'grid.png'}")
-
-
-def choose_labels(wanted: list[int] | None, count: int, classes: int) -> Tensor | None:
-    """Labels (count,) that cycle through the wanted classes, or all; None for an unconditional generator."""
-    if wanted is not None and not classes:
-        raise UserError(f"sample.classes={wanted}: this generator is unconditional (model.conditional=false)")
-    if not classes:
-        return None
-    chosen = torch.tensor(list(range(classes)) if wanted is None else list(wanted))
-    if len(chosen) == 0 or chosen.min() < 0 or chosen.max() >= classes:
-        raise UserError(f"sample.classes={wanted}: classes are 0 to {classes - 1}")
-    return chosen[torch.arange(count) % len(chosen)]
-
-
-KINDS: dict[str, Callable[..., None]] = {
-    "samples": draw_samples,
-    "directions": draw_directions,
-    "traversal": draw_traversal,
-    "interpolation": draw_interpolation,
-    "projection": draw_projection,
+KINDS = {
+    "samples": Drawing.samples,
+    "directions": Drawing.directions,
+    "traversal": Drawing.traversal,
+    "interpolation": Drawing.interpolation,
+    "projection": Drawing.projection,
 }

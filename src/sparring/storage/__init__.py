@@ -1,1 +1,1 @@
-"""Files that are whole or absent: locks, cached folders, tensor files, pretrained weights."""
+"""Files that are whole or absent: atomic writes, checksums, locks, cached folders, tensors, pretrained weights."""

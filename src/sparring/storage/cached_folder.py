@@ -1,108 +1,76 @@
-"""Folders that are made once, from what can be made again: whole by their checksums, or made anew."""
+"""Folders that are built once and can be built again: used only if their checksums are right."""
 
 import json
 import logging
 import os
 import shutil
-import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from tqdm import tqdm
-
 from sparring.config.errors import UserError, describe_os_error
+from sparring.storage.checksums import block_checksums
 from sparring.storage.files import naming_path, partial, read_json, remove
 from sparring.storage.locks import one_at_a_time
 
 log = logging.getLogger(__name__)
-CHECKSUMS = "checksums.json"  # a CRC-32 for every block of every file
-BLOCK = 2**26  # bytes
+CHECKSUMS = "checksums.json"
 
 
-def build_once(place: Path, make: Callable[[Path], None], what: str) -> None:
-    """See to it that the folder ``place`` is there and whole. Of many processes one makes it, and the others wait.
-
-    Args:
-        place: where it lies.
-        make: writes it to the folder that it is given.
-        what: it is, for those who wait.
-    """
-    if find_damage(place) is None:  # without the lock: many may look at the same time
+def build_once(folder: Path, build: Callable[[Path], None], content: str) -> None:
+    """Let ``build`` write a folder unless it is there and whole. Other processes wait, and log its ``content``."""
+    if find_damage(folder) is None:  # without the lock: several processes may check at the same time
         return
-    with one_at_a_time(place, what):
-        if (found := find_damage(place)) is None:
-            return
-        warn_of_damage(place, found)
-        with write_folder(place) as folder:
-            make(folder)
+    with one_at_a_time(folder, content):
+        if damage := find_damage(folder):
+            warn_of_damage(folder, damage)
+            with write_folder(folder) as temporary:
+                build(temporary)
 
 
 @contextmanager
-def write_folder(place: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside ``place``; complete, it takes its place, or is removed on an error.
+def write_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder next to ``folder`` and rename it to ``folder`` at the end; remove it on an error.
 
-    What lies there is replaced unless it is whole: then another process was quicker, and its work is as good.
+    A damaged ``folder`` is replaced. A whole one stays: another process was quicker, and its content is as good.
     """
-    folder = partial(place)
-    with naming_path(place):
-        folder.mkdir(parents=True)
+    temporary = partial(folder)
+    with naming_path(folder):
+        temporary.mkdir(parents=True)
         try:
-            yield folder
-            sums = _checksums(sorted(folder.iterdir()))
-            (folder / CHECKSUMS).write_text(json.dumps({path.name: values for path, values in sums.items()}))
-            for path in folder.iterdir():
+            yield temporary
+            sums = block_checksums(sorted(temporary.iterdir()))
+            (temporary / CHECKSUMS).write_text(json.dumps(sums))
+            for path in temporary.iterdir():
                 with open(path, "rb") as file:
                     os.fsync(file.fileno())
-            if place.exists() and find_damage(place) is not None:
-                remove(place)
+            if folder.exists() and find_damage(folder):
+                remove(folder)
             try:
-                folder.rename(place)
+                temporary.rename(folder)
             except OSError:
-                if find_damage(place) is not None:
+                if find_damage(folder):
                     raise
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
-def find_damage(place: Path) -> str | None:
-    """What is wrong with a folder that ``building`` wrote; None where every file holds what was written."""
+def find_damage(folder: Path) -> str | None:
+    """Return what is wrong with a folder that ``write_folder`` wrote; None if all its files have their checksums."""
     try:
-        known = read_json(place / CHECKSUMS, dict)
-        found = _checksums([place / name for name in known])
+        stored = read_json(folder / CHECKSUMS, dict)
+        sums = block_checksums([folder / name for name in stored])
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
     except OSError as error:
         return describe_os_error(error)
     except UserError as error:
         return str(error)
-    return next((f"{path.name} is not what was written" for path in found if found[path] != known[path.name]), None)
+    return next((f"{name} is not what was written" for name in stored if sums[name] != stored[name]), None)
 
 
-def warn_of_damage(place: Path, found: str) -> None:
-    """Say that a folder is made again, if there is one, and why."""
-    if place.exists():
-        why = "it is of a version that kept no checksums" if found.startswith(CHECKSUMS) else f"damaged: {found}"
-        log.warning("%s is made again (%s)", place, why)
-
-
-def _checksums(paths: list[Path]) -> dict[Path, list[int]]:
-    """Of each block of each file, worked out by several threads: quicker than the disk, if not than the memory."""
-    blocks = [(path, start) for path in paths for start in range(0, path.stat().st_size, BLOCK)]
-    sums: dict[Path, list[int]] = {path: [] for path in paths}
-    with ThreadPoolExecutor() as threads:
-        values = threads.map(lambda block: _checksum(*block), blocks)
-        bar = tqdm(values, "checking", len(blocks), unit=" blocks", delay=2, leave=False)
-        for (path, _), value in zip(blocks, bar, strict=True):
-            sums[path].append(value)
-    return sums
-
-
-def _checksum(path: Path, start: int) -> int:
-    value, left, part = 0, BLOCK, memoryview(bytearray(2**20))
-    with open(path, "rb", buffering=0) as file:
-        file.seek(start)
-        while left and (count := file.readinto(part)):
-            value, left = zlib.crc32(part[:count], value), left - count
-    return value
+def warn_of_damage(folder: Path, damage: str) -> None:
+    """Log why an existing folder is built again."""
+    if folder.exists():
+        reason = "its version stored no checksums" if damage.startswith(CHECKSUMS) else f"damaged: {damage}"
+        log.warning("%s is made again (%s)", folder, reason)

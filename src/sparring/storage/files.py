@@ -1,8 +1,7 @@
-"""Files that are never half-written (a temporary name in the same folder, then one rename) and never half-read."""
+"""Write files whole or not at all (a temporary name, then one rename), and read JSON and CSV without half of it."""
 
 import csv
 import glob
-import hashlib
 import json
 import logging
 import os
@@ -17,18 +16,12 @@ from sparring.config.errors import UserError, describe_os_error
 
 log = logging.getLogger(__name__)
 Kind = TypeVar("Kind")
-_refused: set[Path] = set()  # of what may be lost, what can't be written at the moment
-
-# ---- writing ----------------------------------------------------------------------------------------------------
+_failed_writes: set[Path] = set()  # optional outputs whose last write failed
 
 
 @contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """Yields a temporary path beside ``path``; what was written there takes its place, or is removed on an error.
-
-    Raises:
-        OSError: it can't be written; ``path`` is named.
-    """
+    """Yield a temporary path and rename it to ``path`` at the end; remove it on an error. An OSError names ``path``."""
     path = Path(path)
     temporary = partial(path)
     with naming_path(path):
@@ -43,13 +36,13 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def partial(path: Path) -> Path:
-    """A new name beside ``path`` for what will take its place."""
+    """Return a new temporary name next to ``path``."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
 
 
 @contextmanager
 def naming_path(path: Path) -> Iterator[None]:
-    """An error of the system tells the path that was meant, not none or a temporary one."""
+    """Let an OSError name ``path`` where it names no file or a temporary one."""
     try:
         yield
     except OSError as error:
@@ -59,35 +52,29 @@ def naming_path(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def optional_write(place: Path) -> Iterator[None]:
-    """Training goes on though what is written here can't be: with one warning a ``place``, until it can be again."""
+def optional_write(path: Path) -> Iterator[None]:
+    """Let training continue if ``path`` can't be written. Warn once, and again after a write that succeeded."""
     try:
-        with naming_path(place):
+        with naming_path(path):
             yield
-    except (OSError, UserError) as error:  # it can't be written, or what is there is damaged, and not written over
-        if place not in _refused:
-            log.warning(
-                "%s. Training goes on without it.", describe_os_error(error) if isinstance(error, OSError) else error
-            )
-        _refused.add(place)
+    except (OSError, UserError) as error:  # a UserError: the file there is damaged, and stays as it is
+        if path not in _failed_writes:
+            reason = describe_os_error(error) if isinstance(error, OSError) else error
+            log.warning("%s. Training goes on without it.", reason)
+        _failed_writes.add(path)
     else:
-        _refused.discard(place)
+        _failed_writes.discard(path)
 
 
 def remove_partial(folder: Path, name: str | None = None) -> None:
-    """Remove what killed processes left half-written.
-
-    Args:
-        folder: where it lies; nobody else writes there now.
-        name: of what they wrote; None for all of it, in the folders below, too.
-    """
-    found = folder.rglob(".*.partial") if name is None else folder.glob(f".{glob.escape(name)}.*.partial")
-    for path in list(found):
+    """Remove what killed processes left of ``name``, or of all files below the folder. No process may write there now."""
+    leftovers = folder.rglob(".*.partial") if name is None else folder.glob(f".{glob.escape(name)}.*.partial")
+    for path in list(leftovers):
         remove(path)
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a folder with all that it holds; what is gone already is no error."""
+    """Remove a file, or a folder with its content. A missing one is no error."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -106,56 +93,41 @@ def check_free_space(cache: Path, needed: int, what: str, remedy: str) -> None:
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Write a value as JSON, whole or not at all."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
-# ---- reading ----------------------------------------------------------------------------------------------------
-
-
 def read_json(path: Path, kind: type[Kind], remedy: str = "") -> Kind:
-    """A file that holds one value in JSON, a list or a dictionary.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        UserError: it is damaged; ``remedy`` says what to do.
-    """
-    with _told_if_damaged(path, remedy):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, kind):
+    """Return the list or dictionary (``kind``) in a JSON file. Raise UserError with the ``remedy`` if it is damaged."""
+    with _naming_damage(path, remedy):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, kind):
             raise ValueError(f"it holds no {kind.__name__}")
-        return found
+        return content
 
 
 def read_rows(path: Path, remedy: str = "") -> tuple[list[str], list[dict[str, str]]]:
-    """The columns and rows of ``metrics.csv``, of numbers; a last line that was not written to its end is left out.
+    """Return the columns and the rows of a ``metrics.csv``, without a last line that was not written to its end.
 
-    Raises:
-        FileNotFoundError: there is no such file.
-        UserError: it is damaged; ``remedy`` says what to do.
+    Raise UserError with the ``remedy`` if it is damaged.
     """
-    with _told_if_damaged(path, remedy), open(path, encoding="utf-8", newline="") as file:
+    with _naming_damage(path, remedy), open(path, encoding="utf-8", newline="") as file:
         reader = csv.DictReader(line for line in file if line.endswith("\n"))
-        rows = list(reader)
-        if not {"iteration", "kimg"} <= set(reader.fieldnames or ()):
+        rows, columns = list(reader), list(reader.fieldnames or ())
+        if not {"iteration", "kimg"} <= set(columns):
             raise ValueError("its first line names no iteration and kimg")
         for number, row in enumerate(rows, 2):
             if None in row or None in row.values():
                 raise ValueError(f"line {number} has not as many values as there are columns")
             for value in filter(None, (int(row["iteration"]), *row.values())):
                 float(value)
-        return list(reader.fieldnames), rows
+        return columns, rows
 
 
 @contextmanager
-def _told_if_damaged(path: Path, remedy: str) -> Iterator[None]:
+def _naming_damage(path: Path, remedy: str) -> Iterator[None]:
     try:
         yield
-    except (ValueError, RecursionError, csv.Error) as error:  # json's, unicode's, csv's
+    except (ValueError, RecursionError, csv.Error) as error:  # of json, of unicode, of csv
         raise UserError(f"{path} is damaged ({' '.join(str(error).split())}). {remedy}".strip()) from error
-
-
-def sha256(path: str | os.PathLike) -> str:
-    """The SHA-256 of a file's content, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,15 +1,15 @@
-"""Processes that wait for each other, and refuse to do the same thing twice. A lock dies with the process that holds it.
+"""File locks: several processes build a thing once, and a run is trained by one process. A lock ends with its process.
 
-Where a file system knows no locks, or nothing can be written, nobody waits and nothing is refused.
+On file systems without locks, or where nothing can be written, no process waits and nothing is refused.
 """
 
-import itertools
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from sparring.config.errors import UserError
 from sparring.storage.files import remove_partial
@@ -18,61 +18,60 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def one_at_a_time(place: Path, what: str = "", meanwhile: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Processes that want the same thing made wait for the first; those that come later find it there.
+def one_at_a_time(path: Path, content: str = "", meanwhile: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Let one process at a time build ``path``; those that waited find it there.
 
-    What a killed one left half-made is removed.
+    What a killed process left of it is removed. The lock file is in ``locks``, next to the folder that holds ``path``.
 
     Args:
-        place: where it will lie; the lock lies in ``locks`` beside its folder.
-        what: it is, for the line that is logged after a second of waiting.
-        meanwhile: called once a second while it waits.
+        path: the file or folder.
+        content: what it holds, for the message after a second of waiting.
+        meanwhile: called after each second of waiting.
     """
-    with ExitStack() as held:
-        lock = FileLock(place.parent.with_name("locks") / f"{place.parent.name}-{place.name}.lock")
-        for seconds in itertools.count(1):
-            try:
-                Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-                held.enter_context(lock.acquire(timeout=1))
-                remove_partial(place.parent, place.name)
-                break
-            except Timeout:
-                if seconds == 1:
-                    log.info("waiting for another process, which is making %s", what or place)
-                meanwhile()
-            except OSError:  # nothing can be written there, or nothing locked
-                break
+    with ExitStack() as held_lock:
+        with suppress(OSError):
+            lock_file = path.parent.with_name("locks") / f"{path.parent.name}-{path.name}.lock"
+            lock_file.parent.mkdir(parents=True, exist_ok=True)
+            held_lock.enter_context(_acquire(lock_file, f"making {content or path}", meanwhile=meanwhile))
+            remove_partial(path.parent, path.name)
         yield
 
 
-class RunLocked(UserError):
-    """Another process is at it."""
+class RunLocked(UserError):  # noqa: N818 - named after the state
+    """Another process trains this run."""
 
 
 @contextmanager
 def lock_run(folder: Path, patience: float = 40) -> Iterator[None]:
-    """While a run is trained nobody else goes on with it.
+    """Lock a run's folder, so that no other process resumes it. Raise RunLocked if one still trains it after a while.
 
-    Args:
-        folder: the run's.
-        patience: seconds to wait for another process to end; ranks whose parent was killed take a while to notice.
-
-    Raises:
-        Occupied: another process trains it.
+    ``patience`` is in seconds: ranks whose parent was killed take a while to notice.
     """
-    with ExitStack() as held:
+    with ExitStack() as held_lock:
         with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / ".lock")
             try:
-                held.enter_context(lock.acquire(timeout=1))
-            except Timeout:
-                log.info("waiting for another process, which is training %s", folder)
-                try:
-                    held.enter_context(lock.acquire(timeout=patience))
-                except Timeout as error:
-                    raise RunLocked(
-                        f"{folder}: is being trained by another process. Wait for it, or start a run of its own from these "
-                        "weights with init=FOLDER."
-                    ) from error
+                held_lock.enter_context(_acquire(folder / ".lock", f"training {folder}", patience))
+            except Timeout as error:
+                raise RunLocked(
+                    f"{folder}: is being trained by another process. Wait for it, or start a new run from its weights "
+                    "with init=FOLDER."
+                ) from error
         yield
+
+
+def _acquire(
+    lock_file: Path, activity: str, patience: float = math.inf, meanwhile: Callable[[], object] = lambda: None
+) -> AcquireReturnProxy:
+    """Acquire a lock. Log after a second what its holder does; raise Timeout after ``patience`` seconds."""
+    lock, seconds = FileLock(lock_file), 0
+    while True:
+        try:
+            return lock.acquire(timeout=1)
+        except Timeout:
+            seconds += 1
+            if seconds > patience:
+                raise
+            if seconds == 1:
+                log.info("waiting for another process, which is %s", activity)
+            meanwhile()

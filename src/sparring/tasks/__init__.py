@@ -1,1 +1,1 @@
-"""What task= names: a page each."""
+"""What ``task=`` names: a file for each, which reads as the recipe of its job."""

@@ -1,4 +1,4 @@
-"""task=benchmark"""
+"""task=benchmark: python run.py task=benchmark benchmark=training."""
 
 import signal
 import sys

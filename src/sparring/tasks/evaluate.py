@@ -12,7 +12,6 @@ from sparring.data import cache
 from sparring.data.dataset import Data
 from sparring.distributed import collectives
 from sparring.evaluation.evaluator import Evaluator
-from sparring.evaluation.extractors.classifier import Classifier
 from sparring.evaluation.generated_sets import fakes_of
 from sparring.evaluation.image_sets import Decoded, ImageSet, at_most, open_images
 from sparring.evaluation.references import References, choose_references, settle_held_out
@@ -85,7 +84,7 @@ def samples_of_run(cfg: DictConfig, evaluator: Evaluator) -> tuple[Fakes, Refere
         settle_held_out(cfg, run.config, data, game.translates)
         references = choose_references(cfg, data, game.translates)
         facts["split"] = references.split
-        if isinstance(evaluator.extractor, Classifier):  # it learns from the run's own split
+        if evaluator.extractor.needs_labels:  # it learns from the run's own split
             references = replace(references, data=cache.load(open_source(run.config), cfg.cache))
     elif game.translates:
         raise UserError(

@@ -1,13 +1,14 @@
-"""task=export"""
+"""task=export: python run.py task=export run=outputs/... export.format=torch_export."""
 
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from sparring.runs import store
-from sparring.sampling import export as exporting
+from sparring.sampling.export import export_run, usage
 
 
 def export(cfg: DictConfig, folder: Path) -> None:
-    """A run's generator as one file, for use elsewhere."""
-    print(exporting.usage(*exporting.export_run(store.find_run(cfg.run, "run", cfg), cfg.export)))
+    """Write a run's generator to one file and print how to use it."""
+    path, exported = export_run(store.find_run(cfg.run, "run", cfg), cfg.export)
+    print(usage(path, exported))

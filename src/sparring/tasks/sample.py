@@ -1,4 +1,4 @@
-"""task=sample"""
+"""task=sample: python run.py task=sample run=outputs/... sample.kind=directions (or input=DIR)."""
 
 from pathlib import Path
 
@@ -15,29 +15,36 @@ from sparring.training.build import open_sampler, open_source
 
 
 def sample(cfg: DictConfig, folder: Path) -> None:
-    """Draw a run's generator: samples and a walk between them; its answers to images; or what its latents mean (``sample.kind``)."""
-    run, wanted = store.find_run(cfg.run, "run", cfg), cfg.sample
-    path, given, cfg = run.checkpoint(wanted.checkpoint), cfg.input and Path(cfg.input).expanduser(), run.config
-    memory.check_samples(wanted, cfg.data)
-    game, kind = get_object(cfg.model._target_), wanted.kind
-    draw.check(game, kind, given)
-    needs_data = (game.translates or kind == "projection") and not given
+    """Draw what a run's generator makes: samples, translated images, or walks in its latents (``sample.kind``)."""
+    settings, input_path = cfg.sample, cfg.input and Path(cfg.input).expanduser()
+    run = store.find_run(cfg.run, "run", cfg)
+    checkpoint, cfg = run.checkpoint(settings.checkpoint), run.config
+    memory.check_samples(settings, cfg.data)
+    game = get_object(cfg.model._target_)
+    draw.check(game, settings.kind, input_path)
+
+    needs_data = not input_path and (game.translates or settings.kind == "projection")
     data = cache.load(open_source(cfg), cfg.cache) if needs_data else None
-    sampler = open_sampler(cfg, path, wanted.ema, wanted.seed, data=data, back=wanted.back)
-    if wanted.temperature is not None:
+    sampler = open_sampler(cfg, checkpoint, settings.ema, settings.seed, data=data, back=settings.back)
+    if settings.temperature is not None:
         if not hasattr(sampler.producer, "temperature"):
-            raise UserError(f"sample.temperature={wanted.temperature}: is for text; this model is {cfg.model._target_}")
-        sampler.producer.temperature = wanted.temperature
-    name = "answers" if given and game.translates else f"seed{wanted.seed}"
-    name += "-back" * wanted.back + f"-{kind}" * (kind != "samples")
-    out = Path(wanted.folder or folder / "samples" / f"{path.stem}-{name}").expanduser()
-    if given and game.translates:
-        channels = cfg.data.channels if wanted.back else cfg.data.get("input_channels", cfg.data.channels)
-        answered = translate_files(sampler, given, channels, out)
-        print(f"{answered} images in {out / 'images'}, each beside what it was made of in {out / 'compared'}")
-    elif game.translates:
-        draw.draw_answers(sampler, wanted, out)
+            raise UserError(
+                f"sample.temperature={settings.temperature}: is for text; this model is {cfg.model._target_}"
+            )
+        sampler.producer.temperature = settings.temperature
+
+    name = "answers" if input_path and game.translates else f"seed{settings.seed}"
+    if settings.back:
+        name += "-back"
+    if settings.kind != "samples":
+        name += f"-{settings.kind}"
+    out = Path(settings.folder or folder / "samples" / f"{checkpoint.stem}-{name}").expanduser()
+    drawing = draw.Drawing(sampler, settings, cfg.data, out, data, input_path)
+    if not game.translates:
+        draw.KINDS[settings.kind](drawing)
+    elif not input_path:
+        drawing.translations()
     else:
-        classes = cfg.data.num_classes if sampler.game.conditional else 0
-        of = draw.targets(sampler, cfg.data, data, given, wanted.rows) if kind == "projection" else ()
-        draw.KINDS[kind](sampler, classes, wanted, out, *of)
+        channels = cfg.data.channels if settings.back else cfg.data.get("input_channels", cfg.data.channels)
+        count = translate_files(sampler, input_path, channels, out)
+        print(f"{count} images in {out / 'images'}, each next to its input in {out / 'compared'}")

@@ -17,7 +17,7 @@ from sparring.config.resolvers import folder_name
 from sparring.data.dataset import Data
 from sparring.distributed import collectives
 from sparring.distributed.signals import Stop
-from sparring.distributed.strategy import Replicas
+from sparring.distributed.strategy import UnwrappedDDPStrategy
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.references import choose_references
 from sparring.runs.metrics_file import MetricsFile
@@ -146,7 +146,7 @@ def build_trainer(cfg: DictConfig, iterations: int, loggers: list, callbacks: li
         accelerator=cfg.trainer.accelerator,
         devices=cfg.trainer.devices,
         num_nodes=cfg.trainer.num_nodes,
-        strategy=Replicas() if many else "auto",
+        strategy=UnwrappedDDPStrategy() if many else "auto",
         precision=cfg.trainer.precision,
         max_steps=iterations,
         max_epochs=-1,

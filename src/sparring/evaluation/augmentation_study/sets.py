@@ -5,7 +5,7 @@ from torch import Tensor
 
 from sparring.config.errors import UserError
 from sparring.data.dataset import Data
-from sparring.evaluation.extractors.classifier import held_out
+from sparring.evaluation.classifier_training import held_out
 from sparring.evaluation.image_sets import like
 from sparring.evaluation.sampler import Sampler
 from sparring.randomness import generator

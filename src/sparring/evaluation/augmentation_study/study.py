@@ -15,7 +15,7 @@ from sparring.data.imbalance import tail_sizes
 from sparring.evaluation import protocol
 from sparring.evaluation.augmentation_study.report import pictures, table
 from sparring.evaluation.augmentation_study.sets import SIDE, Columns, choose, divide, generate, join, take
-from sparring.evaluation.extractors.classifier import accuracy, train
+from sparring.evaluation.classifier_training import accuracy, train
 from sparring.evaluation.sampler import Sampler
 from sparring.randomness import generator
 
@@ -28,7 +28,7 @@ class AugmentationStudy:
     The arms: n reals a class (``real_n``); the same and m generated images (``real_n_generated``); these alone
     (``generated``); a long tail of reals (``long_tail``), its rare classes repeated (``long_tail_resampled``) or filled
     up by the generator (``long_tail_filled``) to the size of the first. All train the network of
-    ``extractors.classifier`` for the same number of steps, with every image of the arm equally often. An accuracy is
+    ``classifier_training`` for the same number of steps, with every image of the arm equally often. An accuracy is
     the mean over classes.
 
     A seed decides reals, fakes, initial weights and batches. The arms of a seed share them, and larger sets of reals

@@ -13,47 +13,42 @@ from sparring.data.dataset import Data
 
 @dataclass(frozen=True)
 class Batch:
-    """Some images of a set and what an extractor says of them.
+    """Some examples of a set and their features."""
 
-    Args:
-        rows: (batch,) int64, the place of each in its set.
-        images: (batch, C, H, W) uint8.
-        values: (batch, D) float32, compared by distances.
-        logits: (batch, classes) float32; None from an extractor without a head.
-        labels: (batch,) int64, the classes that were asked for; None without.
-        targets: (batch, C, H, W) uint8, what each image was to be; None where that is not known.
-    """
-
-    rows: Tensor
-    images: Tensor
-    values: Tensor
-    logits: Tensor | None = None
-    labels: Tensor | None = None
-    targets: Tensor | None = None
+    rows: Tensor  # (batch,) int64, the row of each in its set
+    images: Tensor  # (batch, C, H, W) uint8, or examples of another modality as they are stored
+    values: Tensor  # (batch, D) float32, features that are compared by distances
+    logits: Tensor | None = None  # (batch, classes) float32; None from an extractor without a classifier head
+    labels: Tensor | None = None  # (batch,) int64, the classes that were asked for; None without
+    targets: Tensor | None = None  # (batch, C, H, W) uint8, what each image was to be; None where that is not known
 
 
 class Extractor(ABC):
     """Images to features.
 
-    Attributes:
-        name: of the extractor; scores are named after it (``fid`` and ``kid`` are those of ``inception``).
-        dims: D, the length of a feature; 0 where there are none.
-        classes: number of logits, 0 without a classifier head.
-        facts: what decides the features, for the protocol of every score and the key of the cache: at least ``extractor``
-            (its name), ``weights`` (the first 16 digits of their SHA-256), ``resize`` and ``precision``.
-        takes: the modalities that it makes features of; of any, if it names none.
+    ``facts`` holds all that decides the features, for the protocol of every score and the key of the cache: at least
+    ``extractor`` (its name), ``weights`` (the first 16 digits of their SHA-256), ``resize`` and ``precision``.
     """
 
-    name: str
-    dims: int
-    classes: int
+    name: str  # scores are named after it (``fid`` and ``kid`` are those of ``inception``)
+    dims: int  # D, the length of a feature; 0 without features
+    classes: int  # number of logits; 0 without a classifier head
     facts: dict
-    takes: Sequence[str] = ("images",)
+    modalities: Sequence[str] = ("images",)  # names of the modalities that it makes features of; empty for any
+    needs_labels = False  # whether it learns from the labels of the training data
 
     @abstractmethod
     def prepare(self, device: torch.device, data: Data | None, cache: Path) -> None:
-        """Get ready on a device; ``data`` are the decoded reals (None for other sets), ``cache`` the cache folder."""
+        """Load or train it. ``data`` are the decoded reals, None for other sets; ``cache`` is the cache folder.
+
+        Raises:
+            UserError: it can't be used with these data.
+        """
 
     @abstractmethod
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """uint8 images (batch, C, H, W) -> values (batch, D) and logits (batch, classes) or None, float32."""
+        """Return the features (batch, D), and the logits (batch, classes) or None, of a batch: float32 on the device.
+
+        Args:
+            images: (batch, C, H, W) uint8, 0 to 255, C 1 or 3, on any device; of other modalities as they are stored.
+        """

@@ -1,192 +1,97 @@
-"""A small classifier of the data's own labels, whose features judge images where no download is wanted."""
+"""Features of a small classifier of the data's own labels, which needs no download."""
 
 import logging
 import math
-import os
 import time
 from pathlib import Path
+from typing import Annotated, Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-from torchvision.transforms.functional import rgb_to_grayscale
+from pydantic import Field
+from torch import Tensor
 
 from sparring.config.errors import UserError
 from sparring.data.dataset import Data
-from sparring.distributed import signals
 from sparring.distributed.collectives import broadcast, broadcast_object
+from sparring.evaluation import classifier_training as training
 from sparring.evaluation.extractors.base import Extractor
-from sparring.randomness import generator, seed_of
 from sparring.storage import tensor_files
 from sparring.storage.files import optional_write
 from sparring.storage.locks import one_at_a_time
-from sparring.storage.tensor_files import hash_of
 
 log = logging.getLogger(__name__)
-LEAST = 150  # batches, however few the examples: as many as six times 3,200 of them make
-OTHERS = {"images": "evaluation=inception or ", "sounds": "evaluation=spectrum or "}  # scores that want no labels
-LABELS = {  # where they come from
+Share = Annotated[float, Field(ge=0, le=1)]
+StepCount = Annotated[int, Field(ge=1, le=1_000_000)]
+LABEL_SOURCES = {  # how data of a modality get labels
     "images": "data.labels=true for a folder whose sub-folders are classes, data.attribute=Smiling for CelebA",
     "sounds": "sub-folders of data.path that name the classes",
-    "clips": "sub-folders of data.path that name the classes, or an array beside that of data=volumes, data.labels_key",
-    "voxels": "an array beside theirs, data.labels_key",
+    "clips": "sub-folders of data.path that name the classes, or an array next to that of volumes, data.labels_key",
+    "voxels": "an array next to theirs, data.labels_key",
 }
 
 
-class Network(nn.Module):
-    """Images (batch, C, H, W) in [-1, 1], seen in at most 32 pixels -> values (batch, 128), logits (batch, classes)."""
-
-    def __init__(self, channels: int, num_classes: int, width: int = 32):
-        super().__init__()
-        self.channels = channels
-        layers = []
-        for i, o in [(channels, width), (width, 2 * width), (2 * width, 4 * width)]:
-            layers += [nn.Conv2d(i, o, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(o), nn.ReLU()]
-        layers += [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(4 * width * 16, 128), nn.ReLU()]
-        self.layers = nn.Sequential(*layers)
-        self.head = nn.Linear(128, num_classes)
-        self.to(memory_format=torch.channels_last)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        if images.shape[-1] > 32:
-            images = F.interpolate(images, size=(32, 32), mode="bilinear", antialias=True)
-        values = self.layers(images)
-        return values, self.head(values)
-
-
-def seen(images: Tensor, device: torch.device, channels: int) -> Tensor:
-    """uint8 -> float in [-1, 1] with 1 or 3 channels, on the device, in the memory order that convolutions like."""
-    images = images.to(device)
-    if images.shape[1] != channels:
-        images = rgb_to_grayscale(images, channels) if images.shape[1] == 3 else images.expand(-1, channels, -1, -1)
-    return images.contiguous(memory_format=torch.channels_last).float().div_(127.5).sub_(1)
-
-
-def instead(modality: str) -> str:
-    """What to choose where no classifier can be had of examples of this modality."""
-    return OTHERS.get(modality, "") + "evaluation=none"
-
-
-def batches(count: int, steps: int, epochs: int | None) -> int:
-    """How many batches of 128 it learns from: ``steps``, but of ``count`` examples at most ``epochs`` times each or, of few, ``LEAST``."""
-    return steps if epochs is None else min(steps, max(LEAST, epochs * count // 128 + 1))
-
-
-def train(
-    images: Tensor,
-    labels: Tensor,
-    classes: int,
-    device: torch.device,
-    steps: int,
-    epochs: int | None = 6,
-    key: tuple[int | str, ...] = (),
-) -> Network:
-    """A network that tells classes apart: Adam, one cycle of learning rates, shifts of up to two pixels.
-
-    Its weights are decided by the images (N, C, H, W) uint8 and labels (N,), the key, and the kind of machine.
-
-    Args:
-        steps: batches of 128.
-        epochs: at most so many or, of few examples, 150 batches; None for no limit but the steps.
-        key: another one, another initialisation and other batches.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(*key) if key else 0)
-        network = Network(images.shape[1], classes).to(device).train()
-    steps = batches(len(images), steps, epochs)
-    draws = generator("classifier batches", *key)
-    optimizer = torch.optim.Adam(network.parameters())
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
-    for _ in range(steps):
-        signals.raise_if_interrupted()
-        rows = torch.randint(len(images), (128,), generator=draws)
-        shift = torch.randint(-2, 3, (2,), generator=draws).tolist()
-        batch = seen(images[rows], device, images.shape[1]).roll(shift, (2, 3))
-        loss = F.cross_entropy(network(batch)[1], labels[rows].to(device))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return network.eval().requires_grad_(False)
-
-
-@torch.inference_mode()
-def accuracy(network: Network, images: Tensor, labels: Tensor) -> float:
-    """Share of the images (N, C, H, W) uint8 that it takes for what they are."""
-    weight = network.head.weight
-    right = 0
-    for part, known in zip(images.split(500), labels.split(500), strict=True):
-        logits = network(seen(part, weight.device, network.channels))[1]
-        right += int((logits.argmax(1).cpu() == known).sum())
-    return right / max(len(images), 1)
-
-
-def held_out(count: int) -> tuple[Tensor, Tensor]:
-    """Rows to learn from, and a fifth (at most 10,000) on which accuracy is measured; always the same ones."""
-    order = torch.randperm(count, generator=generator("classifier split"))
-    tested = min(count // 5, 10_000)
-    return order[tested:], order[:tested]
+def check_labels(modality: str, classes: int) -> None:
+    """Raise UserError, with what to choose instead, if data of a modality have no labels or a single class."""
+    if classes < 2:
+        others = {"images": "evaluation=inception or ", "sounds": "evaluation=spectrum or "}
+        raise UserError(
+            "evaluation=fast scores with a classifier of the data's labels, and these data have "
+            f"{'one' if classes else 'none'}: choose {others.get(modality, '')}evaluation=none "
+            f"(or give them labels: {LABEL_SOURCES[modality]})"
+        )
 
 
 class Classifier(Extractor):
-    """Trained on the data's labels on first use (the same weights for every run on these data), then cached.
+    """A classifier, trained on the data's labels on first use (all runs on the same data get the same), then cached.
 
-    A fifth of the data (at most 10,000) is held out to measure its accuracy. Where that is hardly more than naming the largest class
-    each time would have, a warning is given: to a classifier that tells nothing apart even noise looks like the reals.
+    A fifth of the data (at most 10,000) is held out to measure its accuracy. If that is hardly better than always
+    naming the largest class, it warns: a classifier that can't tell classes apart can't tell fakes from reals either.
 
     Args:
-        min_accuracy: least accuracy on the held-out images with which scores may be made; what the data set is known
-            to allow.
+        min_accuracy: least accuracy on the held-out examples with which scores are computed.
         steps: batches of 128 that it is trained on,
-        epochs: ... but at most so often on each example or, of few examples, on 150 batches.
+        epochs: ... but at most so many epochs or, of few examples, 150 batches.
     """
 
     name = "classifier"
     dims = 128
-    takes = ("images", "sounds", "clips", "voxels")
+    modalities = ("images", "sounds", "clips", "voxels")
+    needs_labels = True
 
-    def __init__(self, min_accuracy: float = 0.0, steps: int = 600, epochs: int = 6):
+    def __init__(self, min_accuracy: Share = 0.0, steps: StepCount = 600, epochs: StepCount = 6):
         self.min_accuracy, self.steps, self.epochs = min_accuracy, steps, epochs
 
-    def prepare(self, device: torch.device | str, data: Data | None, cache: str | os.PathLike) -> None:
-        """Train it on ``data``, or take it from ``classifiers`` in the cache folder.
+    def prepare(self, device: torch.device, data: Data | None, cache: Path) -> None:
+        """Train it on ``data``, or load it from ``classifiers`` in the cache folder.
 
         Raises:
-            UserError: no labels, too few images, or a lower accuracy than ``min_accuracy``.
+            UserError: no labels, too few examples or classes, or an accuracy under ``min_accuracy``.
         """
         kind = "images" if data is None else data.modality.name
-        if data is None or "labels" not in data.columns:
-            raise UserError(
-                f"evaluation/extractor=classifier scores {kind} with a classifier of the data's labels, and these data have none: "
-                f"choose {instead(kind)} (or give them labels: {LABELS[kind]})"
-            )
+        self.classes = len(data.class_names) if data is not None and "labels" in data.columns else 0
+        check_labels(kind, self.classes)
+        assert data is not None
         if len(data) < 50:
-            raise UserError(
-                f"evaluation=fast trains a classifier, for which {len(data)} {kind} are too few: evaluation=none"
-            )
-        if len(data.class_names) < 2:
-            raise UserError(
-                f"evaluation=fast trains a classifier to tell classes apart, and these data have one: choose {instead(kind)}"
-            )
-        self.device, self.see = torch.device(device), data.modality.seen
-        learnt, tested = held_out(len(data))
-        shown = batches(len(learnt), self.steps, self.epochs)
-        length = f"{self.steps}steps" + f"-{self.epochs}epochs" * (self.epochs != 6)
-        length += f"-{shown}batches" * (shown <= LEAST)  # earlier ones were trained on fewer
-        path = Path(cache).expanduser() / "classifiers" / f"{data.key}-{length}.pt"
+            raise UserError(f"evaluation=fast trains a classifier, and {len(data)} {kind} are too few: evaluation=none")
+        self.device, self.as_images = torch.device(device), data.modality.seen
+        batches = training.batch_count(len(training.held_out(len(data))[0]), self.steps, self.epochs)
+        path = Path(cache).expanduser() / "classifiers" / f"{data.key}-{batches}batches.pt"
+        channels = self.as_images(data.columns["images"][:1]).shape[1]
         with torch.random.fork_rng(devices=[]):
-            self.network = Network(self.see(data.columns["images"][:1]).shape[1], len(data.class_names)).to(self.device)
+            self.network = training.Network(channels, self.classes).to(self.device)
         with one_at_a_time(path, f"the classifier of {data.name}, {path}"):
-            if not self._load(path):
-                self._train(data)
-                self._save(path)
+            stored = tensor_files.read_cached(path, {"network", "accuracy"}, self.device)
+            if stored is None:
+                stored = self._train(data)
+                with optional_write(path):  # it can be trained again
+                    tensor_files.write(stored, path)
+        self.network.load_state_dict(stored["network"])
         broadcast(self.network.state_dict().values())  # each machine may have trained its own
-        self.accuracy = broadcast_object(self.accuracy)
+        self.accuracy = broadcast_object(stored["accuracy"])
         self.network.eval().requires_grad_(False)
-        self.classes = len(data.class_names)
         self.facts = {
             "extractor": self.name,
-            "weights": hash_of(self.network.state_dict()),
+            "weights": tensor_files.hash_of(self.network.state_dict()),
             "resize": "bilinear with antialiasing to at most 32 pixels",
             "precision": "float32",
             "classifier_accuracy": round(self.accuracy, 4),
@@ -194,54 +99,41 @@ class Classifier(Extractor):
         if self.accuracy < self.min_accuracy:
             raise UserError(
                 f"the classifier of evaluation=fast recognises {self.accuracy:.1%} of held-out {kind}, under the "
-                f"{self.min_accuracy:.0%} that data.classifier_accuracy asks for, so its scores would mean little. Are the "
-                "labels right? Go on with evaluation=none."
+                f"{self.min_accuracy:.0%} of data.classifier_accuracy, so its scores would mean little. Are the labels "
+                "right? To go on without scores: evaluation=none."
             )
-        self._doubt(data.columns["labels"][tested], kind)
+        self._warn_if_uninformative(data.columns["labels"][training.held_out(len(data))[1]], kind)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return self.network(seen(self.see(images), self.device, self.network.channels))
+        return self.network(training.network_input(self.as_images(images), self.device, self.network.channels))
 
-    def _doubt(self, tested: Tensor, kind: str) -> None:
-        """Warn, and tell the protocol, if it recognises examples of these labels hardly better than their largest class is large."""
-        share = int(tested.bincount().max()) / len(tested)
-        margin = max(2 * math.sqrt(share * (1 - share) / len(tested)), (1 - share) / 10)  # two standard errors
+    def _split(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows to train on and to test on."""
+        return training.held_out(len(images))
+
+    def _train(self, data: Data) -> dict[str, Any]:
+        """Return the weights and the accuracy."""
+        started = time.perf_counter()
+        images, labels = self.as_images(data.columns["images"]), data.columns["labels"]
+        learnt, tested = self._split(images)
+        settings = (len(data.class_names), self.device, self.steps, self.epochs)
+        network = training.train(images[learnt], labels[learnt], *settings)
+        accuracy = training.accuracy(network, images[tested], labels[tested])
+        log.info(
+            f"trained the classifier that scores the {data.modality.name} in {time.perf_counter() - started:.0f} s: "
+            f"{accuracy:.1%} of {len(tested)} held-out ones right"
+        )
+        return {"network": network.state_dict(), "accuracy": accuracy}
+
+    def _warn_if_uninformative(self, labels: Tensor, kind: str) -> None:
+        """Warn, and add to the facts, if its accuracy is hardly above the largest class's share of held-out labels."""
+        share = int(labels.bincount().max()) / len(labels)
+        margin = max(2 * math.sqrt(share * (1 - share) / len(labels)), (1 - share) / 10)  # two standard errors
         if self.accuracy <= share + margin:
             self.facts["largest_class"] = round(share, 4)
             log.warning(
-                "The classifier behind these scores recognises %.1f%% of %d held-out %s, and naming the largest class each time would be "
-                "right for %.1f%%: it hardly tells classes apart, so the scores mean little. More examples, or labels that can be seen, "
-                "would help; evaluation=none leaves the scores out.",
-                100 * self.accuracy,
-                len(tested),
-                kind,
-                100 * share,
+                f"The classifier behind these scores recognises {self.accuracy:.1%} of {len(labels)} held-out {kind}; "
+                f"always naming the largest class would be right for {share:.1%}. It hardly tells classes apart, so "
+                "the scores mean little. More examples or visible classes would help; evaluation=none leaves them out."
             )
-
-    def _train(self, data: Data) -> None:
-        started = time.perf_counter()
-        images, labels = self.see(data.columns["images"]), data.columns["labels"]
-        learnt, tested = held_out(len(data))
-        self.network = train(
-            images[learnt], labels[learnt], len(data.class_names), self.device, self.steps, self.epochs
-        )
-        self.accuracy = accuracy(self.network, images[tested], labels[tested])
-        log.info(
-            "trained the classifier that judges the %s in %.0f s: %.1f%% of %d held-out ones right",
-            data.modality.name,
-            time.perf_counter() - started,
-            100 * self.accuracy,
-            len(tested),
-        )
-
-    def _load(self, path: Path) -> bool:
-        if (kept := tensor_files.read_cached(path, {"network", "accuracy"}, self.device)) is None:
-            return False
-        self.network.load_state_dict(kept["network"])
-        self.accuracy = kept["accuracy"]
-        return True
-
-    def _save(self, path: Path) -> None:
-        with optional_write(path):  # it can be made again
-            tensor_files.write({"network": self.network.state_dict(), "accuracy": self.accuracy}, path)

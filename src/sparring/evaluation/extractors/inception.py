@@ -1,4 +1,4 @@
-"""Inception-v3 features, as published FIDs use them."""
+"""Inception-v3 features, in which published FIDs are computed."""
 
 from pathlib import Path
 
@@ -6,36 +6,38 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from sparring.evaluation.extractors.torch_fidelity import Precision, TorchFidelity
+from sparring.evaluation.extractors.torch_fidelity import TorchFidelity
 from sparring.storage import tensor_files
 from sparring.storage.pretrained import KNOWN
-from sparring.storage.tensor_files import hash_of
+
+PUBLISHED = "weights-inception-2015-12-05-6726825d.pth"
+BODY_HASH = "c9ce7f36d5ee9536"  # of its tensors without the head: the standard weights, whatever file they come in
 
 
 class Inception(TorchFidelity):
     """Inception-v3 of 2015, TensorFlow's weights: the features (2048) of FID and KID, the logits (1008) of IS.
 
-    Weights whose classifier head is absent (NaN in ``fc``) give features and no logits.
+    Weights without a classifier head (NaN in ``fc``) give features and no logits.
     """
 
     name = "inception"
-    where = (
-        "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
-    )
-    # of all tensors but the head's: tells the standard weights from others in whatever file they come
-    standard = "c9ce7f36d5ee9536"
+    network_name = "inception-v3-compat"
+    layers = ["2048", "logits_unbiased"]
+    source = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{PUBLISHED}"
 
-    def __init__(self, weights: str | None = None, precision: Precision = "float32", batch_size: int | None = None):
-        super().__init__("inception-v3-compat", ["2048", "logits_unbiased"], weights, precision, batch_size)
+    def __init__(self, weights: str | None = None, **options):
+        super().__init__(weights, **options)
         if self.network.fc.weight.isnan().any():
             self.network.features_list, self.classes = ["2048"], 0
         for module in self.network.modules():  # exact up to rounding, and a sixth quicker
             if hasattr(module, "conv") and hasattr(module, "bn"):
                 module.conv, module.bn = fuse_conv_bn_eval(module.conv, module.bn), nn.Identity()
         self.network.to(memory_format=torch.channels_last)
-        self.facts["standard_weights"] = self._standard
+        self.facts["standard_weights"] = self._is_standard
 
-    def _check(self, registered: str, path: Path, found: str) -> None:
-        held = tensor_files.read(path)
-        body = {name: held[name] for name in sorted(held) if not name.startswith("fc.") and "tracked" not in name}
-        self._standard = hash_of(body) == self.standard or found == KNOWN[self.where.rpartition("/")[2]]
+    def _check_weights(self, path: Path, digest: str) -> None:
+        tensors = tensor_files.read(path)
+        names = sorted(name for name in tensors if not name.startswith("fc.") and "tracked" not in name)
+        self._is_standard = (
+            digest == KNOWN[PUBLISHED] or tensor_files.hash_of({n: tensors[n] for n in names}) == BODY_HASH
+        )

@@ -1,4 +1,4 @@
-"""The nearest mode of each sample, as features."""
+"""The mode of each example, of data whose modes are known."""
 
 from pathlib import Path
 
@@ -7,45 +7,36 @@ from torch import Tensor
 
 from sparring.config.errors import UserError
 from sparring.data.dataset import Data
-from sparring.evaluation.extractors.base import Extractor
 from sparring.evaluation.extractors.stacked_digits import StackedDigits
 from sparring.storage.tensor_files import hash_of
 
 
-class ModeFinder(Extractor):
-    """Tells modes by what the data are: points of a mixture by the nearest centre, stacked digits by a classifier.
+class ModeFinder(StackedDigits):
+    """Modes of stacked digits by a classifier, of a mixture by the nearest centre.
 
-    Of points the values are their coordinates and the logits -|x - c|^2 / (2 sigma^2) for each centre c.
-
-    Args:
-        min_accuracy: least accuracy of the digits' classifier with which scores may be made.
+    Features of points are their coordinates, logits -|x - c|^2 / (2 sigma^2) for each centre c.
     """
 
-    takes = ("points", "images")
-    name = "modes"  # until the data tell which
-
-    def __init__(self, min_accuracy: float = 0.0):
-        self.min_accuracy = min_accuracy
+    name = "modes"  # until ``prepare`` sees the data
+    modalities = ("points", "images")
+    needs_labels = False
 
     def prepare(self, device: torch.device, data: Data | None, cache: Path) -> None:
-        """Raises UserError if the data's modes are not known."""
-        self.mixture = data.mixture if data is not None else None
-        self.inner = None
-        if self.mixture is None:
-            if data is None or data.name != "stackedmnist":
-                raise UserError("evaluation=modes wants data whose modes are known: data=ring, grid or stacked_mnist")
-            self.inner = StackedDigits(self.min_accuracy)
-            self.inner.prepare(device, data, cache)
-            self.name, self.dims, self.classes = self.inner.name, self.inner.dims, self.inner.classes
-            self.facts = self.inner.facts
-            return
-        self.centres = self.mixture.centres.to(device)
-        self.name, self.classes, self.dims = "mixture", *self.centres.shape
-        weights = hash_of({"centres": self.mixture.centres})
-        self.facts = {"extractor": self.name, "weights": weights, "resize": "none", "precision": "float32"}
+        self.centres = None
+        if data is not None and data.mixture is not None:
+            centres = data.mixture.centres
+            self.centres, self.variance = centres.to(device), max(data.mixture.sigma, 1e-6) ** 2
+            self.name, self.classes, self.dims = "mixture", *centres.shape
+            weights = hash_of({"centres": centres})
+            self.facts = {"extractor": self.name, "weights": weights, "resize": "none", "precision": "float32"}
+        elif data is not None and data.name == "stackedmnist":
+            self.name = StackedDigits.name
+            super().prepare(device, data, cache)
+        else:
+            raise UserError("evaluation=modes wants data whose modes are known: data=ring, grid or stacked_mnist")
 
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        if self.inner is not None:
-            return self.inner(images)
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        if self.centres is None:
+            return super().__call__(images)
         points = images.to(self.centres)
-        return points, torch.cdist(points, self.centres).square() / (-2 * max(self.mixture.sigma, 1e-6) ** 2)
+        return points, torch.cdist(points, self.centres).square() / (-2 * self.variance)

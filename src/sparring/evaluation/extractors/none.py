@@ -1,4 +1,4 @@
-"""No features: for metrics that look at the examples alone."""
+"""No features, for metrics that compare the examples themselves."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from sparring.evaluation.extractors.base import Extractor
 
 
 class NoFeatures(Extractor):
-    """Makes none, and needs no weights: for metrics that look at the images alone."""
+    """Returns features of length 0, and needs no weights."""
 
-    name, dims, classes, takes = "none", 0, 0, ()
+    name, dims, classes, modalities = "none", 0, 0, ()
     facts = {"extractor": "none", "weights": "none", "resize": "none", "precision": "none"}
 
     def prepare(self, device: torch.device, data: Data | None, cache: Path) -> None:
         self.device = device
 
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    def __call__(self, images: Tensor) -> tuple[Tensor, None]:
         return torch.zeros(len(images), 0, device=self.device), None

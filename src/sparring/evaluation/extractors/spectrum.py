@@ -1,6 +1,5 @@
-"""Features of sounds that nothing has to be learnt for: where and when they are loud."""
+"""Features of sounds without a network: loudness by frequency and time."""
 
-import os
 from pathlib import Path
 
 import torch
@@ -14,25 +13,19 @@ BANDS, TIMES = 16, 8
 
 
 class Spectrum(Extractor):
-    """The spectrogram's mean level in 16 bands of frequency, equally wide in Hz, at 8 times, 0 to 1 over 80 dB (see ``sparring.data.modalities.sounds``).
+    """The spectrogram's mean level in 16 bands of frequency, equally wide in Hz, at 8 times: 0 to 1 over 80 dB.
 
-    For sounds without labels. It hears neither phase nor fine pitch; scores in it, ``fd_spectrum``, compare with each other on the same
-    data.
+    For sounds without labels; the spectrogram is that of ``sparring.data.modalities.sounds``. It has neither phase nor
+    fine pitch, and its scores are comparable on the same data only.
     """
 
-    name, dims, classes, takes = "spectrum", BANDS * TIMES, 0, ("sounds",)
-    facts = {
-        "extractor": "spectrum",
-        "weights": "none",
-        "resize": f"{BANDS} bands, {TIMES} times",
-        "precision": "float32",
-    }
+    name, dims, classes, modalities = "spectrum", BANDS * TIMES, 0, ("sounds",)
+    facts = {"extractor": name, "weights": "none", "resize": f"{BANDS} bands, {TIMES} times", "precision": "float32"}
 
-    def prepare(self, device: torch.device | str, data: Data | None, cache: str | os.PathLike | Path) -> None:
-        self.device = torch.device(device)
-        self.see = data.modality.seen
+    def prepare(self, device: torch.device, data: Data, cache: Path) -> None:
+        self.device, self.spectrograms = torch.device(device), data.modality.seen
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> tuple[Tensor, None]:
-        spectrograms = self.see(images.to(self.device)).float().div_(255)
-        return adaptive_avg_pool2d(spectrograms, (BANDS, TIMES)).flatten(1), None
+        levels = self.spectrograms(images.to(self.device)).float().div_(255)
+        return adaptive_avg_pool2d(levels, (BANDS, TIMES)).flatten(1), None

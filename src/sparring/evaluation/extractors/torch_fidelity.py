@@ -1,10 +1,11 @@
-"""The feature extractors of the literature, as torch-fidelity builds them."""
+"""Base of the literature's feature extractors, which torch-fidelity builds."""
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from sparring.config.errors import UserError
@@ -13,73 +14,68 @@ from sparring.evaluation.extractors.base import Extractor
 from sparring.storage import tensor_files
 from sparring.storage.locks import one_at_a_time
 from sparring.storage.pretrained import download_published, hub_folder, loading_tensors_only, sha256_prefix
-from sparring.storage.tensor_files import hash_of
 
 Precision = Literal["float32", "float64"]
+BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class TorchFidelity(Extractor):
-    """A network of torch-fidelity: RGB (grey is repeated), resized as TensorFlow 1 resized (bilinear, no antialiasing).
+    """A network of torch-fidelity, which sees RGB (grey is repeated), resized as in TensorFlow 1 (no antialiasing).
 
     Args:
-        registered: torch-fidelity's name of it.
-        layers: whose outputs are the values, and the logits if there are two.
-        weights: a file; None for the published one, which is downloaded and kept in torch's hub folder.
+        weights: a file; None for the published one, which is downloaded into torch's hub folder.
         precision: of the arithmetic within; features are float32 in any case.
         batch_size: images a pass; None for 16 on a CPU (with more, its caches overflow) and 256 on a GPU.
 
     Raises:
-        UserError: the weights are damaged, of something else, or can't be had, and how to get them.
+        UserError: the weights are damaged, belong to another network, or can't be downloaded.
     """
 
-    where: str  # from where weights are downloaded
+    network_name: str  # in torch-fidelity
+    layers: list[str]  # their outputs are the features and, if there are two, the logits
+    source: str  # where the published weights are
+    weights_file: Path | None  # None where torch-fidelity downloads the weights itself
 
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """Of each network its own: this class is built as none, and no stored run may name it."""
-
+    @abstractmethod  # so that no stored configuration can build this class
     def __init__(
-        self,
-        registered: str,
-        layers: list[str],
-        weights: str | None = None,
-        precision: Precision = "float32",
-        batch_size: int | None = None,
+        self, weights: str | None = None, precision: Precision = "float32", batch_size: BatchSize | None = None
     ):
         from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
-        self.batch_size = batch_size
+        self.batch_size, digest = batch_size, None
         try:
-            path = self._obtain(registered, weights)
-            found = path and sha256_prefix(path)
-            if path:
-                self._check(registered, path, found)
-            with (
-                one_at_a_time(hub_folder() / registered),
-                loading_tensors_only(),
-            ):  # of all ranks one fetches what torch.hub fetches
-                self.network = FEATURE_EXTRACTORS_REGISTRY[registered](
-                    registered,
-                    layers,
-                    feature_extractor_weights_path=path and str(path),
+            self.weights_file = self._find_weights(weights)
+            if self.weights_file is not None:
+                digest = sha256_prefix(self.weights_file)
+                self._check_weights(self.weights_file, digest)
+            # one rank downloads what torch.hub downloads
+            with one_at_a_time(hub_folder() / self.network_name), loading_tensors_only():
+                self.network = FEATURE_EXTRACTORS_REGISTRY[self.network_name](
+                    self.network_name,
+                    self.layers,
+                    feature_extractor_weights_path=self.weights_file and str(self.weights_file),
                     feature_extractor_internal_dtype=precision,
                     verbose=True,
                 )
         except Exception as error:  # urllib's, a damaged file's, load_state_dict's
-            named = f"evaluation.weights={weights}" if weights else f"evaluation/extractor={self.name}: no weights"
-            raise UserError(f"{named}: {str(error).strip().partition(chr(10))[0]}\n{self._advice()}") from error
+            key = f"evaluation.weights={weights}" if weights else f"evaluation/extractor={self.name}: no weights"
+            reason = str(error).strip().partition("\n")[0]
+            raise UserError(
+                f"{key}: {reason}\nThe weights are downloaded from {self.source} on first use, into {hub_folder()}; "
+                "without a connection put that file there, or name one with evaluation.weights=FILE.\nTo go on "
+                "without: evaluation=fast (labelled data), evaluation=paired (outputs with targets) or evaluation=none."
+            ) from error
         self.network.requires_grad_(False).eval().to(memory_format=torch.channels_last)
         outputs = self.network(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
-        self.dims, self.classes = outputs[0].shape[1], outputs[1].shape[1] if len(layers) > 1 else 0
+        self.dims, self.classes = outputs[0].shape[1], outputs[1].shape[1] if len(self.layers) > 1 else 0
         self.facts = {
-            "extractor": registered,
-            "weights": found[:16] if found else hash_of(self.network.state_dict()),
+            "extractor": self.network_name,
+            "weights": digest[:16] if digest else tensor_files.hash_of(self.network.state_dict()),
             "resize": "bilinear as in TensorFlow 1",
             "precision": precision,
         }
 
-    def prepare(self, device: torch.device | str, data: Data | None = None, cache: Path | None = None) -> None:
+    def prepare(self, device: torch.device, data: Data | None = None, cache: Path | None = None) -> None:
         self.device = torch.device(device)
         self.network.to(self.device)
         self.batch_size = self.batch_size or (256 if self.device.type == "cuda" else 16)
@@ -87,35 +83,28 @@ class TorchFidelity(Extractor):
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # TF32 would show in a score's third digit
-            passes = [self._see(part) for part in images.split(self.batch_size)]
-        values, *logits = (torch.cat(column) for column in zip(*passes, strict=True))
-        return values, logits[0] if self.classes else None
+            passes = [self.network(self._pixels(part)) for part in images.split(self.batch_size)]
+        features, *logits = (torch.cat(column) for column in zip(*passes, strict=True))
+        return features, logits[0] if self.classes else None
 
-    def _see(self, images: Tensor) -> tuple[Tensor, ...]:
-        pixels = images.to(self.device).expand(-1, 3, -1, -1)
-        return self.network(pixels.contiguous(memory_format=torch.channels_last))
+    def _pixels(self, images: Tensor) -> Tensor:
+        return images.to(self.device).expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
-    def _obtain(self, registered: str, weights: str | None) -> Path | None:
-        """The file of weights, the published one by default; None of what torch-fidelity fetches by itself."""
-        return Path(weights).expanduser() if weights else download_published(self.where)
+    def _find_weights(self, weights: str | None) -> Path | None:
+        """Return the given file or the published one; None where torch-fidelity downloads the weights itself."""
+        return Path(weights).expanduser() if weights else download_published(self.source)
 
-    def _check(self, registered: str, path: Path, found: str) -> None:
-        """Refuse a file, whose SHA-256 was ``found``, that is damaged or would run code: torch-fidelity does not look.
+    def _check_weights(self, path: Path, digest: str) -> None:
+        """Refuse a file that is damaged or could run code, which torch-fidelity does not check.
 
-        CLIP's is a program, a TorchScript archive as OpenAI publishes it: it must be that one.
+        CLIP's file is a program (a TorchScript archive), so it must be the one of OpenAI.
         """
         from torch_fidelity.feature_extractor_clip import MODEL_METADATA
 
-        if registered not in MODEL_METADATA:
+        expected = MODEL_METADATA.get(self.network_name, {}).get("hash")
+        if expected is None:
             tensor_files.read(path)
-        elif found != (known := MODEL_METADATA[registered]["hash"]):
+        elif digest != expected:
             raise UserError(
-                f"{path} is not OpenAI's file (SHA-256 {known[:8]}...), the only one that is opened: it is a program"
+                f"{path} is not OpenAI's file (SHA-256 {expected[:8]}...), the only one that is opened: it is a program"
             )
-
-    def _advice(self) -> str:
-        return (
-            f"The weights come from {self.where} on first use, into {hub_folder()}; without a connection "
-            "place that file there, or name one with evaluation.weights=FILE.\nTo go on without: evaluation=fast (labelled "
-            "data), evaluation=paired (answers beside their targets) or evaluation=none."
-        )

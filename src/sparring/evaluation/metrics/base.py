@@ -1,10 +1,12 @@
-"""What a metric is: sums over the fakes, from which scores are worked out beside the reals."""
+"""The interface of metrics: sums over the fakes, from which scores are computed."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from sparring.data.modalities.base import Modality
@@ -12,126 +14,101 @@ from sparring.data.modalities.images import Images
 from sparring.evaluation.extractors.base import Batch
 from sparring.evaluation.features import RealFeatures
 
+Count = Annotated[int, Field(ge=1, le=10_000)]  # of neighbours, splits, examples in a picture
+SampleCount = Annotated[int, Field(ge=1, le=10_000_000)]
+StepCount = Annotated[int, Field(ge=1, le=1_000_000)]  # of batches, subsets
+OTHER_NAMES = {"fid": "fd", "kid": "kd", "mifid": "mifd", "intra_fid": "intra_fd"}  # in features other than Inception's
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared.
+    """The two sets to be compared."""
 
-    Args:
-        reals: the reals, with all their features.
-        count: number of fakes.
-        extractor: its name.
-        dims: D, the length of a feature; 0 without features.
-        classes: number of logits, 0 without a head.
-        device: on which features arrive.
-        modality: what both are.
-    """
-
-    reals: RealFeatures
-    count: int
-    extractor: str
-    dims: int
-    classes: int
-    device: torch.device
-    modality: Modality = Images()
+    reals: RealFeatures  # the reals and their features
+    count: int  # number of fakes
+    extractor: str  # its name
+    dims: int  # D, the length of a feature; 0 without features
+    classes: int  # number of logits; 0 without a classifier head
+    device: torch.device  # where features are computed
+    modality: Modality = Images()  # of both sets
 
 
 class Metric(ABC):
-    """One or a few scores. ``begin``, then ``add`` every batch of fakes, then ``scores``.
+    """One or a few scores. Call ``begin``, then ``add`` with every batch of fakes, then ``scores``.
 
-    Under many ranks each rank adds the batches of its share. What a metric keeps of them are tensors that add up
-    (rows of other ranks stay zero), so summing ``sums`` over the ranks gives each of them what one alone would have.
-
-    Attributes:
-        needs_features: it can't be computed with an extractor that makes none (``dims`` 0).
-        needs_logits: it can't be computed without the extractor's classifier head.
-        needs_labels: it can't be computed unless the fakes' and the reals' classes are known.
-        needs_targets: it compares fakes with what each was to be, and means nothing of fakes of which that is not known.
-        builds_on_others: its scores are asked for last.
-        takes: the modalities of which it can be computed; of any, if it names none.
-        of: the name of the data whose score it is; of any, if empty.
+    Each rank adds its own batches; the evaluator then sums the tensors in ``sums`` over the ranks, in place. So a
+    tensor holds totals, or a row for each fake, where the rows of other ranks stay zero.
     """
 
-    needs_features = True
-    needs_logits = False
-    needs_labels = False
-    needs_targets = False
-    builds_on_others = False
-    takes: Sequence[str] = ()
-    of = ""
+    needs_features = True  # an extractor with ``dims`` above 0
+    needs_logits = False  # an extractor with a classifier head
+    needs_labels = False  # the classes of fakes and reals
+    needs_targets = False  # what each fake was to be; without targets the metric is left out silently
+    builds_on_others = False  # is scored last, because it reads other metrics' scores
+    modalities: Sequence[str] = ()  # names of the modalities that it scores; empty for any
+    data_name = ""  # name of the only data set that it scores; empty for any
+    score_names: Mapping[str, bool] = {}  # in Inception's features, each with whether lower is better
+    sums: list[Tensor]  # its state, set by ``begin``
 
-    @abstractmethod
     def names(self, extractor: str) -> dict[str, bool]:
-        """The names of its scores in the features of an extractor, each with whether lower is better."""
+        """Return the names of its scores in an extractor's features, each with whether lower is better."""
+        return {score_name(name, extractor): lower for name, lower in self.score_names.items()}
 
     def unavailable(self, image_size: tuple[int, int]) -> str | None:
-        """Why it can't be computed here of images of a height and width; None if it can. Asked before anything is scored.
+        """Return why images of this height and width can't be scored, or None. Called before anything is scored.
 
         Raises:
-            UserError: something that it was explicitly given is wrong.
+            UserError: a file that the user named can't be used.
         """
         return None
 
     @abstractmethod
     def begin(self, comparison: Comparison) -> None:
-        """Forget everything and get ready for a set of fakes."""
+        """Reset the state for a new set of fakes."""
 
     @abstractmethod
     def add(self, batch: Batch) -> None:
-        """Take in some fakes."""
-
-    @property
-    @abstractmethod
-    def sums(self) -> list[Tensor]:
-        """What was kept, to be summed over the ranks in place."""
+        """Add a batch of fakes to the state."""
 
     @abstractmethod
-    def scores(self, found: dict[str, float]) -> dict[str, float]:
-        """Its scores by name; ``found`` are those of the other metrics so far."""
+    def scores(self, others: dict[str, float]) -> dict[str, float]:
+        """Return its scores by name, given those of the metrics before it."""
 
     def protocol(self) -> dict[str, float | str]:
-        """What its numbers depend on besides the features. Called after ``begin``."""
+        """Return the settings that its scores depend on. Called after ``begin``."""
         return {}
 
     def pictures(self) -> dict[str, Tensor]:
-        """Pictures (3, H, W) uint8 by name. Called after ``scores``."""
+        """Return pictures (3, H, W) uint8 by name. Called after ``scores``."""
         return {}
 
 
-def score_name(extractor: str, for_inception: str, otherwise: str) -> str:
-    """The literature's name of a score belongs to Inception's features; in others it carries the extractor's."""
-    return for_inception if extractor == "inception" else f"{otherwise}_{extractor}"
+class FeaturesMetric(Metric):
+    """A metric that stores the features of chosen fakes, ``features`` (K, D) float32."""
 
-
-class Rows:
-    """The features of chosen images of a set, each put in its place as it comes.
-
-    Args:
-        rows: (K,) int64, which images, ascending.
-        comparison: of the set.
-    """
-
-    def __init__(self, rows: Tensor, comparison: Comparison):
-        self.place = torch.full((comparison.count,), -1)
-        self.place[rows] = torch.arange(len(rows))
-        self.values = torch.zeros(len(rows), comparison.dims, device=comparison.device)
+    def store(self, rows: Tensor, comparison: Comparison) -> None:
+        """Reset the state to the features of these fakes, (K,) int64, ascending."""
+        self.positions = torch.full((comparison.count,), -1)
+        self.positions[rows] = torch.arange(len(rows))
+        self.features = torch.zeros(len(rows), comparison.dims, device=comparison.device)
+        self.sums = [self.features]
 
     def add(self, batch: Batch) -> None:
-        place = self.place[batch.rows]
-        self.values[place[place >= 0].to(self.values.device)] = batch.values[(place >= 0).to(batch.values.device)]
+        positions = self.positions[batch.rows]
+        chosen = positions >= 0
+        self.features[positions[chosen].to(self.features.device)] = batch.values[chosen.to(batch.values.device)]
 
-    def __getitem__(self, rows: Tensor) -> Tensor:
-        return self.values[self.place[rows].to(self.values.device)]
+    def features_of(self, rows: Tensor) -> Tensor:
+        """Return the features (n, D) of n of the stored fakes, by their rows in the set."""
+        return self.features[self.positions[rows].to(self.features.device)]
 
 
-class RowsMetric(Metric):
-    """A metric of which the features of chosen fakes are all that is kept: ``begin`` sets ``fakes``."""
+def score_name(name: str, extractor: str) -> str:
+    """Return a score's name in an extractor's features: FID, KID and the like are those of Inception alone."""
+    return f"{OTHER_NAMES[name]}_{extractor}" if name in OTHER_NAMES and extractor != "inception" else name
 
-    fakes: Rows
 
-    def add(self, batch: Batch) -> None:
-        self.fakes.add(batch)
-
-    @property
-    def sums(self) -> list[Tensor]:
-        return [self.fakes.values]
+def store_first(storage: Tensor, rows: Tensor, values: Tensor) -> None:
+    """Write values (batch, ...) to their rows of ``storage`` (N, ...); rows beyond it are left out."""
+    chosen = rows < len(storage)
+    storage[rows[chosen].to(storage.device)] = values[chosen.to(values.device)].to(storage)

@@ -1,18 +1,16 @@
-"""Share of samples that the embedded grammar makes."""
+"""Share of the samples that are sentences of the embedded grammar."""
 
 from sparring.data.synthetic_sentences import is_sentence
 from sparring.evaluation.metrics.text import TextMetric
 
 
 class Grammatical(TextMetric):
-    """``grammatical``: share of the samples that are sentences of the grammar behind the embedded text."""
+    """``grammatical``: the share of samples that the grammar behind the embedded text can make."""
 
-    of = "fables"
+    data_name = "fables"
+    score_names = {"grammatical": False}
 
-    def names(self, extractor: str) -> dict[str, bool]:
-        return {"grammatical": False}
-
-    def scores(self, found: dict[str, float]) -> dict[str, float]:
-        joint = "" if self.modality.unit == "character" else " "
-        texts = [joint.join(each).strip() for each in self.modality.units(self.kept)]
+    def scores(self, others: dict[str, float]) -> dict[str, float]:
+        separator = "" if self.modality.unit == "character" else " "
+        texts = [separator.join(units).strip() for units in self.modality.units(self.tokens)]
         return {"grammatical": sum(map(is_sentence, texts)) / len(texts)}

@@ -3,47 +3,45 @@
 from collections.abc import Sequence
 
 from sparring.distributed import signals
-from sparring.evaluation.metrics.ngram import Units
+from sparring.evaluation.metrics.base import Count, SampleCount
 from sparring.evaluation.metrics.text import TextMetric
 
 
-def self_bleu(texts: Sequence[Units], n: int = 4) -> float:
-    """How alike texts are: the mean BLEU-n of each, all others being its references (Zhu et al. 2018, Texygen).
+def self_bleu(texts: Sequence[Sequence[str]], n: int = 4) -> float:
+    """Return the mean BLEU-n of each text with all others as its references (Zhu et al. 2018, Texygen), 0 to 1.
 
-    BLEU (Papineni et al. 2002) of a sentence by NLTK, smoothed by method 1 of Chen & Cherry 2014, as Texygen has it.
+    BLEU (Papineni et al. 2002) of a sentence by NLTK, smoothed by method 1 of Chen & Cherry 2014, as in Texygen.
     """
     from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
     smoothing, total = SmoothingFunction().method1, 0.0
     for i, text in enumerate(texts):
         signals.raise_if_interrupted()
-        total += sentence_bleu([*texts[:i], *texts[i + 1 :]], text, [1 / n] * n, smoothing)
+        total += float(sentence_bleu([*texts[:i], *texts[i + 1 :]], text, [1 / n] * n, smoothing))  # pyright: ignore
     return total / len(texts)
 
 
 class SelfBLEU(TextMetric):
-    """``self_bleu``, see the function of this name: of words, from 0 to 1. Beside that of the reals it tells whether samples
-    repeat themselves; of many texts it is larger than of few.
+    """``self_bleu`` of words. Above that of the reals, samples repeat each other; it grows with the number of texts.
 
     Args:
         n: words of the longest sequence that is compared.
         texts: samples, at most.
     """
 
-    def __init__(self, n: int = 4, texts: int = 200):
+    score_names = {"self_bleu": False}
+
+    def __init__(self, n: Count = 4, texts: SampleCount = 200):
         super().__init__(texts)
-        if n < 1:
-            raise ValueError(f"n={n}: must be at least 1")
         self.n = n
 
-    def names(self, extractor: str) -> dict[str, bool]:
-        return {"self_bleu": False}
-
-    def scores(self, found: dict[str, float]) -> dict[str, float]:
-        units = self.modality.units(self.kept)
+    def scores(self, others: dict[str, float]) -> dict[str, float]:
+        texts = self.modality.units(self.tokens)
         if self.modality.unit == "character":
-            return {"self_bleu": self_bleu(["".join(each).split() for each in units], self.n)}
-        return {"self_bleu": self_bleu([[word for word in each if word != "\n"] for each in units], self.n)}
+            words = ["".join(units).split() for units in texts]
+        else:
+            words = [[unit for unit in units if unit != "\n"] for units in texts]
+        return {"self_bleu": self_bleu(words, self.n)}
 
     def protocol(self) -> dict[str, float | str]:
         return {"n": self.n} | super().protocol()

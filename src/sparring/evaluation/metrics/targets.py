@@ -8,31 +8,29 @@ from torch import Tensor
 from sparring.evaluation.extractors.base import Batch
 from sparring.evaluation.metrics.base import Comparison, Metric
 
-PIXELS = 2**18  # numbers that are compared at a time: more leave a CPU's caches
+NUMBERS = 2**18  # compared at a time: more leave a CPU's caches
 
 
-class Targets(Metric):
-    """A metric that is a mean over images of what each differs from its target. Keeps the sums alone."""
+class TargetsMetric(Metric):
+    """A metric that is a mean over images of a distance to their targets. Keeps the sums alone."""
 
     needs_targets = True
     needs_features = False
 
     def begin(self, comparison: Comparison) -> None:
         self.device, self.count = comparison.device, comparison.count
-        self.total = torch.zeros(len(self.names("")), dtype=torch.float64, device=self.device)
+        self.total = torch.zeros(len(self.score_names), dtype=torch.float64, device=self.device)
+        self.sums = [self.total]
 
     def add(self, batch: Batch) -> None:
-        size = max(PIXELS // batch.images[0].numel(), 1)
-        for pair in zip(batch.images.split(size), batch.targets.split(size), strict=True):
-            self.total += self.compare(*(images.to(self.device) for images in pair)).double().sum(1)
+        assert batch.targets is not None
+        size = max(NUMBERS // batch.images[0].numel(), 1)
+        for images, targets in zip(batch.images.split(size), batch.targets.split(size), strict=True):
+            self.total += self.compare(images.to(self.device), targets.to(self.device)).double().sum(1)
 
     @abstractmethod
     def compare(self, images: Tensor, targets: Tensor) -> Tensor:
-        """uint8 images and targets (batch, C, H, W) -> the scores of each image (scores, batch), in the order of ``names``."""
+        """Return scores (len(score_names), batch) of uint8 images and targets (batch, C, H, W)."""
 
-    @property
-    def sums(self) -> list[Tensor]:
-        return [self.total]
-
-    def scores(self, found: dict[str, float]) -> dict[str, float]:
-        return dict(zip(self.names(""), (self.total / self.count).tolist(), strict=True))
+    def scores(self, others: dict[str, float]) -> dict[str, float]:
+        return dict(zip(self.score_names, (self.total / self.count).tolist(), strict=True))

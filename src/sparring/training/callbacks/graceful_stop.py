@@ -23,10 +23,10 @@ class GracefulStop(pl.Callback):
         self.stop.listen()  # Lightning has handlers of its own by now
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
-        self._end(trainer, module, self.stop.asked())
+        self._end(trainer, module, self.stop.requested())
 
     def on_train_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        self._end(trainer, module, self.stop.asked_at_last())
+        self._end(trainer, module, self.stop.requested(wait=True))
 
     def on_fit_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         self.stop.training = True  # the last evaluation may be all that was left to do

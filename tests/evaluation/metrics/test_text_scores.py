@@ -1,4 +1,4 @@
-"""N-gram models and BLEU against values worked out by hand and what stands in an evaluation of text."""
+"""N-gram models and BLEU by hand, and an evaluation of text."""
 
 import math
 import random
@@ -11,6 +11,7 @@ import torch
 
 from conftest import TensorSet, noise_images
 from sparring.config.errors import UserError
+from sparring.config.validation import check
 from sparring.data.text_lines import Text
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.extractors.base import Batch
@@ -41,9 +42,8 @@ def test_a_bigram_model_by_hand():
     assert model.p(("a",), "b") == pytest.approx((1 + 2 * b) / (2 + 2))
     assert model.p(("a",), "c") == pytest.approx((0 + 2 * c) / (2 + 2))
     assert model.p(("b",), "a") == pytest.approx(a), "nothing came after b: the shorter history decides"
-    assert model.nll(["ab", "c"]) == pytest.approx(
-        -(math.log(model.p(("<s>",), "a") * model.p(("a",), "b")) / 2 + math.log(model.p(("<s>",), "c"))) / 2
-    )
+    ab, c = model.p(("<s>",), "a") * model.p(("a",), "b"), model.p(("<s>",), "c")
+    assert model.nll(["ab", "c"]) == pytest.approx(-(math.log(ab) / 2 + math.log(c)) / 2)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
@@ -59,8 +59,8 @@ def test_more_of_the_same_language_is_likelier_under_longer_histories():
         draw = random.Random(seed)
         return ["".join(draw.choice(["abc", "xyz", "aqz"]) for _ in range(4)) for _ in range(count)]
 
-    found = [NGrams(language(300, 0), order, ascii_lowercase).nll(language(100, 1)) for order in (1, 2, 3, 4)]
-    assert all(a > b for a, b in pairwise(found)) and found[-1] == pytest.approx(math.log(3) / 3, abs=0.08)
+    actual = [NGrams(language(300, 0), order, ascii_lowercase).nll(language(100, 1)) for order in (1, 2, 3, 4)]
+    assert all(a > b for a, b in pairwise(actual)) and actual[-1] == pytest.approx(math.log(3) / 3, abs=0.08)
 
 
 def test_self_bleu_of_two_texts_by_hand():
@@ -74,9 +74,6 @@ def test_self_bleu_is_one_of_copies_and_none_of_texts_that_share_nothing():
     assert self_bleu([list("abcdef")] * 4) == pytest.approx(1)
     assert self_bleu([list("abcd"), list("efgh")]) == 0
     assert self_bleu([[], list("abcd"), list("abcd")]) == pytest.approx(2 / 3)
-
-
-# ---- within an evaluation ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +94,7 @@ def score(data, reals, fakes, cache, **metrics) -> dict:
 
 
 def shuffled(part: Decoded, data) -> Decoded:
-    """The same words, each text in another order."""
+    """The same words, shuffled within each text."""
     rows, draw = part.images(range(len(part))), torch.Generator().manual_seed(0)
     mixed = torch.stack([row[torch.randperm(len(row), generator=draw)] for row in rows])
     return Decoded(data, {"images": mixed}, "shuffled")
@@ -115,45 +112,35 @@ def test_text_of_the_same_kind_scores_best_and_what_repeats_itself_is_seen(fable
     assert repeated["self_bleu"] == pytest.approx(1) and alike["self_bleu"] < 0.7
 
 
-def test_an_evaluation_says_what_its_scores_were_made_of(fables, tmp_path):
+def test_an_evaluation_records_what_its_scores_were_computed_from(fables, tmp_path):
     reals, fakes, _ = parts(fables)
-    found = score(fables, reals, fakes, tmp_path)
-    assert found["lower_is_better"] == ["reverse_nll", "ngram_nll"]
-    table = scores_table(scores_entry(found, 10, 0.1), found["lower_is_better"])
+    actual = score(fables, reals, fakes, tmp_path)
+    assert actual["lower_is_better"] == ["reverse_nll", "ngram_nll"]
+    table = scores_table(scores_entry(actual, 10, 0.1), actual["lower_is_better"])
     assert re.search(r"self_bleu +[\d.]+  best as training text's", table), "neither a low nor a high one is good"
     assert "Not comparable with published scores: they depend on these data" in table and "Inception" not in table
-    assert found["protocol"]["real_images"] == "part 0" and found["protocol"]["metrics"]["ngram"] == {
-        "order": 4,
-        "smoothing": "Witten-Bell",
-        "unit": "word",
-        "reals": 300,
-        "texts": 1000,
-    }
+    settings = {"order": 4, "smoothing": "Witten-Bell", "unit": "word", "reals": 300, "texts": 1000}
+    assert actual["protocol"]["real_images"] == "part 0" and actual["protocol"]["metrics"]["ngram"] == settings
     few = score(fables, reals, fakes, tmp_path, ngram=NGramScores(texts=50))
-    assert few["protocol"]["metrics"]["ngram"]["reals"] == 50 and few["scores"] != found["scores"]
+    assert few["protocol"]["metrics"]["ngram"]["reals"] == 50 and few["scores"] != actual["scores"]
 
 
-def test_grammar_is_asked_of_the_embedded_sentences_alone(tmp_path):
+def test_grammar_is_scored_on_the_embedded_sentences_alone(tmp_path):
     (path := tmp_path / "own.txt").write_text("\n".join(f"line {a} {b}" for a in "abcdefgh" for b in "abcdefgh"))
     data = Text(str(path), length=5).drawn()
-    found = score(data, Decoded(data), Decoded(data), tmp_path)
-    assert (
-        "grammatical" not in found["scores"]
-        and found["protocol"]["refused"]["grammatical"] == "it scores other data, fables"
-    )
+    actual = score(data, Decoded(data), Decoded(data), tmp_path)
+    assert "grammatical" not in actual["scores"]
+    assert actual["protocol"]["refused"]["grammatical"] == "it scores other data, fables"
 
 
-def test_bleu_of_characters_is_of_the_words_they_spell(tmp_path):
+def test_bleu_of_characters_compares_the_words_they_spell(tmp_path):
     (path := tmp_path / "own.txt").write_text("\n".join(f"the {a} of {b} is" for a in "abcdefgh" for b in "abcdefgh"))
     of_words, of_characters = (Text(str(path), unit, 20).drawn() for unit in ("word", "character"))
-    found = [
-        score(data, Decoded(data), Decoded(data), tmp_path, b=SelfBLEU())["scores"]["self_bleu"]
-        for data in (of_words, of_characters)
-    ]
-    assert found[0] == pytest.approx(found[1])
+    actual = [score(data, Decoded(data), Decoded(data), tmp_path, b=SelfBLEU()) for data in (of_words, of_characters)]
+    assert actual[0]["scores"] == pytest.approx(actual[1]["scores"])
 
 
-def test_text_is_no_matter_for_a_classifier_and_images_none_for_these_scores(fables, tmp_path):
+def test_a_classifier_refuses_text_and_text_scores_refuse_images(fables, tmp_path):
     with pytest.raises(UserError, match="these data are text: choose evaluation=text"):
         Evaluator(Classifier(), {"b": SelfBLEU()}).prepare(parts(fables)[0], CPU, tmp_path, fables)
     images = TensorSet(noise_images(60))
@@ -162,7 +149,7 @@ def test_text_is_no_matter_for_a_classifier_and_images_none_for_these_scores(fab
 
 
 @pytest.mark.parametrize("make", [NGramScores, SelfBLEU, Grammatical])
-def test_what_ranks_keep_adds_up(make, fables, tmp_path):
+def test_the_states_of_two_ranks_add_up(make, fables, tmp_path):
     reals, fakes, _ = parts(fables)
     reference = RealFeatures(reals, NoFeatures(), tmp_path)
     alone, *ranks = metrics = [make(texts=250) for _ in range(3)]
@@ -172,12 +159,12 @@ def test_what_ranks_keep_adds_up(make, fables, tmp_path):
         rows = range(start, min(start + 64, 300))
         batch = Batch(torch.tensor(rows), fakes.images(rows), torch.zeros(len(rows), 0))
         alone.add(batch), ranks[i % 2].add(batch)
-    for kept, other in zip(ranks[0].sums, ranks[1].sums, strict=True):
-        kept += other
+    for total, other in zip(ranks[0].sums, ranks[1].sums, strict=True):
+        total += other
     assert ranks[0].scores({}) == alone.scores({})
 
 
-@pytest.mark.parametrize("wrong", [lambda: NGramScores(order=0), lambda: SelfBLEU(n=0)])
-def test_sequences_have_at_least_one_unit(wrong):
-    with pytest.raises(ValueError, match="=0: must be at least 1"):
-        wrong()
+@pytest.mark.parametrize("key", ["ngram.order", "self_bleu.n"])
+def test_sequences_have_at_least_one_unit(key, composed):
+    with pytest.raises(UserError, match=f"evaluation.metrics.{key}=0: "):
+        check(composed("experiment=text_likelihood", f"evaluation.metrics.{key}=0"))

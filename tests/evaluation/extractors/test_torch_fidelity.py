@@ -1,4 +1,4 @@
-"""The extractors against torch-fidelity itself, on real digits: random weights from a file, and the real ones if there."""
+"""Extractors and scores compared with torch-fidelity's own, with random weights and, if there, the real ones."""
 
 import hashlib
 import os
@@ -24,10 +24,11 @@ from sparring.evaluation.metrics.inception_score import InceptionScore
 from sparring.evaluation.metrics.kernel_distance import KernelDistance
 from sparring.evaluation.metrics.prdc import PRDC
 from sparring.evaluation.protocol import deviations
-from sparring.storage.files import sha256
+from sparring.storage.checksums import sha256
 
 CPU = torch.device("cpu")
 REAL_WEIGHTS = os.environ.get("SPARRING_INCEPTION_WEIGHTS")
+NONE = "SPARRING_INCEPTION_WEIGHTS names no file with Inception's weights"
 
 
 @pytest.fixture(scope="module")
@@ -80,33 +81,23 @@ def ours(fakes, reals, path, cache) -> dict:
 
 
 @pytest.mark.slow
-def test_every_score_is_torch_fidelitys_with_random_weights(weights, digits, tmp_path):
-    fakes, reals = digits[:40:2], digits[1:50:2]
-    expected = theirs(fakes, reals, weights, fid=True, kid=True, prc=True, isc=True)
-    result = ours(fakes, reals, weights, tmp_path)
-    found = result["scores"]
-    assert found["fid"] == pytest.approx(expected["frechet_inception_distance"], rel=1e-4)
-    assert found["kid"] == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-4, abs=1e-6)
-    assert found["inception_score"] == pytest.approx(expected["inception_score_mean"], rel=1e-4)
-    assert found["inception_score_std"] == pytest.approx(expected["inception_score_std"], rel=1e-3)
-    assert (found["precision"], found["recall"]) == pytest.approx((expected["precision"], expected["recall"]))
-    assert result["protocol"]["standard_weights"] is False
-    assert "weights that are not the Inception of 2015" in deviations(result["protocol"])
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not REAL_WEIGHTS, reason="SPARRING_INCEPTION_WEIGHTS names no file with Inception's weights")
-def test_every_score_is_torch_fidelitys_with_the_real_weights(digits, tmp_path):
-    fakes, reals = digits[::2], digits[1::2]
-    expected = theirs(fakes, reals, REAL_WEIGHTS, fid=True, kid=True, prc=True)
-    result = ours(fakes, reals, REAL_WEIGHTS, tmp_path)
-    found = result["scores"]
-    assert found["fid"] == pytest.approx(expected["frechet_inception_distance"], rel=1e-4)
-    assert found["kid"] == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-4, abs=1e-6)
-    assert (found["precision"], found["recall"]) == pytest.approx((expected["precision"], expected["recall"]))
-    assert result["protocol"]["standard_weights"] is True
-    itself = ours(fakes, fakes, REAL_WEIGHTS, tmp_path)
-    assert abs(itself["scores"]["fid"]) < 1e-3
+@pytest.mark.parametrize(
+    "standard", [False, pytest.param(True, marks=pytest.mark.skipif(not REAL_WEIGHTS, reason=NONE))]
+)
+def test_every_score_is_torch_fidelitys_with_random_and_with_the_real_weights(standard, weights, digits, tmp_path):
+    fakes, reals, path = digits[:40:2], digits[1:50:2], REAL_WEIGHTS if standard else weights
+    head = {} if standard else {"isc": True}  # a file of the real weights may lack it
+    expected = theirs(fakes, reals, path, fid=True, kid=True, prc=True, **head)
+    result = ours(fakes, reals, path, tmp_path)
+    actual = result["scores"]
+    assert actual["fid"] == pytest.approx(expected["frechet_inception_distance"], rel=1e-4)
+    assert actual["kid"] == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-4, abs=1e-6)
+    assert (actual["precision"], actual["recall"]) == pytest.approx((expected["precision"], expected["recall"]))
+    if head:
+        assert actual["inception_score"] == pytest.approx(expected["inception_score_mean"], rel=1e-4)
+        assert actual["inception_score_std"] == pytest.approx(expected["inception_score_std"], rel=1e-3)
+    assert result["protocol"]["standard_weights"] is standard
+    assert ("weights that are not the Inception of 2015" in deviations(result["protocol"])) is not standard
 
 
 @pytest.mark.slow
@@ -119,9 +110,9 @@ def test_inceptions_features_are_torch_fidelitys_whatever_the_batch_and_grey_is_
     for size in (None, 4):
         extractor = Inception(str(weights), batch_size=size)
         extractor.prepare("cpu")
-        found = extractor(digits[:6])
-        torch.testing.assert_close(found[0], values, rtol=1e-4, atol=1e-4 * values.std().item())
-        torch.testing.assert_close(found[1], logits, rtol=1e-4, atol=1e-4 * logits.std().item())
+        actual = extractor(digits[:6])
+        torch.testing.assert_close(actual[0], values, rtol=1e-4, atol=1e-4 * values.std().item())
+        torch.testing.assert_close(actual[1], logits, rtol=1e-4, atol=1e-4 * logits.std().item())
     assert (extractor.dims, extractor.classes) == (2048, 1008)
     assert extractor.facts["weights"] == hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
 
@@ -142,17 +133,15 @@ def test_weights_that_are_damaged_absent_or_something_else_are_refused_with_the_
     text = tmp_path / "text.pth"
     text.write_text("no weights")
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
-    cases = {
-        str(named): "damaged",
-        str(text): "",
-        str(tmp_path / "no.pth"): "No such file",
-        str(tmp_path / "other.pth"): "loading",
-    }
-    for path, said in cases.items():
-        with pytest.raises(
-            UserError, match=rf"(?s)evaluation.weights={path}.*{said}.*evaluation.weights=FILE.*evaluation=none"
-        ):
-            Inception(path)
+    for path, reason in {
+        named: "damaged",
+        text: "",
+        "no.pth": "No such file",
+        tmp_path / "other.pth": "loading",
+    }.items():
+        message = rf"(?s)evaluation.weights={path}.*{reason}.*evaluation.weights=FILE.*evaluation=none"
+        with pytest.raises(UserError, match=message):
+            Inception(str(path))
 
 
 def test_a_file_that_would_run_code_is_refused_and_runs_nothing(tmp_path):
@@ -178,7 +167,7 @@ def test_vgg_and_clip_take_their_own_weights_from_a_file(digits, tmp_path, monke
     import torchvision
     from torch_fidelity.feature_extractor_clip import MODEL_METADATA, CLIPVisual
 
-    with torch.device("meta"):  # all weights of a layer are one number, of which the file holds one
+    with torch.device("meta"):  # all weights of a layer are one number, stored once
         shapes = {name: weight.shape for name, weight in torchvision.models.vgg16().state_dict().items()}
     torch.save({name: torch.tensor(0.01).expand(shape) for name, shape in shapes.items()}, tmp_path / "vgg.pth")
     vgg = VGG16(str(tmp_path / "vgg.pth"))

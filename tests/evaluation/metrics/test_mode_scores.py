@@ -1,40 +1,29 @@
-"""Counting modes: known samplers get the scores that can be worked out for them."""
+"""Scores of modes: samplers whose scores are known."""
 
 import math
 
 import pytest
 import torch
 
-from conftest import TensorSet, noise_images
+from conftest import Projection, TensorSet, noise_images
 from sparring.config.errors import UserError
 from sparring.data.dataset import Data
 from sparring.data.image_grids import scatter
 from sparring.data.mixture import Grid, Mixture, Ring
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.extractors.modes import ModeFinder
-from sparring.evaluation.image_sets import Decoded, ImageSet
+from sparring.evaluation.image_sets import Decoded
 from sparring.evaluation.metrics.modes import Modes
 
-
-class Points(ImageSet):
-    name, image_size, identity = "points", (), {}
-
-    def __init__(self, points):
-        self.points = points
-
-    def __len__(self):
-        return len(self.points)
-
-    def images(self, rows):
-        return self.points[list(rows)]
+CPU = torch.device("cpu")
 
 
 def scores_of(source: Mixture, points: torch.Tensor, tmp_path, **options):
     data = source.drawn()
     evaluator = Evaluator(ModeFinder(), {"modes": Modes(**options)}, reals="all", batch_size=300)
-    assert evaluator.lower_is_better[0] == "reverse_kl"  # known before the data are: W&B is told at the start
-    evaluator.prepare(Decoded(data), torch.device("cpu"), tmp_path, data)
-    entry, pictures = evaluator(lambda seed: Points(points), [0])
+    assert evaluator.lower_is_better[0] == "reverse_kl"  # known before the data are: W&B gets it at the start
+    evaluator.prepare(Decoded(data), CPU, tmp_path, data)
+    entry, pictures = evaluator(lambda seed: TensorSet(points), [0])
     return entry["scores"], pictures
 
 
@@ -54,14 +43,13 @@ def test_a_perfect_sampler_has_every_mode_and_98_9_percent_of_high_quality(sourc
     assert scores["reverse_kl"] == pytest.approx(len(source.centres) / 2 / 20_000, rel=0.8)  # of a finite sample
 
 
-def test_missing_modes_shrunken_modes_and_bridges_are_told_apart(tmp_path):
+def test_missing_modes_shrunken_modes_and_bridges_have_scores_of_their_own(tmp_path):
     ring = Ring()
     half, _ = scores_of(ring, draws(ring, 10_000, modes=[0, 1, 2, 3]), tmp_path)
     assert half["modes_recovered"] == 4 and half["reverse_kl"] == pytest.approx(math.log(2), abs=2e-3)
     shrunken, _ = scores_of(ring, draws(ring, 10_000, sigma=0.5), tmp_path)
-    assert shrunken["high_quality"] == 1 and shrunken["within_mode_spread"] == pytest.approx(
-        0.513, abs=0.01
-    )  # .5 / .974
+    assert shrunken["high_quality"] == 1
+    assert shrunken["within_mode_spread"] == pytest.approx(0.513, abs=0.01)  # .5 / .974
     bridges = ring.centres.lerp(ring.centres.roll(1, 0), 0.5).repeat(1000, 1)
     bridged, _ = scores_of(ring, torch.cat([draws(ring, 8_000), bridges]), tmp_path)
     assert bridged["high_quality"] == pytest.approx((1 - math.exp(-4.5)) / 2, abs=3e-3)
@@ -101,13 +89,7 @@ def test_data_without_known_modes_and_features_of_images_for_points_are_refused(
     images = noise_images(60)
     data = Data({"images": images}, "key", [])
     with pytest.raises(UserError, match="data=ring, grid or stacked_mnist"):
-        Evaluator(ModeFinder(), {"modes": Modes()}, reals="all").prepare(
-            TensorSet(images), torch.device("cpu"), tmp_path, data
-        )
-    from conftest import Projection
-
+        Evaluator(ModeFinder(), {"modes": Modes()}, reals="all").prepare(TensorSet(images), CPU, tmp_path, data)
     ring = Ring(count=100).drawn()
     with pytest.raises(UserError, match="takes images, and these data are points: choose evaluation=modes"):
-        Evaluator(Projection(), {"modes": Modes()}, reals="all").prepare(
-            Decoded(ring), torch.device("cpu"), tmp_path, ring
-        )
+        Evaluator(Projection(), {"modes": Modes()}, reals="all").prepare(Decoded(ring), CPU, tmp_path, ring)

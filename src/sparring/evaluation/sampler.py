@@ -35,19 +35,6 @@ def in_passes(make: Callable[[slice], Tensor], count: int, size: int) -> Tensor:
     return torch.cat([make(slice(i, i + size)) for i in range(0, count, size)])
 
 
-def draw_latents(
-    game: Game, seed: int, purpose: str, count: int, start: int = 0, device: torch.device | str = "cpu"
-) -> Tensor:
-    return Sampler._in_blocks(
-        range(start, start + count),
-        lambda block: game.latents(Draws((seed, purpose, block), BLOCK, slice(0, BLOCK), torch.device(device))),
-    )
-
-
-def in_passes(make: Callable[[slice], Tensor], count: int, size: int) -> Tensor:
-    return torch.cat([make(slice(i, i + size)) for i in range(0, count, size)])
-
-
 class Sampler:
     """Samples a copy of a game's producer. Sample i is a function of (seed, purpose, i), see ``draw_latents``.
 

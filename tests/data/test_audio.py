@@ -13,7 +13,7 @@ from scipy.signal import resample_poly
 from sparring.config.errors import UserError
 from sparring.data import cache, dataset, synthetic_tones
 from sparring.data.audio import Audio
-from sparring.data.held_out import hold_out
+from sparring.data.splits import hold_out
 
 RATE = 8_000
 

@@ -19,10 +19,11 @@ from sparring.data import dataset
 from sparring.data.batches import Batches
 from sparring.data.modalities import lookup
 from sparring.data.source import Source
+from sparring.data.splits import held_out_columns, training_columns
 from sparring.distributed import collectives
-from sparring.evaluation.evaluator import Evaluator, check_can_score
+from sparring.evaluation.compatibility import check_can_score
+from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.sampler import Sampler
-from sparring.evaluation.splits import split_columns, thin_training_columns
 from sparring.games.cyclegan import CycleGAN, swapped
 from sparring.games.game import Game
 from sparring.networks.layers import channels_last
@@ -99,8 +100,7 @@ def build_module(
     cfg: DictConfig, game: Game, data: dataset.Data, kind: type[AdversarialModule] = AdversarialModule
 ) -> AdversarialModule:
     """The engine, or a ``kind`` of it, with everything it needs to train."""
-    columns, held_out = split_columns(cfg, game, data)
-    columns = thin_training_columns(cfg, columns)
+    columns = training_columns(cfg, data, game.translates)
     optimizers = {player: _optimizer(cfg, player) for player in game.players}
     if cfg.reuse_fakes and not (len(game.players) == 2 and game.shares_fakes):
         raise UserError(f"reuse_fakes=true: is for a generator and a discriminator, and this is {cfg.model._target_}")
@@ -135,7 +135,7 @@ def build_module(
         seed=cfg.seed,
         log_every=cfg.trainer.log_every_n_steps,
         num_classes=cfg.data.num_classes,
-        held_out=held_out,
+        held_out=held_out_columns(cfg, data, game.translates),
         cuda_graph=cfg.trainer.cuda_graph,
     )
 
@@ -280,7 +280,7 @@ def open_sampler(
         raise UserError(f"{checkpoint}: its weights are not finite ({bad}); choose another checkpoint")
     game, producer = game.to(device), producer.to(device)
     classes = cfg.data.num_classes if game.conditional else 0
-    examples = split_columns(cfg, game, data)[1] if data is not None else None
+    examples = held_out_columns(cfg, data, game.translates) if data is not None else None
     if back:
         if not isinstance(game, CycleGAN):
             raise UserError(f"sample.back=true: this model, {cfg.model._target_}, knows no way back")

@@ -19,7 +19,7 @@ from sparring.distributed import collectives
 from sparring.distributed.signals import Stop
 from sparring.distributed.strategy import UnwrappedDDPStrategy
 from sparring.evaluation.evaluator import Evaluator
-from sparring.evaluation.splits import HELD_OUT, reference_sets
+from sparring.evaluation.references import choose_references
 from sparring.runs.metrics_file import MetricsFile
 from sparring.runs.wandb_run import WandbRun
 from sparring.training.adversarial_module import AdversarialModule
@@ -70,11 +70,8 @@ def fit(
     first = collectives.rank() == 0
     wandb_run = build_wandb(cfg, folder, evaluator) if first else None
     artifacts = bool(wandb_run and cfg.logger.log_checkpoints)
-    reals, training = reference_sets(cfg, module.game, data)
-    split = HELD_OUT if training else cfg.data.get("split", "all")
-    scores = evaluator and Scores(
-        evaluator, reals, data, folder, cfg.cache, split, training=training, **sampler_settings(cfg)
-    )
+    references = choose_references(cfg, data, module.game.translates)
+    scores = evaluator and Scores(evaluator, references, folder, cfg.cache, **sampler_settings(cfg))
     grids, status = SampleGrids(folder / "samples", **cfg.grid, **sampler_settings(cfg)), Status(folder)
     callbacks = [
         GracefulStop(stop),  # first of all: the others ask whether training is interrupted

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sparring.data.image_grids import columns_for, rows_of, save_image, side_by_side
 from sparring.data.modalities.images import Images
-from sparring.evaluation.generated_sets import Answers
+from sparring.evaluation.generated_sets import Translated
 from sparring.evaluation.sampler import BatchNormPolicy, Sampler
 from sparring.storage.files import optional_write
 from sparring.training.adversarial_module import AdversarialModule
@@ -18,7 +18,7 @@ def beside_targets(sampler: Sampler, count: int) -> Tensor:
     """One picture of the first ``count`` held-out examples, three a row: what was given, what is made of it and, where that is
     known, what was wanted.
     """
-    answers = Answers(sampler, max(count, 1))
+    answers = Translated(sampler, max(count, 1))
     rows = range(len(answers))
     steps = [answers.baselines[0].images(rows), answers.images(rows), answers.targets(rows)]
     return rows_of([step for step in steps if step is not None], 3)

@@ -1,161 +1,149 @@
-"""When a run is scored, and where its scores go."""
+"""Score a run while it trains, and keep the checkpoint that scores best."""
 
-import logging
 from pathlib import Path
 
 import pytorch_lightning as pl
 from torch import Tensor
 
-from sparring.data.dataset import Data
 from sparring.distributed.collectives import broadcast, broadcast_object
 from sparring.distributed.signals import Interrupted
 from sparring.evaluation import protocol
 from sparring.evaluation.evaluator import Evaluator
-from sparring.evaluation.generated_sets import Answers, Generated
-from sparring.evaluation.image_sets import Decoded, ImageSet
+from sparring.evaluation.generated_sets import fakes_of
+from sparring.evaluation.image_sets import ImageSet
+from sparring.evaluation.references import References
 from sparring.evaluation.sampler import BatchNormPolicy
 from sparring.runs import store
 from sparring.runs.scores_file import append_scores, save_pictures, scores_entry
 from sparring.storage.files import optional_write
 from sparring.training.adversarial_module import AdversarialModule
 
-log = logging.getLogger(__name__)
-
 
 class Scores(pl.Callback):
-    """Scores the generator at the start, every ``every_kimg`` and at the end: to the log and to ``scores.json``.
+    """Scores the generator at the start, every ``every_kimg`` and at the end, to the loggers and ``scores.json``.
 
-    Evaluations during training see fewer samples and are logged as ``scores_<samples>/...``, apart from the last one's
-    ``scores/...``. The checkpoint that did best during training is kept as ``best_by_<score>.ckpt``: chosen by its score, it
-    is not the one to be reported.
+    Evaluations during training use ``samples_during`` fakes of one seed and are logged as ``scores_<samples>/...``; the
+    last one uses all samples and seeds and is logged as ``scores/...``. After each evaluation during training the
+    checkpoint is kept as ``best_by_<score>.ckpt`` if its leading score is the lowest so far. Chosen by its score, that
+    checkpoint is not the one to report.
 
     Args:
-        evaluator: what computes them.
-        images: the reals beside which it is scored.
-        data: the decoded data behind them.
+        evaluator: computes the scores.
+        references: the reals.
         folder: the run's folder.
         cache: the cache folder.
-        split: name of the real split.
         batch_norm: see Sampler.
-        seed: of the first set of samples; the same for every evaluation of a run.
-        training: what it is trained on, where the reals are others: scored beside the samples.
+        seed: of the first set of samples, the same in every evaluation.
     """
 
     def __init__(
         self,
         evaluator: Evaluator,
-        images: Decoded,
-        data: Data,
+        references: References,
         folder: Path,
-        cache: str,
-        split: str,
+        cache: str | Path,
         batch_norm: BatchNormPolicy = "standing",
         seed: int = 0,
-        training: Decoded | None = None,
     ):
-        self.evaluator, self.images, self.data, self.folder, self.cache = evaluator, images, data, folder, cache
-        self.training, self.split, self.batch_norm, self.seed = training, split, batch_norm, seed
-        self.latest: dict | None = None  # the last entry of scores.json
-        self._earlier: list[dict] = []  # those of training
+        self.evaluator, self.references, self.folder, self.cache = evaluator, references, folder, cache
+        self.batch_norm: BatchNormPolicy = batch_norm
+        self.seed = seed
+        self._entries: list[dict] = []  # of this run's training, also before it was resumed
         self._unwritten: list[dict] = []
 
+    @property
+    def latest(self) -> dict | None:
+        """The newest entry of ``scores.json``."""
+        return self._entries[-1] if self._entries else None
+
     def setup(self, trainer: pl.Trainer, module: AdversarialModule, stage: str) -> None:
-        if trainer.is_global_zero:
-            entries = store.read_scores(self.folder)
-            self._earlier = [e for e in entries if "checkpoint" not in e["protocol"]]  # else it was made after training
-        self._earlier = broadcast_object(self._earlier)
-        self.latest = self._earlier[-1] if self._earlier else None
-        device, game = trainer.strategy.root_device, module.game
-        targeted = game.translates and self.data.aligned
-        self.evaluator.prepare(self.images, device, self.cache, self.data, game.conditional, targeted)
+        if trainer.is_global_zero:  # task=evaluate names the checkpoint in its entries
+            self._entries = [e for e in store.read_scores(self.folder) if "checkpoint" not in e["protocol"]]
+        self._entries = broadcast_object(self._entries)
+        device, game, data = trainer.strategy.root_device, module.game, self.references.data
+        targeted = game.translates and data is not None and data.aligned
+        self.evaluator.prepare(self.references.images, device, self.cache, data, game.conditional, targeted)
 
     def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        self._during(module)
+        self._evaluate_if_due(module)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
-        self._during(module)
+        self._evaluate_if_due(module)
 
     def on_fit_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        """After the last checkpoint was written, so that nothing that fails here loses training."""
-        self._during(module)  # of a run that ended just before it
+        """Evaluate after the last checkpoint is written: a failure here loses no training."""
+        self._evaluate_if_due(module)  # a resumed run may have ended just before it
         module.on_train_end()
-        alike = self.evaluator.samples == self.evaluator.samples_during and self.evaluator.seeds == 1
-        if not (alike and self._is_made(module, during=True)):
-            self._make(module, during=False)
+        evaluator = self.evaluator
+        same = evaluator.samples == evaluator.samples_during and evaluator.seeds == 1
+        if not (same and self._is_done(module, during=True)):
+            self._evaluate_once(module, during=False)
 
-    def _during(self, module: AdversarialModule) -> None:
+    def _evaluate_if_due(self, module: AdversarialModule) -> None:
         if module.iteration == 0 or module.passed(self.evaluator.every_kimg):
-            self._make(module, during=True)
+            self._evaluate_once(module, during=True)
 
-    def _is_made(self, module: AdversarialModule, during: bool) -> bool:
-        return any((e["iteration"], e.get("during_training")) == (module.iteration, during) for e in self._earlier)
+    def _is_done(self, module: AdversarialModule, during: bool) -> bool:
+        return any((e["iteration"], e.get("during_training")) == (module.iteration, during) for e in self._entries)
 
-    def _make(self, module: AdversarialModule, during: bool) -> None:
-        """Evaluate, unless all are asked to stop or it was done before the run was gone on with."""
-        if module.interrupted or self._is_made(module, during):
+    def _evaluate_once(self, module: AdversarialModule, during: bool) -> None:
+        if module.interrupted or self._is_done(module, during):
             return
         try:
             self.evaluate(module, during)
         except Interrupted:
             module.interrupted = module.trainer.should_stop = True
 
-    def evaluate(self, module: AdversarialModule, during: bool) -> dict:
-        """Score the generator as it is now, with fewer samples and one seed ``during`` training; return the entry."""
+    def evaluate(self, module: AdversarialModule, during: bool) -> None:
+        """Score the generator as it is now; ``during`` training with fewer samples and one seed."""
         broadcast(module.buffers())
         module.check_finite()
         evaluator = self.evaluator
-        labels = self.images.labels if module.game.conditional else None
-        samples = evaluator.samples_during if during else evaluator.samples
-        seeds = [self.seed + i for i in range(1 if during else evaluator.seeds)]
+        samples, seeds = (evaluator.samples_during, 1) if during else (evaluator.samples, evaluator.seeds)
 
         def fakes(seed: int) -> ImageSet:
             sampler = module.sampler(evaluator.ema, self.batch_norm, seed, evaluator.batch_size)
-            if sampler.game.translates:
-                return Answers(sampler, samples)
-            return Generated(sampler, samples, self.images.image_size, labels, self.training)
+            return fakes_of(sampler, samples, self.references)
 
-        result, pictures = evaluator(fakes, seeds)
-        made = scores_entry(result, module.iteration, module.kimg, ema=evaluator.ema, split=self.split)
-        made["during_training"] = during
+        result, pictures = evaluator(fakes, [self.seed + i for i in range(seeds)])
+        entry = scores_entry(result, module.iteration, module.kimg, ema=evaluator.ema, split=self.references.split)
+        entry["during_training"] = during
         if during and module.iteration > 0:
-            self._keep_best(module, made)
+            self._keep_best(module, entry)
         if module.global_rank == 0:
-            part = "scores" if samples == evaluator.samples else f"scores_{samples}"
-            row = {f"{part}/{name}": value for name, value in result["scores"].items()}
-            for baseline, scores in result.get("baselines", {}).items():
-                row |= {f"{part}_{baseline}/{name}": value for name, value in scores.items()}
-            module.log_row(row)
-            for name, picture in pictures.items():
-                for logger in module.trainer.loggers:
-                    if hasattr(logger, "log_image"):
-                        logger.log_image(name, [picture], step=module.iteration, kimg=module.kimg)
-            self._record(made, pictures)  # at last: what is recorded is not done again by a run that is gone on with
-        self.latest = made
-        self._earlier.append(made)
-        return made
+            self._log(module, entry, "scores" if samples == evaluator.samples else f"scores_{samples}", pictures)
+            self.record(entry, pictures)  # last: a resumed run repeats only what was not written
+        self._entries.append(entry)
 
-    def _record(self, made: dict, pictures: dict[str, Tensor]) -> None:
-        """To the disk; entries for which there is no space now are written with the next one."""
-        self._unwritten.append(made)
+    def _log(self, module: AdversarialModule, entry: dict, prefix: str, pictures: dict[str, Tensor]) -> None:
+        row = {f"{prefix}/{name}": value for name, value in entry["scores"].items()}
+        for baseline, scores in entry.get("baselines", {}).items():
+            row |= {f"{prefix}_{baseline}/{name}": value for name, value in scores.items()}
+        module.log_row(row)
+        for name, picture in pictures.items():
+            for log_image in (getattr(logger, "log_image", None) for logger in module.trainer.loggers):
+                if log_image is not None:
+                    log_image(name, [picture], step=module.iteration, kimg=module.kimg)
+
+    def record(self, entry: dict, pictures: dict[str, Tensor]) -> None:
+        """Write to the disk; entries for which there is no space are written with the next one."""
+        self._unwritten.append(entry)
         with optional_write(self.folder / "scores.json"):
             append_scores(self.folder, self._unwritten)
             self._unwritten = []
         with optional_write(self.folder / "samples"):
-            save_pictures(self.folder, made, pictures)
+            save_pictures(self.folder, entry, pictures)
 
-    def _keep_best(self, module: AdversarialModule, now: dict) -> None:
-        """Keep this checkpoint if no comparable evaluation of this run, also before it was resumed, did better."""
-        name = next((name for name in self.evaluator.lower_is_better if name in now["scores"]), None)
+    def _keep_best(self, module: AdversarialModule, entry: dict) -> None:
+        """Save this checkpoint if no earlier evaluation with the same protocol has a lower leading score."""
+        name = next((name for name in self.evaluator.lower_is_better if name in entry["scores"]), None)
         if name is None:
             return
-        comparable = [
-            e
-            for e in self._earlier
-            if 0 < e["iteration"] < now["iteration"] and not protocol.differences(e["protocol"], now["protocol"])
-        ]
-        if broadcast_object(
-            all(now["scores"][name] < e["scores"][name] for e in comparable)
-        ):  # one decision for all ranks
-            path = self.folder / "checkpoints" / f"best_by_{name}.ckpt"
-            module.trainer.save_checkpoint(path)
-            now["kept_as"] = path.name
+        best = all(
+            entry["scores"][name] < e["scores"][name]
+            for e in self._entries
+            if 0 < e["iteration"] < entry["iteration"] and not protocol.differences(e["protocol"], entry["protocol"])
+        )
+        if broadcast_object(best):  # one decision for all ranks
+            entry["kept_as"] = f"best_by_{name}.ckpt"
+            module.trainer.save_checkpoint(self.folder / "checkpoints" / entry["kept_as"])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparring.networks import volumegan
+from sparring.networks import dcgan, volumegan
 from sparring.networks.layers import channels_last
 
 
@@ -40,9 +40,13 @@ def test_clips_of_any_of_these_sizes_go_in_and_out(frames, size, channels, class
 
 
 def test_frames_are_doubled_by_the_finest_stages_and_less_often_than_sides_where_there_are_few():
-    assert volumegan.stages(32, 64) == ((2, 4, 4), [True] * 4)  # VGAN's
-    assert volumegan.stages(12, 32) == ((3, 4, 4), [False, True, True])
-    assert volumegan.stages(7, 24) == ((7, 6, 6), [False, False])
+    def doubled(frames, size):
+        first, kernels = volumegan.stages(frames, size)
+        return first, [kernel["stride"] == 2 for kernel in kernels]
+
+    assert doubled(32, 64) == ((2, 4, 4), [True] * 4)  # VGAN's
+    assert doubled(12, 32) == ((3, 4, 4), [False, True, True])
+    assert doubled(7, 24) == ((7, 6, 6), [False, False])
 
 
 @pytest.mark.parametrize(
@@ -62,9 +66,9 @@ def test_a_size_that_no_pyramid_has_is_refused_with_the_nearest_that_do(frames, 
 
 def test_the_first_layer_is_a_transposed_convolution_and_the_order_of_memory_changes_nothing():
     torch.manual_seed(0)
-    layer = volumegan.FromPoint(6, 8, (2, 4, 4), bias=False)
-    x = torch.randn(3, 6, 1, 1, 1)
-    expected = nn.functional.conv_transpose3d(x, layer.weight)
+    layer = dcgan.FromVoxel(6, 8, (2, 4, 4), bias=False)
+    x = torch.randn(3, 6)
+    expected = nn.functional.conv_transpose3d(x[:, :, None, None, None], layer.weight)
     torch.testing.assert_close(layer(x), expected)
     network = volumegan.Generator(8, 16, latent_dim=4, width=4).eval()
     latents = torch.randn(3, 4)

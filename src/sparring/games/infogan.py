@@ -112,20 +112,15 @@ class InfoGAN(Generation):
         """Return every value of each categorical code, each continuous code from -1 to 1; a batch of latents a step."""
         walks, start = {}, self.noise_dim
         for i, values in enumerate(self.categorical):
-            walks[f"code-{i}"] = [
-                _replaced(latents, start, one_hot(torch.full((len(latents),), value), values))
-                for value in range(values)
-            ]
+            walks[f"code-{i}"] = [_with_code(latents, start, code) for code in torch.eye(values)]
             start += values
         for i in range(self.continuous):
-            column = torch.ones(len(latents), 1)
-            walks[f"continuous-{i}"] = [
-                _replaced(latents, start + i, column * value) for value in torch.linspace(-1, 1, STEPS).tolist()
-            ]
+            steps = torch.linspace(-1, 1, STEPS)[:, None]
+            walks[f"continuous-{i}"] = [_with_code(latents, start + i, code) for code in steps]
         return walks
 
 
-def _replaced(latents: Tensor, start: int, values: Tensor) -> Tensor:
+def _with_code(latents: Tensor, start: int, code: Tensor) -> Tensor:
     changed = latents.clone()
-    changed[:, start : start + values.shape[1]] = values.to(latents)
+    changed[:, start : start + len(code)] = code.to(latents)
     return changed

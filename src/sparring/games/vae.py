@@ -48,16 +48,6 @@ class Posterior(nn.Module):
         kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
         return mean + (log_variance / 2).exp() * draws.normal("posterior", mean.shape[1]), kl
 
-    @torch.no_grad()
-    def check_fits(self, images: Tensor) -> None:
-        """Raise UserError if the trunk's features of an image are no vector."""
-        features = copy.deepcopy(self.trunk).eval().features(images)
-        if features.ndim != 2:
-            raise UserError(
-                f"model.encoder: its features of an image are {tuple(features.shape[1:])}, and must be a vector: "
-                "model/discriminator@model.encoder=dcgan"
-            )
-
 
 class Autoencoder(FromLatents):
     """A game whose ``posterior`` finds the latents of an image."""
@@ -69,8 +59,14 @@ class Autoencoder(FromLatents):
         labels = batch["labels"] if self.conditional else None
         return self.produce(self.posterior(self.reals(batch), labels)[0], labels, producer)
 
+    @torch.no_grad()
     def check_fits(self, producer: nn.Module, columns: dict[str, Tensor]) -> None:
-        self.posterior.check_fits(self.scaled(columns["images"][:2].cpu()))
+        features = copy.deepcopy(self.posterior.trunk).eval().features(self.scaled(columns["images"][:2].cpu()))
+        if features.ndim != 2:
+            raise UserError(
+                f"model.encoder: its features of an image are {tuple(features.shape[1:])}, and must be a vector: "
+                "model/discriminator@model.encoder=dcgan"
+            )
         super().check_fits(producer, columns)
 
 

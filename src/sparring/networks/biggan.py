@@ -23,18 +23,13 @@ class Generator(nn.Module):
 
     The latents are cut into one chunk for the first layer and one for each block. The label's embedding, which all
     blocks share, and the block's chunk decide linearly the gains and shifts of the block's batch norms. All weights but
-    the embedding are spectrally normalised. At 32 pixels, width 96, 80 latents and ten classes: 9,416,196 parameters,
-    as in StudioGAN's log of its published run; at 128 with 120 latents and 1000 classes 70,433,988, as in the authors'
-    BigGAN-PyTorch.
+    the embedding are spectrally normalised.
 
     Args:
         image_size, channels, num_classes: see ``arguments``.
         latent_dim: size of the noise vector. If its n + 1 chunks are not equally long, the last are longer by one.
         width: a quarter of every stage's channels up to 32 pixels, the finest stage's for larger images.
         embedding_dim: length of a label's embedding.
-
-    Raises:
-        ValueError: if there are fewer latents than chunks.
     """
 
     def __init__(
@@ -69,10 +64,6 @@ class Generator(nn.Module):
 
 
 class Discriminator(sagan.Discriminator):
-    """SAGAN's, with self-attention at up to 64 pixels.
-
-    At 32 pixels, width 96 and ten classes: 2,415,170 parameters, as in StudioGAN's log of its published run; at 128
-    with 1000 classes 87,982,370, as in the authors' BigGAN-PyTorch.
-    """
+    """SAGAN's, with self-attention at up to 64 pixels."""
 
     attention = ATTENTION

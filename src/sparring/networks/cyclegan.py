@@ -36,9 +36,6 @@ class Generator(nn.Module):
 
     H and W may be any: the condition is padded to a multiple of 4, at least 8, and the images are cropped.
 
-    Parameters as in the authors' PyTorch code, with instance norm, width 64 and three channels in and out: 11,378,179
-    with nine blocks, 7,837,699 with six.
-
     Args:
         image_size: height and width of the training images.
         in_channels: of the condition.

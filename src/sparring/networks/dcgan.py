@@ -1,5 +1,6 @@
 """DCGAN (Radford et al. 2016): a pyramid of strided 4x4 convolutions, for any size b * 2**n with 4 <= b <= 7."""
 
+import math
 from typing import Any
 
 from torch import Tensor, nn
@@ -42,33 +43,59 @@ class FromVoxel(_FromPoint, nn.ConvTranspose3d):
     """The first layer of a generator of volumes."""
 
 
-def up_layers(
-    dim: int, base: tuple[int, ...], width: int, channels: int, norm: Normalization, kernels: list[dict[str, Any]]
-) -> nn.Sequential:
-    """Vectors (batch, dim) -> (batch, channels, ...) in [-1, 1]: a first stage of size ``base``, then one a kernel."""
-    first, up = (FromPixel, nn.ConvTranspose2d) if len(base) == 2 else (FromVoxel, nn.ConvTranspose3d)
-    widths = stage_widths(width, len(kernels))
-    layers: list[nn.Module] = [first(dim, widths[0], base, bias=False)]
-    for coarse, fine, kernel in zip(widths, widths[1:] + [channels], kernels, strict=True):
-        layers += [normalization(norm, coarse, len(base)), nn.ReLU(inplace=True)]
-        layers += [up(coarse, fine, **kernel, bias=False)]
-    return nn.Sequential(*layers, nn.Tanh())
+class PyramidGenerator(nn.Module):
+    """Vectors become a stage of size ``base``; each of the ``kernels`` makes a finer one by a transposed convolution."""
+
+    def __init__(
+        self,
+        base: tuple[int, ...],
+        kernels: list[dict[str, Any]],
+        channels: int,
+        latent_dim: int,
+        width: int,
+        num_classes: int,
+        norm: Normalization,
+    ):
+        super().__init__()
+        first, up = (FromPixel, nn.ConvTranspose2d) if len(base) == 2 else (FromVoxel, nn.ConvTranspose3d)
+        widths = stage_widths(width, len(kernels))
+        self.latents = LabelledLatents(latent_dim, num_classes)
+        layers: list[nn.Module] = [first(self.latents.dim, widths[0], base, bias=False)]
+        for coarse, fine, kernel in zip(widths, widths[1:] + [channels], kernels, strict=True):
+            layers += [normalization(norm, coarse, len(base)), nn.ReLU(inplace=True)]
+            layers += [up(coarse, fine, **kernel, bias=False)]
+        self.layers = nn.Sequential(*layers, nn.Tanh())
+        self.apply(initialize_normally)
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.layers(self.latents(latents, labels))
 
 
-def down_layers(
-    channels: int, width: int, norm: Normalization, kernels: list[dict[str, Any]], axes: int = 2
-) -> nn.Sequential:
-    """(batch, channels, ...) -> features (batch, dim), the last stage flattened; the mirror image of ``up_layers``."""
-    widths = stage_widths(width, len(kernels))[::-1]
-    layers: list[nn.Module] = []
-    for fine, coarse, kernel in zip([channels, *widths[:-1]], widths, kernels, strict=True):
-        norms = [normalization(norm, coarse, axes)] if layers else []
-        down = (nn.Conv2d if axes == 2 else nn.Conv3d)(fine, coarse, **kernel, bias=False)
-        layers += [down, *norms, nn.LeakyReLU(0.2, inplace=True)]
-    return nn.Sequential(*layers, nn.Flatten())
+class PyramidDiscriminator(BaseDiscriminator):
+    """The mirror image of ``PyramidGenerator``: the features are the stage of size ``base``, flattened."""
+
+    def __init__(
+        self,
+        base: tuple[int, ...],
+        kernels: list[dict[str, Any]],
+        channels: int,
+        width: int,
+        num_classes: int,
+        norm: Normalization,
+        minibatch_stddev: int,
+    ):
+        widths = stage_widths(width, len(kernels))[::-1]
+        super().__init__(widths[-1] * math.prod(base), num_classes, minibatch_stddev)
+        down = nn.Conv2d if len(base) == 2 else nn.Conv3d
+        layers: list[nn.Module] = []
+        for fine, coarse, kernel in zip([channels, *widths[:-1]], widths, kernels[::-1], strict=True):
+            norms = [normalization(norm, coarse, len(base))] if layers else []
+            layers += [down(fine, coarse, **kernel, bias=False), *norms, nn.LeakyReLU(0.2, inplace=True)]
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+        initialize_discriminator_normally(self)
 
 
-class Generator(nn.Module):
+class Generator(PyramidGenerator):
     """Latents (batch, latent_dim), labels (batch,) -> images (batch, channels, image_size, image_size) in [-1, 1].
 
     At 64 pixels, width 64 and 100 latents: 3,576,704 parameters, as PyTorch's DCGAN example.
@@ -88,17 +115,11 @@ class Generator(nn.Module):
         num_classes: Classes = 0,
         norm: Normalization = "batch",
     ):
-        super().__init__()
         base, n = halvings(image_size)
-        self.latents = LabelledLatents(latent_dim, num_classes)
-        self.layers = up_layers(self.latents.dim, (base, base), width, channels, norm, [KERNEL] * n)
-        self.apply(initialize_normally)
-
-    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.layers(self.latents(latents, labels))
+        super().__init__((base, base), [KERNEL] * n, channels, latent_dim, width, num_classes, norm)
 
 
-class Discriminator(BaseDiscriminator):
+class Discriminator(PyramidDiscriminator):
     """Images (batch, channels, image_size, image_size) in [-1, 1], labels (batch,) -> logits (batch,).
 
     At 64 pixels and width 64: 2,765,568 weights, as PyTorch's DCGAN example, and one bias.
@@ -120,6 +141,4 @@ class Discriminator(BaseDiscriminator):
         minibatch_stddev: Group = 0,
     ):
         base, n = halvings(image_size)
-        super().__init__(stage_widths(width, n)[0] * base * base, num_classes, minibatch_stddev)
-        self.layers = down_layers(channels, width, norm, [KERNEL] * n)
-        initialize_discriminator_normally(self)
+        super().__init__((base, base), [KERNEL] * n, channels, width, num_classes, norm, minibatch_stddev)

@@ -36,9 +36,6 @@ class Discriminator(BaseDiscriminator):
     wide for 1 to 5 ``layers``, one for 0 (PixelGAN). Of those of 70 pixels, images of 256 have 30 x 30, of 32 pixels 2
     x 2, of 28 one.
 
-    Parameters as in the authors' PyTorch code, at width 64: 2,768,705 for pix2pix (six channels, batch norm);
-    2,764,737 for CycleGAN (three channels, instance norm).
-
     Args:
         num_classes, minibatch_stddev: see ``arguments``.
         image_size: height and width of the training images, at least 3 * 2**layers.
@@ -46,9 +43,6 @@ class Discriminator(BaseDiscriminator):
         width: channels of the finest stage; every coarser one has twice as many, at most 8 * width.
         norm: normalisation after every hidden layer but the first. ``batch`` couples the examples of a batch.
         layers: halvings, each by a hidden layer. One more follows that keeps the size, as does the head.
-
-    Raises:
-        ValueError: so many ``layers`` leave no patch.
     """
 
     def __init__(

@@ -37,9 +37,6 @@ class ResidualBlock(nn.Module):
         width: channels of x (batch, width, H, W).
         group_size: channels in a group of the 3x3 convolution, at most 2 * width.
         blocks: L.
-
-    Raises:
-        ValueError: if ``group_size`` does not divide 2 * width.
     """
 
     def __init__(self, width: int, group_size: int, blocks: int):
@@ -67,8 +64,7 @@ class Generator(nn.Module):
     """Latents (batch, latent_dim), labels (batch,) -> images (batch, channels, image_size, image_size), unbounded.
 
     A learned basis (width, b, b) times a linear map of the latents and the label's embedding, which are equally long;
-    then two blocks a stage. Parameters as in the published code: CIFAR-10 20,732,160, with its 10 labels
-    20,781,952; FFHQ at 64 pixels 22,429,824, at 256 23,057,952.
+    then two blocks a stage.
 
     Args:
         image_size, channels, latent_dim, num_classes: see ``arguments``.
@@ -127,9 +123,6 @@ class LabelHead(nn.Module):
 
 class Discriminator(BaseDiscriminator):
     """Images (batch, channels, image_size, image_size) in [-1, 1], labels (batch,) -> logits (batch,).
-
-    Parameters as in the published code: CIFAR-10 20,683,776, with its 10 labels 21,280,512; FFHQ at 64 pixels
-    22,381,440, at 256 23,009,568.
 
     Args:
         image_size, channels, num_classes: see ``arguments``.

@@ -179,9 +179,8 @@ def initialize(module: nn.Module) -> None:
 class Generator(nn.Module):
     """Latents (batch, latent_dim), labels (batch,) -> images (batch, channels, image_size, image_size) in [-1, 1].
 
-    Labels choose the gains and shifts of the batch norms. At width 64 the networks of mimicry's published scores (Lee &
-    Town 2020): 4,276,739 parameters at 32 pixels (SNGAN, WGAN-GP), 4,304,387 with ten classes (cGAN-PD), 4,878,083 at
-    48, 12,220,675 at 64, 32,150,787 at 128. Blocks double bilinearly, as there; in the papers they repeat pixels.
+    Labels choose the gains and shifts of the batch norms. At width 64 the networks of mimicry's published scores
+    (Lee & Town 2020). Blocks double bilinearly, as there; in the papers they repeat pixels.
 
     Args:
         image_size, channels, latent_dim, num_classes: see ``arguments``.
@@ -215,9 +214,7 @@ class Generator(nn.Module):
 class Discriminator(BaseDiscriminator):
     """Images (batch, channels, image_size, image_size) in [-1, 1], labels (batch,) -> logits (batch,).
 
-    At width 64 the networks of mimicry's published scores: 1,053,825 parameters at 32 pixels (SNGAN, and WGAN-GP,
-    with ``spectral_norm=False, pooling="mean"``), 1,055,105 with ten classes (cGAN-PD), 10,141,441 at 48 and 64,
-    29,017,857 at 128.
+    At width 64 the networks of mimicry's published scores; WGAN-GP's with ``spectral_norm=False, pooling="mean"``.
 
     Args:
         image_size, channels, num_classes, minibatch_stddev: see ``arguments``.

@@ -1,9 +1,7 @@
 """SAGAN (Zhang et al. 2019): residual networks with self-attention, both spectrally normalised.
 
 Self-attention is at 32 pixels, as in the paper's networks for 128, and for smaller images at half their size. The
-details are those of StudioGAN's CIFAR-10 score (Kang et al. 2023): orthogonal weights, batch norm's epsilon 1e-4. At 32
-pixels, width 64 and ten classes G has 4,386,308 and D 1,075,586 parameters, as StudioGAN's log of its published run
-says.
+details are those of StudioGAN's CIFAR-10 score (Kang et al. 2023): orthogonal weights, batch norm's epsilon 1e-4.
 """
 
 from sparring.networks import resnet

@@ -70,7 +70,7 @@ class Discriminator(BaseDiscriminator):
     """Images (batch, channels, image_size, image_size) in [-1, 1], labels (batch,) -> logits (batch,).
 
     Eight 3x3 convolutions, every second of which halves the image (rounding up) and every other doubles the channels,
-    and a dense layer. At the paper's 96 pixels, width 64 and three channels: 23,565,505 parameters.
+    and a dense layer.
 
     Args:
         num_classes, minibatch_stddev: see ``arguments``.

@@ -176,8 +176,7 @@ class Generator(nn.Module):
     """Latents (batch, latent_dim), labels (batch,) -> images (batch, channels, image_size, image_size), unbounded.
 
     It is ``synthesis(mapping(latents, labels))``, with styles w (batch, layers, width) in between: path lengths count
-    every layer, as in the published code. Parameters as in the published code: CIFAR-10 (2 mapping layers) 19,947,539,
-    with its 10 labels 20,215,315; 256 pixels (``paper256``) 24,767,458.
+    every layer, as in the published code.
 
     Args:
         image_size, channels, latent_dim, num_classes: see ``arguments``.
@@ -243,9 +242,6 @@ class MappedHead(nn.Module):
 
 class Discriminator(BaseDiscriminator):
     """Images (batch, channels, image_size, image_size) in [-1, 1], labels (batch,) -> logits (batch,).
-
-    Parameters as in the published code: CIFAR-10 (``orig``) 20,720,641, with its 10 labels 23,089,664; 256 pixels
-    (``paper256``) 24,001,089.
 
     Args:
         image_size, channels, num_classes: see ``arguments``.

@@ -16,9 +16,8 @@ class Generator(nn.Module):
     stage of its size on the way down. H and W may be any: the condition is padded to a multiple of 2**depth, and the
     images are cropped.
 
-    Parameters as in the authors' PyTorch code, with batch norm, width 64 and three channels in and out: 54,413,955
-    for 256 pixels, 41,828,995 for 128. There the bottleneck has no dropout; here it has, as in the paper and the
-    code of its scores. Neither normalises the bottleneck, which at 1x1 pixel would become zero.
+    The bottleneck has dropout as in the paper and its first code, and no normalisation, which at 1x1 pixel would give
+    zero.
 
     Args:
         image_size: height and width of the training images, at least 4.
@@ -29,9 +28,6 @@ class Generator(nn.Module):
         norm: normalisation after every layer but the first, the bottleneck and the last.
         dropout: probability, after the three coarsest stages of 8 * width channels on the way up (after the coarsest
             stage where none is so wide). It is the paper's only noise.
-
-    Raises:
-        ValueError: there are fewer than two halvings, or more than ``image_size`` allows.
     """
 
     def __init__(

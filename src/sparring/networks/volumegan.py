@@ -9,18 +9,9 @@ DCGAN's initialisation, labels, frames that are doubled less often than the side
 
 from typing import Any
 
-from torch import Tensor, nn
-
 from sparring.networks.arguments import Classes, Frames, Group, Width
-from sparring.networks.base_discriminator import BaseDiscriminator
-from sparring.networks.dcgan import down_layers, stage_widths, up_layers
-from sparring.networks.layers import (
-    LabelledLatents,
-    Normalization,
-    halvings,
-    initialize_discriminator_normally,
-    initialize_normally,
-)
+from sparring.networks.dcgan import KERNEL, PyramidDiscriminator, PyramidGenerator
+from sparring.networks.layers import Normalization, halvings
 
 
 def stages(frames: int | None, image_size: int) -> tuple[tuple[int, int, int], list[dict[str, Any]]]:
@@ -48,11 +39,10 @@ def stages(frames: int | None, image_size: int) -> tuple[tuple[int, int, int], l
             f"the nearest: {' or '.join(map(str, near))}"
         )
     sides = {"kernel_size": (3, 4, 4), "stride": (1, 2, 2), "padding": 1}
-    everything = {"kernel_size": 4, "stride": 2, "padding": 1}
-    return (first, base, base), [sides] * (n - doublings) + [everything] * doublings
+    return (first, base, base), [sides] * (n - doublings) + [KERNEL] * doublings
 
 
-class Generator(nn.Module):
+class Generator(PyramidGenerator):
     """Latents (batch, latent_dim), labels (batch,) -> volumes (batch, channels, frames, H, W) in [-1, 1].
 
     Args:
@@ -72,17 +62,10 @@ class Generator(nn.Module):
         num_classes: Classes = 0,
         norm: Normalization = "batch",
     ):
-        super().__init__()
-        base, kernels = stages(frames, image_size)
-        self.latents = LabelledLatents(latent_dim, num_classes)
-        self.layers = up_layers(self.latents.dim, base, width, channels, norm, kernels)
-        self.apply(initialize_normally)
-
-    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.layers(self.latents(latents, labels))
+        super().__init__(*stages(frames, image_size), channels, latent_dim, width, num_classes, norm)
 
 
-class Discriminator(BaseDiscriminator):
+class Discriminator(PyramidDiscriminator):
     """Volumes (batch, channels, frames, image_size, image_size) in [-1, 1], labels (batch,) -> logits (batch,).
 
     Args:
@@ -102,8 +85,4 @@ class Discriminator(BaseDiscriminator):
         norm: Normalization = "batch",
         minibatch_stddev: Group = 0,
     ):
-        (first, base, _), kernels = stages(frames, image_size)
-        widest = stage_widths(width, len(kernels))[0]
-        super().__init__(widest * first * base * base, num_classes, minibatch_stddev)
-        self.layers = down_layers(channels, width, norm, kernels[::-1], axes=3)
-        initialize_discriminator_normally(self)
+        super().__init__(*stages(frames, image_size), channels, width, num_classes, norm, minibatch_stddev)

@@ -18,18 +18,11 @@ def stages(length: int) -> int:
     Raises:
         ValueError: for another length, naming possible ones.
     """
-    n = next((n for n in range(1, 10) if COARSEST * STRIDE**n == length), None)
-    if n is None:
-        lengths = ", ".join(f"{COARSEST * STRIDE**n:,}" for n in range(1, 6))
-        raise ValueError(
-            f"length={length}: WaveGAN makes sounds (data=audio) of 16 times a power of four samples: {lengths} ..."
-        )
-    return n
-
-
-def stage_widths(width: int, n: int) -> list[int]:
-    """Channels of the n stages from the coarsest to the finest: doubling towards the coarse."""
-    return [width * 2**level for level in reversed(range(n))]
+    lengths = [COARSEST * STRIDE**n for n in range(1, 10)]
+    if length not in lengths:
+        possible = ", ".join(f"{each:,}" for each in lengths[:5])
+        raise ValueError(f"length={length}: WaveGAN makes sounds (data=audio) of 16 * 4**n samples: {possible} ...")
+    return 1 + lengths.index(length)
 
 
 def initialize(module: nn.Module) -> None:
@@ -84,7 +77,7 @@ class Generator(nn.Module):
         norm: Literal["none", "batch"] = "none",
     ):
         super().__init__()
-        widths = stage_widths(width, stages(length))
+        widths = [width * 2**level for level in reversed(range(stages(length)))]
         self.latents = LabelledLatents(latent_dim, num_classes)
         layers: list[nn.Module] = [
             nn.Linear(self.latents.dim, COARSEST * widths[0]),
@@ -126,7 +119,7 @@ class Discriminator(BaseDiscriminator):
         shortest = COARSEST * STRIDE  # samples of the coarsest stage that is shuffled; with one stage none is
         if phase_shuffle >= shortest and n > 1:
             raise ValueError(f"phase_shuffle={phase_shuffle}: samples, at most {shortest - 1}; 0 for none")
-        widths = stage_widths(width, n)[::-1]
+        widths = [width * 2**level for level in range(n)]
         super().__init__(COARSEST * widths[-1], num_classes, minibatch_stddev)
         layers: list[nn.Module] = []
         for i, o in zip([channels, *widths], widths, strict=False):

@@ -7,16 +7,16 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from pairs_of_networks import count
 from torch import nn
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, relu, softplus
 
-import sparring.config.schema  # noqa: F401  # noqa: F401  the resolvers of the YAML files
+import sparring.config.schema  # noqa: F401  the resolvers of the YAML files
 from conftest import CONF
 from sparring import losses
 from sparring.networks import cyclegan, patch, srgan, unet
 from sparring.networks.base_discriminator import Several
-from sparring.networks.layers import normalize_spectrally
-from sparring.networks.layers import padded
+from sparring.networks.layers import normalize_spectrally, padded
 
 SAME_SIZE = {"unet": unet.Generator, "resblocks": partial(cyclegan.Generator, blocks=1)}
 JUDGES = {"patch": partial(patch.Discriminator, layers=2), "srgan": srgan.Discriminator}
@@ -34,10 +34,6 @@ def float64():
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
-
-
-def count(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def kinds(network: nn.Module, *wanted: type[nn.Module]) -> list[nn.Module]:

@@ -1,7 +1,7 @@
 """Adversarial losses, an equation each.
 
-r = D(x) and f = D(G(z)) are logits, (batch,), or (batch, n) for n discriminators. Every method returns a tensor of their
-shape: the unreduced loss, to be minimised. sp is softplus, so that -log sigmoid(x) = sp(-x).
+r = D(x) and f = D(G(z)) are logits, (batch,), or (batch, n) for n discriminators. Every method returns a tensor of
+their shape: the unreduced loss, to be minimised. sp is softplus, so that -log sigmoid(x) = sp(-x).
 """
 
 from abc import ABC, abstractmethod
@@ -99,8 +99,8 @@ class Relativistic(Loss):
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         return softplus(fake - real)
 
-    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
-        return softplus(real - fake)
+    def generator(self, fake: Tensor, real: Tensor) -> Tensor:
+        return self.discriminator(fake, real)
 
 
 class RelativisticAverage(Loss):
@@ -115,5 +115,5 @@ class RelativisticAverage(Loss):
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         return softplus(fake.mean(0) - real) + softplus(fake - real.mean(0))
 
-    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+    def generator(self, fake: Tensor, real: Tensor) -> Tensor:
         return self.discriminator(fake, real)

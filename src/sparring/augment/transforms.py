@@ -82,12 +82,12 @@ def warp(images: Tensor, matrix: Tensor) -> Tensor:
     x, y = (matrix[:, :2] @ centred).unbind(1)  # (batch, H * W)
     columns, rows = (_neighbours(position + (n - 1) / 2, n) for position, n in ((x, width), (y, height)))
     flat = images.flatten(2)
-    parts = (
+    parts = [
         flat.gather(2, (row * width + column)[:, None].expand_as(flat)) * (upper * left)[:, None]
         for row, upper in rows
         for column, left in columns
-    )
-    return sum(parts).view_as(images)
+    ]
+    return sum(parts[1:], parts[0]).view_as(images)
 
 
 def _neighbours(position: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:

@@ -7,6 +7,7 @@ from torch.nn.functional import cross_entropy
 from sparring.games.generation import Generation
 from sparring.games.turn import Turn
 from sparring.networks.arguments import Classes
+from sparring.networks.base_discriminator import BaseDiscriminator
 
 
 class ACGAN(Generation):
@@ -22,6 +23,7 @@ class ACGAN(Generation):
     """
 
     reads_features = True
+    discriminator: BaseDiscriminator
 
     def __init__(self, *, classes: Classes, class_weight: NonNegativeFloat = 1.0, **options):
         super().__init__(**options)
@@ -35,8 +37,9 @@ class ACGAN(Generation):
         return {"discriminator": [self.discriminator, self.classifier], "generator": [self.generator]}
 
     def terms(self, player: str, turn: Turn) -> dict[str, Tensor]:
-        adversarial = super().terms(player, turn)
-        classification = cross_entropy(self.classifier(turn.fake_features), turn.condition)
+        adversarial, labels = super().terms(player, turn), turn.condition
+        assert labels is not None
+        classification = cross_entropy(self.classifier(turn.fake_features), labels)
         if player == "discriminator":
-            classification = classification + cross_entropy(self.classifier(turn.real_features), turn.condition)
+            classification = classification + cross_entropy(self.classifier(turn.real_features), labels)
         return adversarial | {"classification": self.class_weight * classification}

@@ -140,5 +140,6 @@ def swapped(columns: dict[str, Tensor]) -> dict[str, Tensor]:
     return {other[name]: column for name, column in columns.items() if name in other}
 
 
-def _l1(images: Tensor, targets: Tensor) -> Tensor:
+def _l1(images: Tensor, targets: Tensor | None) -> Tensor:
+    assert targets is not None
     return (images - targets).abs().mean()

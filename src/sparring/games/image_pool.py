@@ -17,6 +17,9 @@ class ImagePool(nn.Module):
         shape: of a fake.
     """
 
+    kept: Tensor  # (size, *shape)
+    seen: Tensor  # (), fakes so far
+
     def __init__(self, size: int, shape: tuple[int, ...]):
         super().__init__()
         self.register_buffer("kept", torch.zeros(size, *shape))

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from sparring.games.generation import Generation
 from sparring.games.turn import Turn
 from sparring.networks.arguments import Classes, Width
+from sparring.networks.base_discriminator import BaseDiscriminator
 from sparring.randomness import Draws
 
 STEPS = 10  # of a walk along a continuous code
@@ -34,6 +35,7 @@ class InfoGAN(Generation):
     """
 
     reads_features = True
+    discriminator: BaseDiscriminator
 
     def __init__(
         self,

@@ -18,6 +18,9 @@ WITHOUT = "To train without: model/perceptual=none."
 class ImageNetInput(nn.Module):
     """Images (batch, 1 or 3, H, W) in [-1, 1] -> RGB with the mean and deviation of the network's training images."""
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self):
         super().__init__()
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1))
@@ -92,7 +95,7 @@ class Perceptual:
         from torchvision.models import vgg19
 
         with torch.device("meta"):  # 143 million numbers, most of which are not needed
-            network = vgg19().features[: self.depth]
+            network = nn.Sequential(*list(vgg19().features.children())[: self.depth])
         try:
             needed = {name: tensors[f"features.{name}"].float() for name in network.state_dict()}
             network.load_state_dict(needed, assign=True)

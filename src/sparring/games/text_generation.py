@@ -12,6 +12,7 @@ from sparring.data.modalities.text import Text
 from sparring.games.game import Game
 from sparring.games.turn import Turn
 from sparring.games.two_player import TwoPlayer
+from sparring.networks.text_lstm import Generator
 from sparring.randomness import Draws
 from sparring.regularizers.base import Regularizer
 
@@ -20,10 +21,11 @@ class TextGame(Game):
     """A game whose generator draws one unit after the other from Gumbel noise.
 
     Attributes:
-        generator: noise (batch, length, V) -> one-hot units (batch, length, V), as ``networks.text_lstm.Generator``.
+        generator: noise (batch, length, V) -> one-hot units (batch, length, V).
     """
 
-    generator: nn.Module
+    generator: Generator
+    modality: Text
     latent = "gumbel"
     lower_is_better = ("nll",)
 
@@ -42,7 +44,7 @@ class TextGame(Game):
     def truncate(self, latents: Tensor, limit: float) -> Tensor:
         raise UserError(f"sample.truncation={limit}: is for normal latents, and this model draws unit after unit")
 
-    def facts(self, producer: nn.Module) -> dict[str, float | str]:
+    def facts(self, producer: Generator) -> dict[str, float | str]:
         return {"temperature": producer.temperature}
 
     def nll(self, turn: Turn) -> Tensor:
@@ -50,7 +52,7 @@ class TextGame(Game):
         return -self.generator.log_likelihood(turn.reals).mean()
 
     def own_scores(
-        self, batch: dict[str, Tensor], draws: Draws, producer: nn.Module | None = None
+        self, batch: dict[str, Tensor], draws: Draws, producer: Generator | None = None
     ) -> dict[str, Tensor]:
         """Return ``nll``: -log p of examples, (batch,), in nats a unit without padding, at the samples' temperature."""
         counts, producer = self.modality.counting(batch["images"]), producer or self.generator
@@ -77,7 +79,7 @@ class MaximumLikelihood(TextGame):
 
     draws_reals = frozenset({"generator"})
 
-    def __init__(self, generator: nn.Module, regularizers: Mapping[str, Regularizer] | None = None):
+    def __init__(self, generator: Generator, regularizers: Mapping[str, Regularizer] | None = None):
         super().__init__(regularizers)
         self.generator = generator
 

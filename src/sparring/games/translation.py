@@ -124,7 +124,8 @@ class Translation(TwoPlayer):
         """
         if self.adds_mask:
             images, lost = condition[:, :-1], condition[:, -1:]
-            return {"input": images} | ({"mean_fill": mean_fill(images, lost)} if self.degradation.masks else {})
+            masks = self.degradation is not None and self.degradation.masks
+            return {"input": images} | ({"mean_fill": mean_fill(images, lost)} if masks else {})
         if condition.shape[2:] == size:
             return {"input": condition}
         return {"bicubic": interpolate(condition, size, mode="bicubic", antialias=True).clamp(-1, 1)}

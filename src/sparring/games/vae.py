@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat
@@ -131,7 +131,8 @@ class VAE(Autoencoder):
 
     def check_fits(self, producer: nn.Module, columns: dict[str, Tensor]) -> None:
         for name, regularizer in self.regularizers.items():
-            if regularizer.reads_features or type(regularizer).choose is not Regularizer.choose:
+            kind: Any = type(regularizer)
+            if regularizer.reads_features or kind.choose is not Regularizer.choose:
                 raise UserError(f"regularizer.{name}: it needs a discriminator, and a VAE has none")
         super().check_fits(producer, columns)
 

@@ -1,6 +1,7 @@
 """What the discriminators of all families share: a head on features, and features of a whole batch."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +82,7 @@ class Several(nn.Module):
 
     def __init__(self, discriminators: Sequence[nn.Module]):
         super().__init__()
-        self.each = nn.ModuleList(discriminators)
+        self.each: Sequence[Any] = nn.ModuleList(discriminators)  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
     def feature_dim(self) -> int:

@@ -43,8 +43,11 @@ class FromVoxel(_FromPoint, nn.ConvTranspose3d):
     """The first layer of a generator of volumes."""
 
 
+UP: dict[int, Any] = {2: (FromPixel, nn.ConvTranspose2d), 3: (FromVoxel, nn.ConvTranspose3d)}  # by the axes
+
+
 class PyramidGenerator(nn.Module):
-    """Vectors become a stage of size ``base``; each of the ``kernels`` makes a finer one by a transposed convolution."""
+    """Vectors become a stage of size ``base``; each of the ``kernels`` then makes a finer stage."""
 
     def __init__(
         self,
@@ -57,7 +60,7 @@ class PyramidGenerator(nn.Module):
         norm: Normalization,
     ):
         super().__init__()
-        first, up = (FromPixel, nn.ConvTranspose2d) if len(base) == 2 else (FromVoxel, nn.ConvTranspose3d)
+        first, up = UP[len(base)]
         widths = stage_widths(width, len(kernels))
         self.latents = LabelledLatents(latent_dim, num_classes)
         layers: list[nn.Module] = [first(self.latents.dim, widths[0], base, bias=False)]

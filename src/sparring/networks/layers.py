@@ -1,7 +1,7 @@
 """Layers that several network families share, and how their weights start."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -66,7 +66,9 @@ class ConditionalBatchNorm(nn.Module):
         eps: added to the variance.
     """
 
-    def __init__(self, channels: int, embed: Callable[[int], nn.Module] | None = None, eps: float = 1e-5):
+    def __init__(
+        self, channels: int, embed: Callable[[int], nn.Embedding | nn.Linear] | None = None, eps: float = 1e-5
+    ):
         super().__init__()
         self.norm = nn.BatchNorm2d(channels, eps, affine=embed is None)
         self.gain = embed(channels) if embed else None
@@ -159,8 +161,9 @@ def initialize_normally(module: nn.Module) -> None:
 def initialize_discriminator_normally(discriminator: nn.Module) -> None:
     """``initialize_normally`` for all layers, and N(0, 0.02) for the label's directions of the head."""
     discriminator.apply(initialize_normally)
-    if discriminator.head.embedding is not None:
-        nn.init.normal_(discriminator.head.embedding.weight, 0.0, 0.02)
+    head: Any = discriminator.head
+    if head.embedding is not None:
+        nn.init.normal_(head.embedding.weight, 0.0, 0.02)
 
 
 def initialize_orthogonally(module: nn.Module) -> None:

@@ -26,6 +26,8 @@ class Waves(nn.Module):
     With them a small network learns fine details sooner (Tancik et al. 2020, eq. 5 with frequencies frequency * 2**k).
     """
 
+    frequencies: Tensor
+
     def __init__(self, octaves: int, frequency: float = 1.0):
         super().__init__()
         self.register_buffer("frequencies", frequency * 2.0 ** torch.arange(octaves), persistent=False)

@@ -15,10 +15,13 @@ from sparring.networks.resampling import Filter, pyramid
 BLOCKS = 2  # of a stage
 
 
-def with_normal_weights(layer: nn.Module, fan_in: int, gain: float = 1.0) -> nn.Module:
+Layer = nn.Conv2d | nn.Linear | nn.Embedding
+
+
+def with_normal_weights(layer: Layer, fan_in: int, gain: float = 1.0) -> Layer:
     """Draw the layer's weights from N(0, gain^2 / fan_in) and set its biases to zero."""
     nn.init.normal_(layer.weight, std=gain * fan_in**-0.5)
-    if getattr(layer, "bias", None) is not None:
+    if not isinstance(layer, nn.Embedding) and layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
 

@@ -18,7 +18,7 @@ from sparring.networks.base_discriminator import BaseDiscriminator
 from sparring.networks.layers import ConditionalBatchNorm, SelfAttention, halvings, normalize_spectrally
 
 Norm = Callable[[int], nn.Module]
-Embed = Callable[[int], nn.Module]
+Embed = Callable[[int], nn.Embedding | nn.Linear]
 SMALL = 32  # the largest image whose stages are equally wide
 
 
@@ -171,7 +171,7 @@ def initialize(module: nn.Module) -> None:
     elif isinstance(module, UpBlock | DownBlock):
         nn.init.xavier_uniform_(module.first.weight, gain=2**0.5)
         nn.init.xavier_uniform_(module.second.weight, gain=2**0.5)
-    elif isinstance(module, ConditionalBatchNorm) and module.gain is not None:
+    elif isinstance(module, ConditionalBatchNorm) and module.gain is not None and module.bias is not None:
         nn.init.normal_(module.gain.weight, 0.0, 0.02)
         nn.init.zeros_(module.bias.weight)
 

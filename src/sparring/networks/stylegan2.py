@@ -77,7 +77,7 @@ class Mapping(nn.Module):
 
     def forward(self, latents: Tensor | None, labels: Tensor | None) -> Tensor:
         parts = [] if latents is None else [normalized(latents)]
-        if self.embedding is not None:
+        if self.embedding is not None and labels is not None:
             parts.append(normalized(self.embedding(F.one_hot(labels, self.num_classes))))
         x = torch.cat(parts, dim=1)
         for layer in self.layers:
@@ -127,6 +127,8 @@ class ModulatedConv(nn.Module):
 
 class StyledConv(nn.Module):
     """Modulated 3x3 convolution, noise (fixed in evaluation, where published scores draw anew), bias, activation."""
+
+    noise: Tensor
 
     def __init__(self, fan_in: int, fan_out: int, w_dim: int, size: int, up: bool = False):
         super().__init__()

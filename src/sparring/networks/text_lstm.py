@@ -104,7 +104,7 @@ class Discriminator(BaseDiscriminator):
         x = self.embedding(units).transpose(1, 2)  # (batch, width, length)
         for block in self.blocks:
             inner = x
-            for layer in block:
+            for layer in block.children():
                 inner = layer(pad(leaky_relu(inner, 0.2), (2, 2)))
             x = x + 0.3 * inner  # as the published code
         return self.dropout(torch.cat([x.mean(2), x.amax(2)], 1))

@@ -29,7 +29,8 @@ def initialize(module: nn.Module) -> None:
     """Glorot & Bengio's uniform weights and no bias, TensorFlow's default, with which the authors trained."""
     if isinstance(module, nn.Conv1d | nn.ConvTranspose1d | nn.Linear):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 class PhaseShuffle(nn.Module):

@@ -43,6 +43,8 @@ class JPEG(Degradation):
         subsampling: chrominance at half the resolution (4:2:0), Pillow's default; else at the full one (4:4:4).
     """
 
+    tables: Tensor
+
     def __init__(self, quality: Quality | tuple[Quality, Quality] = 20, subsampling: bool = True):
         super().__init__()
         self.quality = bounds("quality", quality)

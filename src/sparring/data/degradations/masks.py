@@ -106,7 +106,7 @@ def _squared_distance(ys: Tensor, xs: Tensor, height: int, width: int) -> Tensor
     """Return distances of pixels to walks, (batch, walks, height, width); corners are (batch, walks, steps + 1)."""
     down = torch.arange(height, device=ys.device)[:, None] + 0.5
     right = torch.arange(width, device=ys.device) + 0.5
-    nearest = None
+    nearest = torch.full((), math.inf, device=ys.device)
     for step in range(ys.shape[2] - 1):  # one by one and in place, which saves memory
         (y, to_y), (x, to_x) = (ends[:, :, step : step + 2, None, None].unbind(2) for ends in (ys, xs))
         dy, dx = to_y - y, to_x - x
@@ -116,7 +116,7 @@ def _squared_distance(ys: Tensor, xs: Tensor, height: int, width: int) -> Tensor
         )  # of the step, up to its nearest point
         distance = torch.addcmul(down - y, share, dy, value=-1).square_()
         distance += torch.addcmul(right - x, share, dx, value=-1).square_()
-        nearest = distance if nearest is None else torch.minimum(nearest, distance)
+        nearest = torch.minimum(nearest, distance)
     return nearest
 
 

@@ -26,7 +26,7 @@ class Mixed(Degradation):
         for name, part in parts.items():
             if part.image_size(64) != 64:
                 raise ValueError(f"parts.{name}: {type(part).__name__} changes the size, which all must keep")
-        self.parts = nn.ModuleDict(parts)
+        self.parts: Mapping[str, Degradation] = nn.ModuleDict(parts)  # pyright: ignore[reportAttributeAccessIssue]
         self.masks = any(part.masks for part in parts.values())
 
     def damage(self, images: Tensor, draws: Draws) -> tuple[Tensor, Tensor | None]:

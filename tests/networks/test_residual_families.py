@@ -11,16 +11,10 @@ from torch.nn.utils import parametrize
 from sparring.networks import biggan, resnet, sagan
 from sparring.networks.layers import ConditionalBatchNorm, SelfAttention
 from sparring.training import build
+from turns import float64 as float64
 
 FAMILIES = {"resnet": resnet, "sagan": sagan, "biggan": biggan}
 every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-
-
-@pytest.fixture
-def float64():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def a_pair(family, size=28, classes=0, width=2, **options) -> tuple[nn.Module, nn.Module]:

@@ -17,18 +17,12 @@ from sparring import losses
 from sparring.networks import cyclegan, patch, srgan, unet
 from sparring.networks.base_discriminator import Several
 from sparring.networks.layers import normalize_spectrally, padded
+from turns import float64 as float64
 
 SAME_SIZE = {"unet": unet.Generator, "resblocks": partial(cyclegan.Generator, blocks=1)}
 JUDGES = {"patch": partial(patch.Discriminator, layers=2), "srgan": srgan.Discriminator}
 every_generator = pytest.mark.parametrize("network", SAME_SIZE.values(), ids=SAME_SIZE)
 every_discriminator = pytest.mark.parametrize("network", JUDGES.values(), ids=JUDGES)
-
-
-@pytest.fixture
-def float64():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture(autouse=True)

@@ -71,10 +71,8 @@ class InfoGAN(Generation):
 
     def latents(self, draws: Draws) -> Tensor:
         noise = super().latents(draws)[:, : self.noise_dim]
-        codes = [
-            one_hot((draws.uniform(f"code {i}") * values).long(), values).to(noise)
-            for i, values in enumerate(self.categorical)
-        ]
+        drawn = [(draws.uniform(f"code {i}") * n).long() for i, n in enumerate(self.categorical)]
+        codes = [one_hot(code, n).to(noise) for code, n in zip(drawn, self.categorical, strict=True)]
         return torch.cat([noise, *codes, draws.uniform("codes", self.continuous).mul_(2).sub_(1)], dim=1)
 
     def terms(self, player: str, turn: Turn) -> dict[str, Tensor]:

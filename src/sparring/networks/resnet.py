@@ -191,12 +191,7 @@ class Generator(nn.Module):
     initialize_weights = staticmethod(initialize)
 
     def __init__(
-        self,
-        image_size: int,
-        channels: int = 3,
-        latent_dim: Width = 128,
-        width: Width = 64,
-        num_classes: Classes = 0,
+        self, image_size: int, channels: int = 3, latent_dim: Width = 128, width: Width = 64, num_classes: Classes = 0
     ):
         super().__init__()
         _, self.n = halvings(image_size)

@@ -86,12 +86,7 @@ class Discriminator(BaseDiscriminator):
     """
 
     def __init__(
-        self,
-        symbols: int,
-        width: Width = 256,
-        layers: Blocks = 2,
-        dropout: Dropout = 0.0,
-        minibatch_stddev: Group = 0,
+        self, symbols: int, width: Width = 256, layers: Blocks = 2, dropout: Dropout = 0.0, minibatch_stddev: Group = 0
     ):
         super().__init__(2 * width, 0, minibatch_stddev)
         self.embedding = nn.Linear(symbols, width)

@@ -10,7 +10,7 @@ from conftest import blobs, engine, fit, small_game
 from sparring.benchmarks.baseline_loop import PlainLoop
 from sparring.losses import Hinge, NonSaturating
 from sparring.networks import dcgan
-from sparring.networks.dcgan import FromPoint
+from sparring.networks.dcgan import FromPixel
 from sparring.randomness import seed_layers
 from sparring.training.optimizers import PlayerOptimizer
 
@@ -40,6 +40,13 @@ class ByHand(PlainLoop):
         return self.generator(next(self.latents))
 
 
+class TransposedConvolution(nn.ConvTranspose2d):
+    """What FromPixel computes, by PyTorch's convolution."""
+
+    def forward(self, x):
+        return super().forward(x[:, :, None, None])
+
+
 @pytest.mark.parametrize(
     "loss, options", [(NonSaturating, {"reuse_fakes": True}), (NonSaturating, {}), (Hinge, {"n_dis": 3})]
 )
@@ -50,8 +57,8 @@ def test_the_engine_makes_the_weights_of_a_loop_written_by_hand(loss, options):
         game = small_game(loss(), family=dcgan, size=16)
         plain = copy.deepcopy(game)
         for module in plain.generator.modules():
-            if isinstance(module, FromPoint):
-                module.__class__ = nn.ConvTranspose2d
+            if isinstance(module, FromPixel):
+                module.__class__ = TransposedConvolution
         game = game.to(memory_format=torch.channels_last)
         optimizers = {player: PlayerOptimizer(adam(fused=True)) for player in game.players}
         module = engine(game, blobs(size=16), optimizers=optimizers, **options)

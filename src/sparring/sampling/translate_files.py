@@ -49,7 +49,7 @@ def translate_files(sampler: Sampler, input_path: Path, channels: int, out: Path
             if len(os.fsencode(path.name)) > LONGEST_NAME:
                 raise UserError(f"its name is too long for a file of the output; at most {LONGEST_NAME} bytes")
             image, transparent = _open(file, channels)
-            condition = game.told(game.scaled(image), transparent)
+            condition = game.condition_for(game.scaled(image), transparent)
         except UserError as error:
             left_out.append(str(error) if isinstance(error, Unreadable) else f"{file}: {error}")
             continue

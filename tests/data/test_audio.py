@@ -134,7 +134,7 @@ def test_sub_folders_are_classes_where_no_file_lies_beside(folder, tmp_path):
     assert "labels" not in loaded(folder, tmp_path, labels=False).columns
     soundfile.write(folder / "loose.wav", sine(200, 0.2), RATE)
     assert "labels" not in loaded(folder, tmp_path).columns
-    with pytest.raises(UserError, match=r"data.labels=true: .*loose.wav lies in none"):
+    with pytest.raises(UserError, match=r"data.labels=true: .*loose.wav is in none"):
         loaded(folder, tmp_path, labels=True)
 
 
@@ -184,12 +184,6 @@ def test_a_folder_that_is_not_there_or_holds_no_sound_is_refused(folder, tmp_pat
     (folder / "a.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"data.path=.*: no sound \(.*\.flac.*\.wav\) in it or below it"):
         loaded(folder, tmp_path)
-
-
-@pytest.mark.parametrize("options", [{"sample_rate": 10}, {"length": 4}, {"count": 3}])
-def test_sizes_that_make_no_sense_are_refused(options):
-    with pytest.raises(ValueError, match=f"data.{next(iter(options))}="):
-        Audio(**options)
 
 
 def test_the_embedded_sounds_are_of_every_kind_equally_often_and_always_the_same():

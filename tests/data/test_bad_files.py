@@ -26,11 +26,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sparring.config.errors import UserError
-from sparring.data.array_files import ArrayFile
+from sparring.data.array_file import ArrayFile
 from sparring.data.cache import load
-from sparring.data.downloads import CIFAR10, MNIST, CelebA
+from sparring.data.celeba import CelebA
+from sparring.data.cifar10 import CIFAR10
 from sparring.data.image_folder import ImageFolder
 from sparring.data.medmnist import MedMNIST
+from sparring.data.mnist import MNIST
 from sparring.data.pairs import Pairs, Unpaired
 from sparring.evaluation.image_sets import open_images
 from sparring.sampling.translate_files import translate_files
@@ -133,9 +135,9 @@ def test_pictures_that_are_whole_are_what_pillow_says(listed, size, channels):
             return
         source = ImageFolder(str(place / "data"), size, channels, labels=True)
         data = loaded(lambda: source, place, wanted="all of them")
-        for (path, label), pixels in zip(source.files(), data.columns["images"].numpy(), strict=True):
+        for (path, label), pixels in zip(source.files, data.columns["images"].numpy(), strict=True):
             assert label == 0
-            assert np.array_equal(pixels, plainly(made[path].whole, size, channels)), path
+            assert np.array_equal(pixels, plainly(made[Path(path)].whole, size, channels)), path
 
 
 @searched(25)

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Resize
 
-from sparring.data.image_io import fit, read
+from sparring.data.image_io import read
+from sparring.data.image_resizing import fit
 
 
 def noise(height, width, channels=3):

@@ -211,12 +211,6 @@ MISTAKES = {
         {"side_by_side": True},
         r"png can't be .*7 pixels wide.*no two equal",
     ),
-    "bad channels": (
-        lambda p: folders(p),
-        {"input_channels": 2},
-        r"data.input_channels=2: must be 1 \(grey\) or 3 \(RGB\)",
-    ),
-    "no size": (lambda p: folders(p), {"image_size": 0}, "data.image_size=0: must be positive"),
 }
 FILE_MISTAKES = {
     "no file": (lambda p: (p / "mine.npz").unlink(), {}, "data.path=.*mine.npz: no such file"),

@@ -5,10 +5,9 @@ import pytest
 import torch
 
 from sparring.config.errors import UserError
-from sparring.data.array_files import MNISTMini
 from sparring.data.cache import load
 from sparring.data.dataset import Data
-from sparring.data.downloads import MNIST
+from sparring.data.mnist import MNIST, MNISTMini
 from sparring.data.stacked_mnist import StackedMNIST
 from sparring.evaluation import classifier_training
 from sparring.evaluation.extractors.stacked_digits import StackedDigits
@@ -91,8 +90,6 @@ def test_of_the_full_mnist_that_can_not_be_had_the_embedded_digits_are_named(mon
     monkeypatch.setattr(MNIST, "prepare", refuse)
     with pytest.raises(UserError, match=r"(?s)could not be downloaded.*data\.of=mini"):
         StackedMNIST("full", "nowhere").prepare()
-    with pytest.raises(ValueError, match=r"data\.channels=1"):
-        StackedMNIST("mini", channels=1)
 
 
 # ---- who names the modes ----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import logging
 import os
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -176,6 +177,13 @@ def test_a_file_that_is_no_sound_is_named_or_left_out(make, folder, tmp_path, ca
     with caplog.at_level(logging.WARNING):
         assert len(loaded(folder, tmp_path, on_bad_image="skip")) == 1
     assert "1 unreadable sounds were left out" in caplog.text
+
+
+def test_own_sounds_without_soundfile_say_how_to_install_it_and_embedded_ones_need_none(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    with pytest.raises(UserError, match=r"data=audio: needs soundfile: pip install 'sparring\[sound\]'"):
+        Audio(str(folder))
+    assert len(Audio(count=6).drawn()) == 6
 
 
 def test_a_folder_that_is_not_there_or_holds_no_sound_is_refused(folder, tmp_path):

@@ -10,20 +10,17 @@ import shutil
 import signal
 import struct
 import tempfile
-import urllib.request
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
 
-import gdown
 import hostile
 import numpy as np
-import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from sources import offline  # noqa: F401
 
 from sparring.config.errors import UserError
 from sparring.data.array_file import ArrayFile
@@ -210,15 +207,6 @@ def test_any_file_of_arrays(data):
 
 
 # ---- published sets ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch):
-    def fail(*_, **__):
-        raise URLError("Name or service not known")
-
-    monkeypatch.setattr(urllib.request, "urlopen", fail)
-    monkeypatch.setattr(gdown, "download", fail)
 
 
 @searched(30)

@@ -16,7 +16,6 @@ from sparring.data.array_file import ArrayFile
 from sparring.data.cache import load
 from sparring.data.dataset import Data
 from sparring.data.image_folder import ImageFolder
-from sparring.data.mnist import MNIST
 from sparring.data.pairs import Pairs
 from sparring.evaluation.extractors.classifier import Classifier
 from sparring.evaluation.image_sets import open_images
@@ -165,32 +164,6 @@ def test_an_array_shorter_than_its_header_says_is_told(shape, tmp_path):
     (tmp_path / "x.npy").write_bytes(stored(np.zeros((4, 8, 8), np.uint8), shape))
     with pytest.raises(UserError, match=r"x\.npy can't be read .*images should be uint8 \(.* but holds 256 bytes"):
         ArrayFile(str(tmp_path / "x.npy"))
-
-
-IDX = {
-    "a page": ({"images": b"<html>"}, r"train-images-idx3-ubyte can't be read as an IDX file \(it is damaged\)"),
-    "cut": (
-        {"images": b"\0\0\x08\x03" + bytes([0, 0, 0, 2, 0, 0, 0, 9, 0, 0, 0, 9, 5])},
-        r"train-images-idx3-ubyte can't be read as an IDX file",
-    ),
-    "fewer labels": ({"labels": b"\0\0\x08\x01\0\0\0\x01\x05"}, "2 images and 1 labels"),
-    "another label": ({"labels": b"\0\0\x08\x01\0\0\0\x02\x05\x0b"}, "its labels go up to 11, those of MNIST to 9"),
-}
-
-
-@pytest.mark.parametrize("fault", IDX)
-def test_a_damaged_idx_file_is_named(fault, tmp_path):
-    changed, message = IDX[fault]
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    whole = {
-        "images": b"\0\0\x08\x03\0\0\0\x02\0\0\0\x01\0\0\0\x01\x07\x08",
-        "labels": b"\0\0\x08\x01\0\0\0\x02\x05\x09",
-    }
-    for name, content in (whole | changed).items():
-        (raw / f"train-{name}-idx{3 if name == 'images' else 1}-ubyte").write_bytes(content)
-    with pytest.raises(UserError, match=message):
-        load(MNIST(str(tmp_path)), tmp_path / "cache")
 
 
 def test_a_classifier_wants_two_classes(tmp_path):

@@ -3,11 +3,11 @@
 import hashlib
 import io
 import urllib.request
-from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
+from sources import offline  # noqa: F401
 
 from sparring.config.errors import UserError
 from sparring.config.validation import check
@@ -16,16 +16,6 @@ from sparring.data.medmnist import SETS, MedMNIST
 from sparring.training.build import open_source
 
 COUNTS = {"train": 18, "val": 9, "test": 12}
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch):
-    """The network as it is in a train: every download fails."""
-
-    def fail(*_, **__):
-        raise URLError("Name or service not known")
-
-    monkeypatch.setattr(urllib.request, "urlopen", fail)
 
 
 def published(folder, name="pathmnist", size=28, channels=3, classes=9, **changed):
@@ -151,7 +141,10 @@ MISTAKES = {
         r"'train_images' is uint8 \(18, 4, 4, 4\)",
     ),
     "floats": ({"train_images": np.zeros((18, 28, 28))}, r"'train_images' is float64 .*must be uint8"),
-    "fewer labels": ({"train_labels": np.zeros((17, 1), np.uint8)}, "its labels are not those of data.of=pathmnist, 0 to 8"),
+    "fewer labels": (
+        {"train_labels": np.zeros((17, 1), np.uint8)},
+        "its labels are not those of data.of=pathmnist, 0 to 8",
+    ),
     "labels below 0": ({"train_labels": np.full((18, 1), -1)}, "its labels are not those of data.of=pathmnist, 0 to 8"),
     "labels that are no numbers of classes": (
         {"train_labels": np.full((18, 1), 0.5)},

@@ -211,6 +211,7 @@ MISTAKES = {
         {"side_by_side": True},
         r"png can't be .*7 pixels wide.*no two equal",
     ),
+    "bad channels": (folders, {"input_channels": 2}, r"data.input_channels=2: must be 1 \(grey\) or 3 \(RGB\)"),
 }
 FILE_MISTAKES = {
     "no file": (lambda p: (p / "mine.npz").unlink(), {}, "data.path=.*mine.npz: no such file"),

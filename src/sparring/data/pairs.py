@@ -103,6 +103,8 @@ class Pairs(Source):
     ):
         self.path, self.split = Path(path).expanduser(), split
         is_file = self.path.suffix == ".npz"
+        if input_channels not in (None, 1, 3):
+            raise ValueError(f"data.input_channels={input_channels}: must be 1 (grey) or 3 (RGB)")
         if side_by_side and is_file:
             raise UserError(f"data.side_by_side=true: data.path={path} is no folder of pictures")
 

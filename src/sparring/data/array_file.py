@@ -97,14 +97,7 @@ class ArrayFile(Arrays):
 def check_images(
     content: ArraysIn, key: str, kind: str = "images", axes: str = "N, H, W", dtypes: tuple[str, ...] = ("uint8",)
 ) -> None:
-    """Check by its header that an array holds images, or examples of another ``kind``.
-
-    Args:
-        content: the file.
-        key: the array's name.
-        kind: what it should hold, in messages.
-        axes: the array's axes; one of 1 or 3 colours may follow.
-        dtypes: of its numbers.
+    """Check by its header that an array holds images (or what ``kind`` says); an axis of colours may follow ``axes``.
 
     Raises:
         UserError: it holds something else, or nothing.

@@ -46,9 +46,7 @@ class Audio(Files):
             file lies outside.
         normalize: make every piece that is not silent as loud as possible.
         on_bad_image: ``error`` or ``skip`` unreadable files.
-        count: number of the embedded sounds.
-        image_size: always 1.
-        channels: always 1.
+        count: number of embedded sounds.
 
     Raises:
         UserError: the folder is missing or holds no sound, or soundfile, which reads them, is not installed.

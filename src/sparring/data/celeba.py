@@ -22,12 +22,9 @@ class CelebA(Files):
 
     Args:
         path: root folder; the files are in ``celeba`` below it, as torchvision keeps them, or in it.
-        image_size: pixels of a side.
-        channels: 1 or 3.
         split: ``train`` (162,770), ``valid`` (19,867), ``test`` (19,962) or ``all``.
         attribute: an attribute such as ``Smiling`` as the label: 0 absent, 1 present.
         crop: side of the centre square, in pixels.
-        on_bad_image: ``error`` or ``skip``.
     """
 
     def __init__(

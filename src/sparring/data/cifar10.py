@@ -15,9 +15,6 @@ class CIFAR10(Arrays):
     Args:
         path: root folder; the pickles are in ``cifar-10-batches-py`` below it. torchvision opens them only if their MD5
             is that of the published ones.
-        image_size: pixels of a side.
-        channels: 1 or 3.
-        split: ``train`` or ``test``.
     """
 
     labels = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

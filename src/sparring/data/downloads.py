@@ -18,19 +18,10 @@ def download(
     where: str,
     advice: str = "",
 ) -> None:
-    """Download a data set.
-
-    Args:
-        name: of the data set, in the message.
-        folder: where its files belong; created if need be.
-        fetch: downloads them; may raise anything.
-        allowed: whether anything may be written to the folder.
-        expected: the files, in the message.
-        where: the address to get them from by hand.
-        advice: more, at the message's end.
+    """Download a data set to its folder, if that is allowed, by calling ``fetch``, which may raise anything.
 
     Raises:
-        UserError: the download failed; the message says how to place the files by hand.
+        UserError: the download failed; the message says where to place which ``expected`` files, and ``where`` from.
     """
     try:
         if not allowed:

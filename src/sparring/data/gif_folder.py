@@ -18,12 +18,7 @@ class ClipFolder(Volumetric, ImageFolder):
 
     Args:
         path: the folder.
-        image_size: pixels of a side.
         frames: of a clip: what an animation shows at as many equally distant times.
-        channels: 1 or 3.
-        labels: as of ``ImageFolder``.
-        crop: as of ``ImageFolder``.
-        on_bad_image: ``error`` or ``skip``.
     """
 
     modality = "clips"

@@ -14,12 +14,9 @@ class ImageFolder(Files):
 
     Args:
         path: the folder.
-        image_size: pixels of a side.
-        channels: 1 or 3.
         labels: whether the first level of sub-folders names the classes; None: if there are at least two of them and no
             file lies outside.
         crop: side of the centre square, in pixels of the files; None for the shorter side.
-        on_bad_image: ``error`` or ``skip``.
 
     Raises:
         UserError: the folder is missing or holds no such file.

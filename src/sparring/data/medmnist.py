@@ -29,8 +29,6 @@ class MedMNIST(Arrays):
     Args:
         of: which set: ``pathmnist``, ``bloodmnist`` ...
         path: the folder of ``pathmnist.npz``, ``pathmnist_64.npz`` ..., to which missing ones are downloaded.
-        split: ``train``, ``val`` or ``test``.
-        image_size: pixels of a side.
         channels: 1 or 3; None for the set's own.
     """
 

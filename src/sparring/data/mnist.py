@@ -36,9 +36,6 @@ class MNIST(Arrays):
 
     Args:
         path: root folder; the IDX files are in ``MNIST/raw`` below it.
-        image_size: pixels of a side.
-        channels: 1 or 3.
-        split: ``train`` or ``test``.
     """
 
     dataset = "MNIST"

@@ -27,8 +27,6 @@ class MovingDigits(Volumetric):
 
     Args:
         frames: of a clip.
-        image_size: pixels of a side.
-        channels: always 1.
         digit_size: pixels of a digit's side, its black margin included; less than ``image_size``.
         speed: pixels a frame; a digit's is a half to one and a half times as much.
     """

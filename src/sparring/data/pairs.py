@@ -179,9 +179,6 @@ class Unpaired(Pairs):
     Folders and arrays are named as those of ``Pairs``; nothing has to match. Arrays keep their order.
 
     Args:
-        path: the folder, or the .npz.
-        image_size: as of ``Pairs``.
-        channels: as of ``Pairs``.
         aligned: input i belongs to image i after all: training does not use it, but held-out ones are compared.
         options: those of ``Pairs``.
     """

@@ -24,7 +24,6 @@ class StackedMNIST(Arrays):
         path: root folder of the full MNIST, whose IDX files are in ``MNIST/raw`` below it.
         image_size: pixels of a side; the digits' own is 28, others are resized.
         count: images; PacGAN's 128,000 by default.
-        channels: always 3.
     """
 
     def __init__(

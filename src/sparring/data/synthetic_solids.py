@@ -22,7 +22,6 @@ class Solids(Volumetric):
 
     Args:
         image_size: voxels of a side.
-        channels: always 1.
         count: solids; every kind as often as any other.
     """
 

@@ -47,7 +47,6 @@ class Text(Source):
             consecutive units from the beginning of a word on. Either way examples don't overlap, and none comes twice.
         vocabulary_size: number of different units, the most frequent; all others become one, the unknown.
         vocabulary: that of a stored run, as in ``facts``; None to make it from the text.
-        image_size: always 1.
         channels: filled in: the size of the vocabulary.
 
     Raises:

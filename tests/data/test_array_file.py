@@ -18,7 +18,7 @@ def array_file(path, images, **others):
 
 @pytest.mark.parametrize("suffix", [".npz", ".npy"])
 @pytest.mark.parametrize(("shape", "channels"), [((6, 8, 8), 1), ((6, 8, 8, 1), 1), ((6, 8, 8, 3), 3)])
-def test_an_array_file_has_its_own_size_and_colours_unless_told(suffix, shape, channels, tmp_path):
+def test_an_array_file_has_its_own_size_and_colours_by_default(suffix, shape, channels, tmp_path):
     images = noise(*shape)
     source = ArrayFile(array_file(tmp_path / f"mine{suffix}", images))
     pixels, labels = examples(source)

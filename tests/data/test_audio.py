@@ -125,7 +125,7 @@ def test_normalized_pieces_are_as_loud_as_can_be_but_silence_stays_silent(folder
     assert loud.tolist() == pytest.approx([32768, 0, 32768], abs=1)
 
 
-def test_sub_folders_are_classes_where_no_file_lies_beside(folder, tmp_path):
+def test_sub_folders_are_classes_if_no_file_is_outside(folder, tmp_path):
     for name in ("high/a.wav", "high/deeper/b.wav", "low/c.wav", ".hidden/d.wav", "low/.e.wav", "low/notes.txt"):
         (folder / name).parent.mkdir(exist_ok=True, parents=True)
         soundfile.write(folder / name, sine(900 if "high" in name else 200, 0.2), RATE, format="WAV")

@@ -69,7 +69,7 @@ def a_place():
 
 
 def loaded(make, place: Path, wanted: str | None = None):
-    """The decoded data, which are as data should be; None after an error that names the file, or the key, or is told."""
+    """The decoded data, which are valid; or None after an error that names the file or the key."""
     try:
         source = make()
         data = load(source, place / "cache")

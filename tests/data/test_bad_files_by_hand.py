@@ -33,7 +33,7 @@ def folder(tmp_path):
     return tmp_path / "pictures"
 
 
-def told(folder, message: str, **options):
+def check_refused(folder, message: str, **options):
     with pytest.raises(UserError, match=message):
         load(ImageFolder(str(folder), 8, **options), folder.parent / "cache")
 
@@ -41,7 +41,7 @@ def told(folder, message: str, **options):
 @pytest.mark.parametrize("kind", ["pipe", "socket", "zeros", "nowhere", "itself"])
 def test_what_is_no_regular_file_is_named_and_not_waited_for(kind, folder):
     lay(folder, [((), "x", ".png", kind)])
-    told(folder, r"x\.png can't be read as an image \(.+\)(.|\n)*data.on_bad_image=skip")
+    check_refused(folder, r"x\.png can't be read as an image \(.+\)(.|\n)*data.on_bad_image=skip")
     assert load(ImageFolder(str(folder), 8, on_bad_image="skip"), folder.parent / "cache").skipped == 1
     with pytest.raises(UserError, match=r"fake=.*x\.png can't be read as an image"):
         open_images(str(folder), "fake")
@@ -58,7 +58,7 @@ def test_a_small_file_of_a_huge_image_is_refused_by_its_header(suffix, folder):
     Image.new("L", (9, 9)).save(path)
     path.write_bytes(declared(path.read_bytes(), 20_000))
     path.rename(folder / "x.png")
-    told(folder, r"x\.png can't be read as an image \(.*400000000 pixels")
+    check_refused(folder, r"x\.png can't be read as an image \(.*400000000 pixels")
 
 
 @pytest.mark.parametrize("size", [(1, 20_000), (20_000, 50), (1, 1)])
@@ -96,10 +96,10 @@ def test_a_very_deep_folder_is_walked(tmp_path):
         subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)  # pytest would fail to
 
 
-def test_a_class_of_which_nothing_can_be_read_is_named(folder):
+def test_a_class_without_a_readable_image_is_named(folder):
     for path in (folder / "b").iterdir():
         path.write_bytes(b"")
-    told(
+    check_refused(
         folder,
         "data.on_bad_image=skip: none of the images of the class b of pictures",
         labels=True,
@@ -125,7 +125,7 @@ def test_a_name_belongs_to_a_pair_however_its_letters_are_written(tmp_path):
     assert len(load(Pairs(str(tmp_path / "data"), 8), tmp_path / "cache")) == 1
 
 
-def test_a_folder_or_file_of_a_long_name_is_decoded_and_one_too_long_for_an_answer_told(tmp_path):
+def test_long_names_are_decoded_and_a_name_too_long_for_a_translation_is_reported(tmp_path):
     long = "日" * 80  # of 240 bytes
     (tmp_path / long).mkdir()
     Image.new("L", (9, 9)).save(tmp_path / long / f"{long}.png")
@@ -142,7 +142,7 @@ LABELS = {
 
 
 @pytest.mark.parametrize("labels", LABELS)
-def test_labels_out_of_range_are_told_at_once(labels, tmp_path):
+def test_labels_out_of_range_are_refused(labels, tmp_path):
     listed, kind, message = LABELS[labels]
     np.savez(tmp_path / "x.npz", images=np.zeros((4, 8, 8), np.uint8), labels=np.array(listed, dtype=kind))
     with pytest.raises(UserError, match=message):
@@ -151,7 +151,7 @@ def test_labels_out_of_range_are_told_at_once(labels, tmp_path):
         open_images(str(tmp_path / "x.npz"), "real")
 
 
-def test_an_array_that_would_fill_the_memory_is_told_what_to_do(tmp_path, monkeypatch):
+def test_an_array_larger_than_the_memory_is_refused_with_a_remedy(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "x.npz", images=np.zeros((64, 128, 128), np.uint8))
     memory = psutil.virtual_memory()._replace(available=2**19)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
@@ -160,7 +160,7 @@ def test_an_array_that_would_fill_the_memory_is_told_what_to_do(tmp_path, monkey
 
 
 @pytest.mark.parametrize("shape", [(10**12, 8, 8), (-4, 8, 8), (2**62, 2**62, 4)])
-def test_an_array_shorter_than_its_header_says_is_told(shape, tmp_path):
+def test_an_array_shorter_than_its_header_says_is_refused(shape, tmp_path):
     (tmp_path / "x.npy").write_bytes(stored(np.zeros((4, 8, 8), np.uint8), shape))
     with pytest.raises(UserError, match=r"x\.npy can't be read .*images should be uint8 \(.* but holds 256 bytes"):
         ArrayFile(str(tmp_path / "x.npy"))

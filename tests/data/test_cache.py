@@ -139,7 +139,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_entry_is_told_and_rebuilt(damage, file, folder, caplog):
+def test_a_damaged_entry_is_reported_and_rebuilt(damage, file, folder, caplog):
     load(ArrayFile(str(file)), folder)
     (name,) = entries(folder)
     DAMAGES[damage](folder / "datasets" / name)
@@ -194,7 +194,7 @@ def test_an_entry_that_another_process_completes_meanwhile_is_kept(file, folder)
     assert np.array_equal(data.columns["images"].numpy(), images()[:, None])
 
 
-def test_too_small_a_disk_is_told_before_anything_is_decoded(file, folder, monkeypatch):
+def test_a_disk_too_small_is_reported_before_anything_is_decoded(file, folder, monkeypatch):
     needed = 10 * (8 * 8 + 8)
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - needed + 1, needed - 1))

@@ -125,7 +125,7 @@ def test_only_the_centre_of_a_face_is_kept(tmp_path):
     assert examples(CelebA(str(tmp_path), image_size=178, split="valid"))[0].min() > 200
 
 
-def test_a_web_page_saved_as_the_zip_is_told(tmp_path):
+def test_a_web_page_saved_as_the_zip_is_named(tmp_path):
     (tmp_path / "celeba").mkdir()
     (tmp_path / "celeba" / "img_align_celeba.zip").write_text("<html>Google Drive - Quota exceeded</html>")
     with pytest.raises(UserError, match=r"img_align_celeba\.zip can't be unpacked"):
@@ -170,6 +170,6 @@ def test_a_list_is_downloaded_to_where_it_is_missing(tmp_path):
 def test_the_list_of_attributes_is_asked_for_only_with_an_attribute(tmp_path):
     folder = celeba(tmp_path / "celeba", attributes=False)
     CelebA(str(tmp_path)).prepare()
-    with pytest.raises(UserError, match=r"list_attr_celeba\.txt") as told:
+    with pytest.raises(UserError, match=r"list_attr_celeba\.txt") as error:
         CelebA(str(tmp_path), attribute="Smiling").prepare()
-    assert str(folder) in str(told.value)
+    assert str(folder) in str(error.value)

@@ -29,7 +29,7 @@ def middles(clips: torch.Tensor) -> torch.Tensor:
     )
 
 
-def test_every_digit_sets_out_whither_its_label_says_and_goes_on_straight(digits):
+def test_every_digit_sets_out_in_the_direction_of_its_label_and_moves_straight(digits):
     clips, labels = digits.columns["images"], digits.columns["labels"]
     assert clips.shape == (5000, 1, 16, 32, 32) and clips.dtype == torch.uint8
     assert labels.bincount().tolist() == [125] * 40 and digits.class_names[23] == "3 left"

@@ -33,13 +33,13 @@ def test_a_failed_download_says_how_to_place_the_files_by_hand(
     kind, folder, expected, where, error, tmp_path, monkeypatch
 ):
     failing(monkeypatch, *DOWNLOADERS[kind], error)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         kind(str(tmp_path / "new")).prepare()
-    lines = dict(re.findall(r"^ *(Place it by hand in|expected:|from:) +(.*)$", str(told.value), re.MULTILINE))
+    lines = dict(re.findall(r"^ *(Place it by hand in|expected:|from:) +(.*)$", str(error.value), re.MULTILINE))
     assert lines["Place it by hand in"] == str(tmp_path / "new" / folder)
     assert expected in lines["expected:"]
     assert where in lines["from:"]
-    assert "data.path=DIR" in str(told.value)
+    assert "data.path=DIR" in str(error.value)
 
 
 @pytest.mark.parametrize("kind", [MNIST, FashionMNIST, CIFAR10, CelebA])

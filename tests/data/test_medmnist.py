@@ -162,7 +162,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_another_file_of_that_name_is_told(mistake, tmp_path):
+def test_another_file_of_that_name_is_refused(mistake, tmp_path):
     changed, message = MISTAKES[mistake]
     published(tmp_path, **(changed or {}))
     if changed is None:

@@ -132,7 +132,7 @@ def test_a_configuration_with_any_vocabulary_is_stored_and_read(unit, written):
     assert texts(source)[0] == "costs ${HOME} or ${oc.env:X} 3$ {}" or unit == "word"
 
 
-def test_networks_see_one_hot_codes_of_which_the_places_come_back(written):
+def test_networks_see_one_hot_codes_that_convert_back(written):
     data = cache.load(Text(written(POEM), "character", 18), "nowhere")
     tokens = data.columns["images"]
     seen = data.modality.scaled(tokens)
@@ -216,7 +216,7 @@ def test_the_embedded_sentences_differ_and_are_of_their_grammar():
         ("", False),
     ],
 )
-def test_a_sentence_is_told_from_what_only_looks_like_one(text, right):
+def test_sentences_of_the_grammar_are_recognized(text, right):
     assert is_sentence(text) is right
 
 

@@ -27,14 +27,10 @@ VERSION = 1  # raise it when the same source is decoded to other pixels
 
 
 def load(source: Source, folder: str | os.PathLike) -> Data:
-    """Load a source's examples from the cache; decode them first if they are not in it.
+    """Load a source's examples from ``datasets`` in the cache folder; decode them first if they are not in it.
 
     An entry is written under a temporary name and renamed when complete, and its checksums are verified whenever it is
     opened, so that neither an incomplete nor a damaged one is read.
-
-    Args:
-        source: the data set.
-        folder: the cache folder; the data are in ``datasets`` below it.
 
     Raises:
         UserError: data are missing, unreadable or empty, or there is no space for them.
@@ -82,12 +78,9 @@ def _build(source: Source, identity: dict, partial: Path) -> None:
 
 
 def _decode(sides: dict[str, Source], folder: Path) -> int:
-    """Write each source's examples to a file, row by row; a row that one of them can't read is left out of all.
+    """Write the sources' examples row by row, and labels and groups of the images; return how many rows were left out.
 
-    The labels of the images, and their groups, are written, too.
-
-    Returns:
-        The number of rows that were left out.
+    A row that one of the sources can't read is left out of all.
     """
     name, first = next(iter(sides.items()))
     labels, skipped = [], []

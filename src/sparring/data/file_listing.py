@@ -16,13 +16,13 @@ def list_files(
 
     Args:
         path: the folder.
-        suffixes: of the files' names.
+        suffixes: of the files' names, in lower case.
         kind: what the files hold, in messages.
         labels: whether the first level of sub-folders names the classes; None: if there are at least two and no file is
             outside of them.
 
     Returns:
-        The files' paths, sorted, and their labels (-1 without); and the names of the classes.
+        The files' paths, sorted, with their labels (-1 without), and the names of the classes.
 
     Raises:
         UserError: the folder is missing or holds no such file, or a file belongs to no class.

@@ -42,14 +42,9 @@ class UnreadableFileError(UserError):
 
 @contextmanager
 def decoding(path: Path, kind: str = "an image") -> Iterator[None]:
-    """Turn any exception inside into one error that names the file: decoders raise dozens of kinds for damaged files.
+    """Turn any exception inside into an UnreadableFileError that names the file, and the ``kind`` it should be.
 
-    Args:
-        path: the file.
-        kind: what it should hold, in the message.
-
-    Raises:
-        UnreadableFileError: in place of any exception.
+    Decoders raise dozens of kinds of exceptions for damaged files.
     """
     try:
         yield

@@ -15,8 +15,8 @@ def long_tailed(columns: dict[str, Tensor], ratio: float) -> dict[str, Tensor]:
     """Thin classes to a long tail: class c of K keeps n * ratio^(-c / (K - 1)) of its images, rounded down.
 
     The long tail of Cui et al. 2019 and Cao et al. 2019 (ratio 100 makes CIFAR-10-LT of CIFAR-10). n is the size of the
-    first class, or less if others are too small for their share. Which images are kept depends on the labels alone, so
-    that runs of different seeds see the same ones; a larger ratio keeps a subset of what a smaller one keeps.
+    first class, or less if others are too small for their share. The choice depends on the labels alone, not on a seed;
+    a larger ratio keeps a subset of what a smaller one keeps.
 
     Args:
         columns: arrays of equal length, among them ``labels`` (N,) int64.

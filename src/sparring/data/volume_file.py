@@ -36,11 +36,7 @@ class Volumes(Volumetric, ArrayFile):
     Args:
         path: the file; examples are uint8 or bool (full or empty) of shape (N, frames, H, W[, C]) with C 1 or 3.
         kind: ``clips``, or ``voxels``, whose depth is the axis of the frames.
-        image_size: pixels of a side; None for the file's own, whose frames must then be square.
-        frames: None for the file's own.
-        channels: 1 or 3; None for the file's own.
-        images_key: name of the array of examples in a .npz.
-        labels_key: name of the array of labels: integers from 0, of shape (N,) or (N, 1). It may be missing.
+        frames: None for the file's own. All other arguments are those of ``ArrayFile``.
 
     Raises:
         UserError: the file holds no such arrays, or its clips are shorter.

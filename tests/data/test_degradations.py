@@ -9,11 +9,11 @@ from PIL import Image
 from torch._subclasses import FakeTensorMode
 
 from sparring.config.instantiate import build
-from sparring.data.array_files import MNISTMini
 from sparring.data.degradations.jpeg import JPEG
 from sparring.data.degradations.masks import Mask
 from sparring.data.degradations.mixed import Mixed
 from sparring.data.degradations.quality import Blur, Downscale, Noise
+from sparring.data.mnist import MNISTMini
 from turns import draws
 from turns import float64 as float64
 

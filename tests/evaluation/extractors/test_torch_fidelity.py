@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from conftest import Malicious, TensorSet
 from sparring.benchmarks import evaluation as benchmark
 from sparring.config.errors import UserError
-from sparring.data.array_files import MNISTMini
+from sparring.data.mnist import MNISTMini
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.extractors.clip import CLIP
 from sparring.evaluation.extractors.dinov2 import DINOv2

@@ -214,6 +214,6 @@ def test_dinov2_from_a_file_is_refused_by_name(tmp_path):
 
 def test_the_benchmark_scores_plain_tensors(weights):
     images = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    scores = benchmark._ours(images[:8], images[8:], str(weights), torch.device("cpu"))
+    scores = benchmark.score_with_evaluator(images[:8], images[8:], str(weights), torch.device("cpu"))
     assert {"fid", "kid", "precision", "recall", "density", "coverage"} <= scores.keys()
     assert scores["fid"] > 0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from sparring.benchmarks.timing import show
 from sparring.data import cache
 from sparring.data.image_folder import ImageFolder
 
@@ -26,17 +27,11 @@ def compare(photographs: Path, folder: Path, images: int) -> list[dict]:
         images: in the largest cache.
     """
     entries = []
-    print(f"\nBuilding the cache, {SIZE} pixels", flush=True)
     for share, cores in ((16, 1), (4, None), (1, None)):
-        entry = build_in_process(photographs, folder, max(images // share, 1), cores)
-        entries.append(entry)
+        entries.append(entry := build_in_process(photographs, folder, max(images // share, 1), cores))
         speed, speed_of_one = (each["images"] / each["seconds"] for each in (entry, entries[0]))
-        print(
-            f"  {entry['images']:>9,} images  {entry['seconds']:7.1f} s  {speed:8,.0f} images/s on {entry['cores']} "
-            f"cores, {speed / speed_of_one:.2f} times one   memory {entry['peak'] / 2**20:,.0f} MiB at most, "
-            f"{entry['before'] / 2**20:,.0f} of them before",
-            flush=True,
-        )
+        ratio = {"images per second": speed, "of one core": speed / speed_of_one}
+        show({f"building a cache of {SIZE} pixels, memory in bytes": entry | ratio})
     return entries
 
 

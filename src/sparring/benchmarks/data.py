@@ -67,13 +67,12 @@ def run(
             reading = _Reading([pictures, cached], files // batch_size, 4 * max(workers, 1), seconds)
             figures["reading"][size] = {}
             for state in STATES if hasattr(os, "posix_fadvise") else ("first", "warm"):  # Linux can drop files
-                print(f"\n{size} pixels, batch {batch_size}, {STATES[state]}", flush=True)
                 taken = timing.in_turns(
                     {name: partial(reading.read, state, way) for name, way in loaders.items()}, rounds
                 )
                 times = {name: timing.ratios(taken[name], taken[LOADER]) for name in (BYTES, FLOATS)}
                 entry = {"images_per_second": timing.per_second(taken), "ratios": times}
-                timing.print_speeds(entry, f"of {LOADER}:")
+                timing.show({f"{size} pixels, batch {batch_size}, {STATES[state]}": entry})
                 figures["reading"][size][state] = entry
             shutil.rmtree(cached)
         if cache_images:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from sparring.benchmarks.timing import Count, Rounds, in_turns, per_second, print_speeds, ratios, record, timed
+from sparring.benchmarks.timing import Count, Rounds, in_turns, per_second, ratios, record, show, timed
 from sparring.data import cache
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.extractors.inception import Inception
@@ -53,8 +53,7 @@ def run(cfg: DictConfig, folder: Path, images: Count = 256, rounds: Rounds = 3, 
     first, *others = ways
     figures = {"images_per_second": per_second(seconds)}
     figures["ratios"] = {name: ratios(seconds[first], seconds[name]) for name in others}
-    print(f"\nmedian of {rounds} rounds, {images} images of each set")
-    print_speeds(figures, "the first is faster by")
+    show(figures | {"note": "ratios: the speed of this evaluator over that of the others"})
     record(folder, figures, device)
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated
 
-import torch
 from omegaconf import DictConfig
 from pydantic import Field, NonNegativeFloat
 from torch import nn
 
-from sparring.benchmarks.timing import Rounds, now, ratios, record, spread, timed
+from sparring.benchmarks.timing import Rounds, now, ratios, record, show, timed
 from sparring.data import cache
 from sparring.distributed.collectives import barrier, rank, world_size
 from sparring.training.adversarial_module import AdversarialModule
@@ -107,7 +106,8 @@ def run(
         "expected_bytes_an_iteration": digits * sum(n * sizes[player] for player, n in module.turns.items()),
         "projection": [project(n, gb, **ring) for n, gb in zip(gpus, bandwidth_gb, strict=True)],
     }
-    print_figures(figures, module, latency_us)
+    show(figures)
+    print("The projection assumes a ring all-reduce after every turn that nothing hides, and no stragglers.")
     record(folder, figures, module.device)
 
 
@@ -139,27 +139,3 @@ def project(
         "images_per_second": 1000 * gpus * images / iteration,
         "efficiency": compute / iteration,
     }
-
-
-def print_figures(figures: dict, module: Measured, latency_us: float) -> None:
-    together, efficiency = median(figures["iteration_ms"]["together"]), figures["efficiency"]
-    print(f"\n{figures['ranks']} ranks on {module.device.type}, {torch.get_num_threads()} threads; medians\n")
-    print(f"  {'turn':<16}{'times':>6}{'ms':>10}{'waiting':>10}{'averaging':>11}{'MB averaged':>14}")
-    for player, turn in figures["turns_ms"].items():
-        times = f"{turn['whole']:>10.2f}{turn['waiting']:>10.2f}{turn['averaging']:>11.2f}"
-        print(f"  {player:<16}{module.turns[player]:>6}{times}{turn['bytes'] / 1e6:>14.3f}")
-    speed = 1000 * module.images_per_iteration / together
-    print(f"\nAn iteration takes {together:.2f} ms, {speed:,.0f} images/s in all.")
-    print(
-        f"Communication takes {1 - median(efficiency):.1%}: ranks together reach {spread(efficiency)} of ranks apart."
-    )
-    sent, expected = figures["gradient_bytes_an_iteration"], figures["expected_bytes_an_iteration"]
-    print(f"Gradients averaged per iteration: {sent:,} bytes; the parameters trained in its turns: {expected:,}.")
-    print("\nProjection, not a measurement. It assumes the computing time of this device with the same batch, a ring")
-    print(f"all-reduce after every turn that nothing hides, {latency_us:g} us per hop, no stragglers, no evaluation:")
-    for p in figures["projection"]:
-        print(
-            f"  {p['gpus']:>4} GPUs at {p['bandwidth_gb']:g} GB/s: {p['iteration_ms']:.2f} ms, "
-            f"{p['images_per_second']:,.0f} images/s, efficiency {p['efficiency']:.3f} "
-            f"(sending {p['sending_ms']:.2f} ms, hops {p['hops_ms']:.2f} ms)"
-        )

@@ -11,7 +11,7 @@ import psutil
 from omegaconf import DictConfig
 
 from sparring.benchmarks.commands import RUN, passed_on, watch
-from sparring.benchmarks.timing import CountOrNone, record
+from sparring.benchmarks.timing import CountOrNone, record, show
 
 Sample = dict[str, float]  # what a process used at one moment; "done" says how much it had done by then
 LONG = ["kimg=null", "evaluation.samples=200", "evaluation.samples_during=200", "evaluation.reals=200", "grid.count=16"]
@@ -87,9 +87,6 @@ def growth(values: list[tuple[float, float]]) -> float:
 
 def report(unit: str, samples: list[Sample], seconds: list[tuple[float, float]]) -> None:
     """Print the growth of each quantity, and of the seconds of each unit."""
-    end = samples[-1]
-    print(f"  {end['done']:,.0f} {unit} in {end['seconds']:,.0f} s, growth after the first tenth:")
-    for name in ("MiB", "files", "threads"):
-        share = growth([(sample["done"], sample[name]) for sample in samples])
-        print(f"    {name:<12}{share:+8.2%}   {end[name]:,.0f} at the end")
-    print(f"    {'seconds':<12}{growth(seconds):+8.2%}   each")
+    values = {name: [(sample["done"], sample[name]) for sample in samples] for name in ("MiB", "files", "threads")}
+    growths = {name: f"{growth(each):+.2%}" for name, each in (values | {"seconds each": seconds}).items()}
+    show({unit: {"at the end": samples[-1], "growth after the first tenth": growths}})

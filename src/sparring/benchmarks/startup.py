@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from sparring.benchmarks.commands import RUN, passed_on, watch
-from sparring.benchmarks.timing import Rounds, in_turns, record, spread
+from sparring.benchmarks.timing import Rounds, in_turns, record, show
 
 # The log gets its first row at the end of the first iteration.
 ONE_ITERATION = ["trainer.max_steps=1", "trainer.log_every_n_steps=1", "evaluation=none", "logger=none"]
@@ -33,10 +33,8 @@ def run(cfg: DictConfig, folder: Path, rounds: Rounds = 5) -> None:
             "import torch, pytorch_lightning": partial(seconds_until, ["-c", "import torch, pytorch_lightning"]),
         }
         seconds = in_turns(ways, rounds)
-    for name, values in seconds.items():
-        print(f"  {name:<34}{spread(values)} s")
     iteration, *_, imports = seconds.values()
-    print(f"  {'the first less the last':<34}{spread(a - b for a, b in zip(iteration, imports, strict=True))} s")
+    show(seconds | {"the first less the last": [a - b for a, b in zip(iteration, imports, strict=True)]})
     record(folder, {"seconds": seconds})
 
 

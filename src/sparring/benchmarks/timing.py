@@ -1,10 +1,10 @@
-"""Time several ways in turns (A B A B), print and record their speeds with the machine that gave them."""
+"""Time several ways in turns (A B A B), print the figures, and record them with the machine that gave them."""
 
 import os
 import platform
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -57,17 +57,22 @@ def ratios(seconds: Sequence[float], reference: Sequence[float]) -> list[float]:
     return [other / own for own, other in zip(seconds, reference, strict=True)]
 
 
-def spread(values: Iterable[float]) -> str:
-    """Return median and range as text: ``1.21 (1.18 to 1.25)``."""
-    values = list(values)
-    return f"{median(values):,.2f} ({min(values):,.2f} to {max(values):,.2f})"
-
-
-def print_speeds(figures: dict[str, Any], words: str) -> None:
-    """Print ``images_per_second``, and ``ratios`` with the words that say what they are, way by way."""
-    for name, speeds in figures["images_per_second"].items():
-        ratio = f"   {words} {spread(figures['ratios'][name])}" if name in figures["ratios"] else ""
-        print(f"  {median(speeds):>10,.1f} images/s  {name:<26}{ratio}", flush=True)
+def show(figures: Mapping[str, Any], indent: str = "  ") -> None:
+    """Print figures as an outline; of a list of numbers the median and the range: ``1.21 (1.18 to 1.25)``."""
+    for name, value in figures.items():
+        for each in value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]:
+            if isinstance(each, dict):
+                print(f"{indent}{name}")
+                show(each, f"{indent}  ")
+                continue
+            numbers = each if isinstance(each, list) else [each]
+            if not all(isinstance(number, int | float) for number in numbers):
+                text = str(each)
+            elif len(numbers) < 2:
+                text = ", ".join(f"{number:,.5g}" for number in numbers)
+            else:
+                text = f"{median(numbers):,.5g} ({min(numbers):,.5g} to {max(numbers):,.5g})"
+            print(f"{indent + name:<40}  {text}", flush=True)
 
 
 def machine(device: torch.device | str = "cpu") -> dict[str, Any]:

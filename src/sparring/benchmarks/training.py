@@ -120,7 +120,7 @@ def run(
                 entry = {"workload": workload["name"], "way": way["name"]}
                 entry["peak_flops"] = matrix_product_flops(device, each.trainer.precision)
                 entries.append(entry | compare(each, pictures, Path(temporary), seconds, rounds, workers))
-                print_entry(entries[-1])
+                timing.show({"workload": entries[-1]})
     timing.record(folder, {"training": entries}, device)
 
 
@@ -172,13 +172,3 @@ def matrix_product_flops(device: torch.device, precision: str) -> float:
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     _, *seconds = (timing.timed(lambda: a @ b, device) for _ in range(6))
     return 2 * size**3 / statistics.median(seconds)
-
-
-def print_entry(entry: dict) -> None:
-    """Print the speed and memory of each way, and the engine's arithmetic."""
-    print("\n" + ", ".join(filter(None, (entry["workload"], entry["way"]))))
-    timing.print_speeds(entry, "engine faster by")
-    for name, peak in entry["memory"].items():
-        print(f"  {peak / 2**20:>10,.0f} MiB  {name}")
-    own, peak = entry["flops_per_second"], entry["peak_flops"]
-    print(f"  the engine's layers: {own / 1e9:,.0f} GFLOP/s, {own / peak:.0%} of a matrix product's {peak / 1e9:,.0f}")

@@ -11,7 +11,6 @@ from sparring.config.redaction import redact
 from sparring.runs.wandb_run import has_key, run_id
 
 if TYPE_CHECKING:
-    import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
 
 # What is shown if no runs are given.
@@ -52,21 +51,41 @@ def build(entity: str, project: str, records: Sequence[Record] = ()) -> "ws.Work
     leading = [name for name in leading if name in scores] or scores[:1]
     best = {name: f"scores/{name}.min" if name in falling else f"scores/{name}" for name in leading}  # W&B's summary
     varied = keys_that_differ(records)
-    browsers = [wr.MediaBrowser(title=key, media_keys=[key], grid_x_axis="run", grid_y_axis="step") for key in grids]
-    coordinates = [_coordinates(name, best[name], varied or KEYS) for name in leading]
-    differences = [*coordinates, wr.RunComparer(diff_only="split")]
     wide = ws.SectionLayoutSettings(columns=1, rows=1)
 
     def section(name: str, panels: list, **settings) -> ws.Section:
         return ws.Section(name=name, panels=panels, panel_settings=ws.SectionPanelSettings(x_axis="kimg"), **settings)
 
+    def bars(name: str) -> wr.BarPlot:
+        kind = "lowest" if name in falling else "last"
+        return wr.BarPlot(
+            title=f"{name}, the {kind} of each run", metrics=[best[name]], max_bars_to_show=MANY, max_runs_to_show=MANY
+        )
+
+    def coordinates(name: str) -> wr.ParallelCoordinatesPlot:
+        column = wr.ParallelCoordinatesPlotColumn  # pyright: ignore[reportPrivateImportUsage]
+        columns = [column(wr.Config(key), log=key.endswith(".lr") or None) for key in varied or KEYS]
+        columns.append(column(wr.SummaryMetric(best[name])))
+        return wr.ParallelCoordinatesPlot(title=f"What {name} followed from", columns=columns)
+
+    def score_curve(name: str) -> wr.LinePlot:  # during training (scores_500/fid), at the end, of baselines
+        pattern, steep = rf"^scores(_\w+)?/{name}$", name.startswith(("fid", "fd_")) or None  # from hundreds to a few
+        return wr.LinePlot(title=name, x="kimg", metric_regex=pattern, log_y=steep, max_runs_to_show=MANY)
+
+    def curve(name: str) -> wr.LinePlot:
+        return wr.LinePlot(title=name, x="kimg", y=[name], max_runs_to_show=MANY)
+
+    def browser(key: str) -> wr.MediaBrowser:
+        return wr.MediaBrowser(title=key, media_keys=[key], grid_x_axis="run", grid_y_axis="step")
+
+    differences = [*map(coordinates, leading), wr.RunComparer(diff_only="split")]
     sections = [
-        section("Best scores", [_bars(name, best[name]) for name in leading], is_open=True, pinned=True),
-        section("Samples", browsers, is_open=True, layout_settings=wide),
+        section("Best scores", [*map(bars, leading)], is_open=True, pinned=True),
+        section("Samples", [*map(browser, grids)], is_open=True, layout_settings=wide),
         section("What was varied", differences, is_open=bool(varied), layout_settings=wide),
-        section("Scores over kimg", [_score_curve(name) for name in scores], is_open=True),
-        section("Losses", [_curve(name) for name in curves if name not in diagnostics]),
-        section("Diagnostics", [_curve(name) for name in diagnostics]),
+        section("Scores over kimg", [*map(score_curve, scores)], is_open=True),
+        section("Losses", [curve(name) for name in curves if name not in diagnostics]),
+        section("Diagnostics", [*map(curve, diagnostics)]),
     ]
     return ws.Workspace(
         entity=entity,
@@ -168,38 +187,6 @@ def _pictures(records: Sequence[Record]) -> list[str]:
     matches = [re.fullmatch(r"(?:(.+)-)?kimg-[\d.]+\.png", name) for name in files]
     names = {match[1] or "samples" for match in matches if match}
     return sorted(names, key=lambda name: (name != "samples", name))
-
-
-def _bars(score: str, summary: str) -> "wr.BarPlot":
-    import wandb_workspaces.reports.v2 as wr
-
-    kind = "lowest" if summary.endswith(".min") else "last"
-    title = f"{score}, the {kind} of each run"
-    return wr.BarPlot(title=title, metrics=[summary], max_runs_to_show=MANY, max_bars_to_show=MANY)
-
-
-def _coordinates(score: str, summary: str, keys: list[str]) -> "wr.ParallelCoordinatesPlot":
-    import wandb_workspaces.reports.v2 as wr
-
-    column = wr.ParallelCoordinatesPlotColumn  # pyright: ignore[reportPrivateImportUsage]
-    columns = [column(wr.Config(key), log=key.endswith(".lr") or None) for key in keys]
-    columns.append(column(wr.SummaryMetric(summary)))
-    return wr.ParallelCoordinatesPlot(title=f"What {score} followed from", columns=columns)
-
-
-def _score_curve(score: str) -> "wr.LinePlot":
-    """Show a score in all evaluations: during training (``scores_500/fid``), at the end, of baselines."""
-    import wandb_workspaces.reports.v2 as wr
-
-    pattern = rf"^scores(_\w+)?/{score}$"
-    steep = score.startswith(("fid", "fd_")) or None  # from hundreds to a few
-    return wr.LinePlot(title=score, x="kimg", metric_regex=pattern, log_y=steep, max_runs_to_show=MANY)
-
-
-def _curve(name: str) -> "wr.LinePlot":
-    import wandb_workspaces.reports.v2 as wr
-
-    return wr.LinePlot(title=name, x="kimg", y=[name], max_runs_to_show=MANY)
 
 
 def _once(names: Iterable[str | None]) -> list[str]:

@@ -12,7 +12,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from sparring.compare.search_space import as_typed, distribution, ends, score_of
+from sparring.compare.search_space import as_typed, distribution, score_of
 from sparring.config.errors import UserError
 from sparring.config.messages import EXPECTED, explain
 
@@ -46,7 +46,7 @@ class OptunaSweeper(Sweeper):
         settings = self.config.sweep
         fixed, space = self._split([*settings.space, *arguments])
         distributions = {key: distribution(override) for key, override in space.items()}
-        self._check(fixed, space)
+        self._check(fixed, space, distributions)
         study = self._open_study(space, distributions)
         trials = study.get_trials()
         tried = sum(trial.state.is_finished() for trial in trials) - sum(
@@ -99,7 +99,7 @@ class OptunaSweeper(Sweeper):
             study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
         return study
 
-    def _check(self, fixed: list[str], space: dict[str, Override]) -> None:
+    def _check(self, fixed: list[str], space: dict[str, Override], distributions: dict[str, Any]) -> None:
         """Raise UserError for settings of which no trial could be started or scored."""
         settings = self.config.sweep
         if not self.config.evaluation:
@@ -110,8 +110,9 @@ class OptunaSweeper(Sweeper):
             if settings[key] < 1:
                 raise UserError(f"sweep.{key}={settings[key]}: must be at least 1")
         for key, override in space.items():
+            values = getattr(distributions[key], "choices", None) or (distributions[key].low, distributions[key].high)
             try:
-                self.validate_batch_is_legal([[*fixed, f"{key}={end}"] for end in ends(override)])
+                self.validate_batch_is_legal([[*fixed, f"{key}={as_typed(value)}"] for value in values])
             except EXPECTED as error:
                 default = override.input_line in settings.space
                 source = " (of sweep.space; 'sweep.space=[...]' names others)" if default else ""

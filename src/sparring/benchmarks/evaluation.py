@@ -6,14 +6,15 @@ import json
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils import data as torch_data
 
 from sparring.benchmarks.timing import Count, Rounds, in_turns, per_second, ratios, record, show, timed
 from sparring.data import cache
@@ -57,8 +58,8 @@ def run(cfg: DictConfig, folder: Path, images: Count = 256, rounds: Rounds = 3, 
     record(folder, figures, device)
 
 
-class _Pixels(ImageSet, Dataset):
-    """A tensor as the set of images that torch-fidelity and this evaluator take."""
+class _Pixels(ImageSet):
+    """A tensor of images as a set for this evaluator."""
 
     name = "benchmark"
 
@@ -69,11 +70,8 @@ class _Pixels(ImageSet, Dataset):
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def __getitem__(self, row: int) -> Tensor:
-        return self.pixels[row]
-
-    def images(self, rows: range) -> Tensor:
-        return self.pixels[rows.start : rows.stop]
+    def images(self, rows: Sequence[int]) -> Tensor:
+        return self.pixels[list(rows)]
 
 
 def score_with_evaluator(reals: Tensor, fakes: Tensor, weights: str | None, device: torch.device) -> Scores:
@@ -94,7 +92,8 @@ def score_with_torch_fidelity(reals: Tensor, fakes: Tensor, weights: str | None,
     options = {"cuda": device.type == "cuda", "cache": False, "verbose": False}
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
-        return calculate_metrics(input1=_Pixels(fakes), input2=_Pixels(reals), **scores, **inception, **options)
+        sets = [torch_data.Subset(cast(Any, images), range(len(images))) for images in (fakes, reals)]
+        return calculate_metrics(input1=sets[0], input2=sets[1], **scores, **inception, **options)
 
 
 def score_with_torchmetrics(reals: Tensor, fakes: Tensor, weights: str | None, device: torch.device) -> Scores:

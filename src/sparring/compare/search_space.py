@@ -38,14 +38,6 @@ def distribution(override: Override) -> "BaseDistribution":
         raise UserError(f"{override.input_line}: {error}") from error
 
 
-def ends(override: Override) -> list[str]:
-    """Return the smallest and the largest value of an interval, or all choices, as they are typed."""
-    value = override.value()
-    if isinstance(value, IntervalSweep):
-        return [as_typed(value.start), as_typed(value.end)]
-    return list(override.sweep_string_iterator())
-
-
 def as_typed(value: Any) -> str:
     """Return a value as it is typed in an override."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

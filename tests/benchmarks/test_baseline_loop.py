@@ -11,7 +11,6 @@ from sparring.benchmarks.baseline_loop import BaselineLoop
 from sparring.losses import Hinge, NonSaturating
 from sparring.networks import dcgan
 from sparring.networks.dcgan import FromPoint
-from sparring.randomness import seed_layers
 from sparring.training.optimizers import PlayerOptimizer
 
 
@@ -64,13 +63,3 @@ def test_the_engine_makes_the_weights_of_a_loop_written_by_hand(loss, options):
     for own, network in ((game.generator, loop.generator), (game.discriminator, loop.discriminator)):
         for (name, value), expected in zip(own.state_dict().items(), network.state_dict().values(), strict=True):
             assert torch.allclose(value, expected, rtol=1e-8, atol=1e-10), name
-
-
-def test_seeding_layers_keeps_nothing():
-    before = len(torch.cuda._queued_calls)
-    for i in range(3):
-        seed_layers(0, i, device=torch.device("cpu"))
-    assert len(torch.cuda._queued_calls) == before
-    drawn = torch.rand(2)
-    seed_layers(0, 2, device=torch.device("cpu"))
-    assert torch.equal(torch.rand(2), drawn)

@@ -43,7 +43,7 @@ class Measured(AdversarialModule):
 
     def _take_turn(self, player, *rest) -> None:
         self._player = player
-        self._timed("whole", lambda: super(Measured, self)._take_turn(player, *rest))
+        self._measure("whole", lambda: super(Measured, self)._take_turn(player, *rest))
 
     def average_gradients(self, parameters: list[nn.Parameter]) -> None:
         if self.kind == "apart":
@@ -51,10 +51,10 @@ class Measured(AdversarialModule):
         gradients = [p.grad for p in parameters if p.grad is not None]
         self.turn_bytes[self._player] = sum(g.numel() * g.element_size() for g in gradients)
         if self.kind == "timed":
-            self._timed("waiting", barrier)
-        self._timed("averaging", lambda: super(Measured, self).average_gradients(parameters))
+            self._measure("waiting", barrier)
+        self._measure("averaging", lambda: super(Measured, self).average_gradients(parameters))
 
-    def _timed(self, part: str, work: Callable[[], None]) -> None:
+    def _measure(self, part: str, work: Callable[[], None]) -> None:
         if self.kind == "timed":
             self.turn_seconds[self._player][part].append(timed(work, self.device))
         else:

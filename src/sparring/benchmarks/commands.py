@@ -14,9 +14,9 @@ from sparring.config.errors import UserError
 RUN = ["-c", "from sparring.cli import main; main()"]  # run.py, also where only the package is installed
 
 
-def passed_on(*besides: str) -> list[str]:
+def passed_on(*others: str) -> list[str]:
     """Return this command's overrides for the measured ones: all but ``task``, ``benchmark`` and those beginnings."""
-    return [o for o in HydraConfig.get().overrides.task if not o.startswith(("task=", "benchmark", *besides))]
+    return [o for o in HydraConfig.get().overrides.task if not o.startswith(("task=", "benchmark", *others))]
 
 
 def watch(arguments: Sequence[str], look: Callable[[int, float], bool], every: float) -> float:

@@ -111,10 +111,10 @@ def run(
         pictures = photographs.write(cfg, Path(temporary) / "photographs", files)
         overrides = ["data=image_folder", f"data.path='{pictures}'", f"cache='{temporary}'"]
         overrides += ["evaluation=none", "logger=none"]
-        typed = passed_on("data", "cache", "evaluation", "logger")
+        passed = passed_on("data", "cache", "evaluation", "logger")
         for workload in chosen:
             for way in on_gpu if device.type == "cuda" else [{"name": "", "set": []}]:
-                each = compose("config", overrides=[*overrides, *workload["set"], *way["set"], *typed])
+                each = compose("config", overrides=[*overrides, *workload["set"], *way["set"], *passed])
                 check(each)
                 check_machine(each)
                 entry = {"workload": workload["name"], "way": way["name"]}

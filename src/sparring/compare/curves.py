@@ -103,12 +103,12 @@ def charts(series: Sequence[Series]) -> list[Chart]:
         term = name.partition("/")[2]
         group = "Losses" if term and term not in ("lr", "gradient_norm") else "Diagnostics"
         quantities[group, name] = {r.folder: r.curves[name] for r in records if name in r.curves}
-    found = []
+    drawn = []
     for (group, name), lines in quantities.items():
         lines = {folder: thinned(points) for folder, points in lines.items()}
         if any(len(points) > 1 for points in lines.values()):
-            found.append(_chart(name, group, series, lines))
-    return sorted(found, key=lambda chart: {"Losses": 1, "Diagnostics": 2}.get(chart.group, 0))
+            drawn.append(_chart(name, group, series, lines))
+    return sorted(drawn, key=lambda chart: {"Losses": 1, "Diagnostics": 2}.get(chart.group, 0))
 
 
 def thinned(points: Points) -> Points:
@@ -128,13 +128,13 @@ def _scores(records: Iterable[Record]) -> dict[tuple[str, str], dict[Path, Point
         if "extractor" in entry["protocol"] and "checkpoint" not in entry["protocol"]
     ]
     letters, first = protocols.group([entry["protocol"] for _, entry in entries])
-    found: dict[tuple[str, str], dict[Path, Points]] = defaultdict(lambda: defaultdict(list))
+    scores: dict[tuple[str, str], dict[Path, Points]] = defaultdict(lambda: defaultdict(list))
     for letter, words in protocols.describe(first).items():
         for (folder, entry), own in zip(entries, letters, strict=True):
             for name, value in entry["scores"].items():
                 if own == letter and not DETAIL.search(name):
-                    found[f"Scores from {words}", name][folder].append((entry["kimg"], value))
-    return found
+                    scores[f"Scores from {words}", name][folder].append((entry["kimg"], value))
+    return scores
 
 
 def _chart(title: str, group: str, series: Sequence[Series], lines: dict[Path, Points]) -> Chart:

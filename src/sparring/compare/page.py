@@ -65,12 +65,12 @@ def render(runs: Table, seeds: Table | None) -> str:
 
 def differing(records: Sequence[Record]) -> dict[str, list[str]]:
     """Return the keys whose values differ, each with its value in every run; a dash where a run has no such key."""
-    found = {}
+    differing_keys = {}
     for key in dict.fromkeys(key for record in records for key in record.keys):
         values = [_text(record.keys[key]) if key in record.keys else "–" for record in records]
         if key.partition(".")[0] not in NOT_COMPARED and len(set(values)) > 1:
-            found[key] = values
-    return found
+            differing_keys[key] = values
+    return differing_keys
 
 
 def _text(value: object) -> str:
@@ -84,12 +84,12 @@ def _pictures(records: Sequence[Record]) -> dict[str, list[tuple[Record, str, st
         if (newest := _newest_samples(record)) is not None:
             seed, size, latent, count = map(record.keys.get, ("seed", "model.latent_dim", "model.latent", "grid.count"))
             alike.setdefault((seed, size, latent or "normal", count), []).append((record, *newest))
-    found: dict[str, list] = {}
+    groups: dict[str, list] = {}
     for (seed, size, *_), shown in sorted(alike.items(), key=lambda item: str(item[0][0])):
         same = size is not None and len(shown) > 1
-        noise = f": the same noise, {size} numbers, at the same place of each picture" if same else ""
-        found.setdefault(f"Seed {seed}{noise}", []).extend(shown)
-    return found
+        noise = f": the same noise, {size} numbers, in the same order in each picture" if same else ""
+        groups.setdefault(f"Seed {seed}{noise}", []).extend(shown)
+    return groups
 
 
 def _newest_samples(record: Record) -> tuple[str, str] | None:

@@ -29,9 +29,9 @@ def group(protocols: Sequence[dict | None]) -> tuple[list[str], dict[str, dict]]
 def differences(one: dict, other: dict) -> list[str]:
     """Return in words what keeps scores of two protocols from being compared; empty if nothing does."""
     if not protocol.differences(one, other):
-        here, there = one.get("real_key"), other.get("real_key")
-        moved = f"real images {here}, not {there} (others of that name, or the same in another place)"
-        return [moved] if here != there else []
+        own, reference = one.get("real_key"), other.get("real_key")
+        text = f"real images {own}, not {reference} (other images of that name, or the same in another folder)"
+        return [text] if own != reference else []
     first, second = _decisive(one), _decisive(other)
     differing = [key for key in first | second if first.get(key) != second.get(key)]
     return [f"{key} {first.get(key, 'none')}, not {second.get(key, 'none')}" for key in differing]

@@ -189,12 +189,12 @@ def combinations(records: Sequence[Record]) -> list[str]:
 
     A run without stored overrides is a combination of its own.
     """
-    typed = [{o.partition("=")[0].lstrip("+"): o for o in r.overrides if not NOT_VARIED.match(o)} for r in records]
-    shared = set.intersection(*(set(each.values()) for each in typed)) if typed else set()
-    if all(set(each.values()) == shared for each in typed):
+    overrides = [{o.partition("=")[0].lstrip("+"): o for o in r.overrides if not NOT_VARIED.match(o)} for r in records]
+    shared = set.intersection(*(set(each.values()) for each in overrides)) if overrides else set()
+    if all(set(each.values()) == shared for each in overrides):
         shared = set()  # else no run had a name
-    order = list(dict.fromkeys(key for each in typed for key in each))  # as first typed
-    names = [" ".join(each[key] for key in order if key in each and each[key] not in shared) for each in typed]
+    order = list(dict.fromkeys(key for each in overrides for key in each))  # as first typed
+    names = [" ".join(each[key] for key in order if key in each and each[key] not in shared) for each in overrides]
     stored = [(record.folder / "overrides.yaml").is_file() for record in records]
     return [(n or "defaults") if known else r.name for n, known, r in zip(names, stored, records, strict=True)]
 

@@ -69,7 +69,7 @@ def show(figures: Mapping[str, Any], indent: str = "  ") -> None:
             if not all(isinstance(number, int | float) for number in numbers):
                 text = str(each)
             elif len(numbers) < 2:
-                text = ", ".join(f"{number:,.5g}" for number in numbers)
+                text = ", ".join(f"{n:,}" if isinstance(n, int) else f"{n:,.5g}" for n in numbers)
             else:
                 text = f"{median(numbers):,.5g} ({min(numbers):,.5g} to {max(numbers):,.5g})"
             print(f"{indent + name:<40}  {text}", flush=True)

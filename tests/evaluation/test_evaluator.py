@@ -174,13 +174,13 @@ def test_a_changed_key_never_reuses_a_file(change, tmp_path):
     assert extractor.seen == len(images) and after.folder != before.folder
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "facts", "gaussian"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "facts", "moments"])
 def test_a_damaged_cache_is_made_again(damage, tmp_path, caplog):
     reals, fakes = TensorSet(noise_images(40)), TensorSet(noise_images(50, 90, 1))
     extractor, metrics = Projection(), {"fd": FrechetDistance()}
     before = evaluated(reals, fakes, tmp_path, extractor, metrics)["scores"]
     (folder,) = (tmp_path / "features").iterdir()
-    path = folder / {"facts": "facts.json", "gaussian": "gaussian.pt"}.get(damage, "values.bin")
+    path = folder / {"facts": "facts.json", "moments": "gaussian.pt"}.get(damage, "values.bin")
     content = bytearray(path.read_bytes())
     if damage == "gone":
         path.unlink()
@@ -191,7 +191,7 @@ def test_a_damaged_cache_is_made_again(damage, tmp_path, caplog):
         path.write_bytes(content)
     assert evaluated(reals, fakes, tmp_path, extractor, metrics)["scores"] == pytest.approx(before)
     assert "damaged" in caplog.text and "made again" in caplog.text
-    assert extractor.seen == (140 if damage == "gaussian" else 180)
+    assert extractor.seen == (140 if damage == "moments" else 180)
     caplog.clear()
     evaluated(reals, fakes, tmp_path, extractor, metrics)
     assert "damaged" not in caplog.text, "it was mended"

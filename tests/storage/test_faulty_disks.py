@@ -19,7 +19,7 @@ import torch
 from conftest import Projection, TensorSet, engine, fit, noise_images, small_game
 from sparring.config.errors import UserError
 from sparring.config.messages import explain
-from sparring.data.array_files import ArrayFile
+from sparring.data.array_file import ArrayFile
 from sparring.data.cache import load
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.metrics.frechet_distance import FrechetDistance

@@ -15,8 +15,9 @@ from torchvision.transforms.functional import resize, rgb_to_grayscale
 
 from sparring.config.errors import UserError
 from sparring.data.dataset import Data
-from sparring.data.image_folder import walk
-from sparring.data.image_io import SUFFIXES, check_size, decoding, in_8_bits, opened
+from sparring.data.file_listing import walk
+from sparring.data.image_io import SUFFIXES, check_size, decoding, opened
+from sparring.data.image_resizing import in_8_bits
 from sparring.data.npz import ArraysIn, Header
 from sparring.data.source import stamp
 from sparring.data.splits import Columns

@@ -12,7 +12,8 @@ from torch import Tensor
 from sparring.config.errors import UserError
 from sparring.data.dataset import Data
 from sparring.data.image_grids import columns_for, save_gif, save_image, side_by_side
-from sparring.data.image_io import fit, read
+from sparring.data.image_io import read
+from sparring.data.image_resizing import fit
 from sparring.data.modalities.base import Modality
 from sparring.data.modalities.images import Images
 from sparring.evaluation.generated_sets import Translated

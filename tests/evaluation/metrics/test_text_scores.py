@@ -3,6 +3,7 @@
 import math
 import random
 import re
+import sys
 from itertools import pairwise
 from string import ascii_lowercase
 
@@ -168,3 +169,10 @@ def test_the_states_of_two_ranks_add_up(make, fables, tmp_path):
 def test_sequences_have_at_least_one_unit(key, composed):
     with pytest.raises(UserError, match=f"evaluation.metrics.{key}=0: "):
         check(composed("experiment=text_likelihood", f"evaluation.metrics.{key}=0"))
+
+
+@pytest.mark.parametrize("metric", [NGramScores, SelfBLEU])
+def test_scores_of_text_without_nltk_say_how_to_install_it(metric, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nltk", None)
+    with pytest.raises(UserError, match=r"evaluation=text: needs nltk: pip install 'sparring\[text\]'"):
+        metric()

@@ -7,10 +7,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from conftest import CONF
+from sparring.cli import prepare
 from sparring.config import trusted_code
 from sparring.config.errors import UserError
 from sparring.runs import untrusted
-from sparring.runs.resume import with_stored_overrides
 from sparring.runs.untrusted import GROUPS
 
 NAMED = {  # what a stored configuration may not name, and where
@@ -132,7 +132,7 @@ def test_what_was_typed_by_others_sets_keys_and_chooses_from_groups_and_does_not
     (tmp_path / "config.yaml").write_text("seed: 0")
     (tmp_path / "overrides.yaml").write_text(json.dumps(["seed=1", override]))
     with pytest.raises(UserError, match="which a stored run may not"):
-        with_stored_overrides([f"resume={tmp_path}"], CONF)
+        prepare([f"resume={tmp_path}"])
 
 
 def test_what_is_typed_anew_replaces_what_was_refused(tmp_path):
@@ -148,7 +148,7 @@ def test_what_is_typed_anew_replaces_what_was_refused(tmp_path):
     (tmp_path / "overrides.yaml").write_text(
         json.dumps([*kept, "n_dis=${oc.env:N}", "cache=/elsewhere", "trust=[theirs]"])
     )
-    found = with_stored_overrides([f"resume={tmp_path}", "n_dis=2"], CONF)
+    found = prepare([f"resume={tmp_path}", "n_dis=2"])
     assert found == [*kept, f"resume={tmp_path}", "n_dis=2"]
 
 

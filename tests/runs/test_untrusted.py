@@ -16,6 +16,7 @@ import torch
 from omegaconf import OmegaConf
 
 from conftest import CONF, Malicious
+from sparring.cli import prepare
 from sparring.compare import page
 from sparring.compare.records import find
 from sparring.compare.tables import side_by_side
@@ -29,7 +30,6 @@ from sparring.evaluation.extractors.inception import Inception
 from sparring.evaluation.extractors.torch_fidelity import TorchFidelity
 from sparring.evaluation.extractors.vgg16 import VGG16
 from sparring.runs import store
-from sparring.runs.resume import with_stored_overrides
 from sparring.runs.wandb_run import run_id
 from sparring.storage import tensor_files
 from sparring.training.build import open_sampler
@@ -206,7 +206,7 @@ def test_nothing_is_waited_for_in_a_folder_that_holds_a_pipe(name, theirs):
     folder = theirs()
     pipe(folder).replace(folder / name)
     uses = [lambda: store.find_run(str(folder), "run"), lambda: find(str(folder))]
-    for use in [*uses, lambda: with_stored_overrides([f"resume={folder}"], CONF)] if name == "overrides.yaml" else uses:
+    for use in [*uses, lambda: prepare([f"resume={folder}"])] if name == "overrides.yaml" else uses:
         with pytest.raises(UserError, match=rf"{name}: is neither a file nor a folder"):
             use()
 

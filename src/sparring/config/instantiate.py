@@ -4,7 +4,6 @@ Nothing here imports torch: ``python run.py --cfg job`` answers at once.
 """
 
 import inspect
-from dataclasses import fields
 from typing import Any, get_type_hints
 
 from hydra.errors import InstantiationException
@@ -28,15 +27,14 @@ def build(node: DictConfig, path: str, partial: bool = False, **given: Any) -> A
     """
     from hydra.utils import get_object, instantiate
 
-    own = {f.name for f in fields(OWN_KEYS[path])} if path in OWN_KEYS else set()
-    own -= signature(get_object(node._target_))[0].keys()  # of some choices they are arguments, too
-    kept = {key: value for key, value in OmegaConf.to_container(node, resolve=True).items() if key not in own}
+    own = OWN_KEYS.get(path, {}).keys() - signature(get_object(node._target_))[0].keys()  # some classes take them
+    arguments = {key: value for key, value in OmegaConf.to_container(node, resolve=True).items() if key not in own}
     given = {
         key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
         for key, value in given.items()
     }
     try:
-        return instantiate(kept, **given, _partial_=partial, _convert_="all")
+        return instantiate(arguments, **given, _partial_=partial, _convert_="all")
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from error

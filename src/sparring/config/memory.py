@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from sparring.config.errors import UserError
-from sparring.config.ranges import leaves
+from sparring.config.values import leaves
 
 if TYPE_CHECKING:
     from torch import nn
@@ -101,7 +101,9 @@ def check_networks(cfg: DictConfig, build: Callable[[], "nn.Module"]) -> None:
     """
     import torch
 
-    sizes = [value for _, value in leaves(OmegaConf.to_container(cfg.model, resolve=True)) if type(value) is int]
+    sizes = [
+        value for _, value in leaves(OmegaConf.to_container(cfg.model, resolve=True), lists=True) if type(value) is int
+    ]
     largest = max(sizes, default=0)
     if largest <= USUAL["model"] and cfg.data.image_size <= USUAL["image_size"]:
         return

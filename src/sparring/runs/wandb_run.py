@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from html import escape
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
@@ -47,8 +48,8 @@ class WandbRun(WandbLogger):
         lower_is_better: Iterable[str] = (),
         name: str | None = None,
         group: str | None = None,
-        project: str = "sparring",
-        entity: str | None = None,
+        project: Annotated[str, Field(pattern=r"^[^/\\#?%:]{1,128}$")] = "sparring",
+        entity: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] | None = None,
         tags: list[str] | None = None,
         mode: Literal["auto", "online", "offline"] = "auto",
     ):

@@ -296,3 +296,13 @@ def test_reals_may_be_named_as_a_data_set_and_images_are_scored_with_inception_b
     assert prepare(typed) == [*typed, "data=cifar10", "real=null", "evaluation=inception"]
     typed = ["task=evaluate", "fake=x", "real=folder", "evaluation=fast"]
     assert prepare(typed) == typed
+
+
+def test_help_says_what_the_program_does_then_ten_commands_then_every_group(run, tmp_path):
+    lines = run("--help", cwd=tmp_path).stdout.splitlines()
+    assert lines[0].startswith("Sparring: experiments with generative adversarial networks")
+    assert sum(line.startswith("python run.py") for line in lines) == 10
+    assert max(map(len, lines)) <= 100
+    groups = {path.parent.relative_to(CONF).as_posix() for path in CONF.glob("**/*.yaml") if path.parent != CONF}
+    groups = {group for group in groups if not group.startswith(("hydra", "experiment/"))}
+    assert groups <= {line.split()[0] for line in lines if line.startswith("  ")}

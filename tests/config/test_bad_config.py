@@ -252,7 +252,7 @@ def told(*arguments: str) -> str:
         (["loss._target_=sparring.losses"], "can't be imported (it is no class or function"),
         (["model.generator._target_=sparring.losses.Hinge"], "sparring.losses.Hinge: must be a Module"),
         (["data.rotation={_target_:sparring.losses.Hinge}"], "data.rotation._target_=sparring.losses.Hinge: must be a number"),
-        (["optimizer.schedule._target_=sparring.losses.Hinge"], "optimizer.schedule._target_=sparring.losses.Hinge: must be a schedule"),
+        (["optimizer.schedule._target_=sparring.losses.Hinge"], "schedule._target_=sparring.losses.Hinge: must be a schedule"),
         (["task._target_=os.system"], "must be a function of sparring.tasks"),
         # ranges by the name of a key, wherever it stands
         (["regularizer=[lecam]", "regularizer.lecam.weight=-1"], "weight=-1.0: must be at least 0"),

@@ -168,17 +168,7 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-OTHERS = {
-    "points",
-    "dirac",
-    "unet",
-    "resblocks",
-    "srresnet",
-    "lstm",
-    "text",
-    "volumegan",
-    "wavegan",
-}  # of points; of images
+OTHERS = {"points", "dirac", "unet", "resblocks", "srresnet", "lstm", "text", "volumegan", "wavegan"}  # of other data
 FAMILIES = sorted(set(choices("model/generator")) - OTHERS)
 JUDGES = sorted(set(choices("model/discriminator")) - OTHERS)
 PAIRS = [(g, "dcgan") for g in FAMILIES] + [("dcgan", d) for d in JUDGES if d != "dcgan"]

@@ -8,14 +8,14 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import is_dataclass
 from types import UnionType
-from typing import Annotated, Any, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NoReturn, Required, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sparring.config.errors import UserError
 from sparring.config.instantiate import signature
 from sparring.config.messages import suggestion
-from sparring.config.schema import OWN_KEYS, TorchArguments
+from sparring.config.schema import OWN_KEYS, TORCH_ARGUMENTS
 
 SCHEDULE = "must be a schedule, {_target_:sparring.training.schedules.Linear,end_kimg:...}"
 OBJECTS = {  # classes of the objects that groups describe; of a schedule, anything that can be called
@@ -61,22 +61,16 @@ WORDS = {  # for pydantic's error types
 
 def check_groups(cfg: DictConfig) -> None:
     """Raise UserError if a group holds something else than its choices do: a number, a list, nothing."""
-    for path in (*OBJECTS, *FUNCTIONS, *COLLECTIONS):
+    for path in (*COLLECTIONS, *OBJECTS, *FUNCTIONS):
         node = OmegaConf.select(cfg, path)
         group = path.partition(".")[0] if path in REQUIRED else path.replace(".", "/")
         if node is None or node == {}:
-            if path in REQUIRED and isinstance(
-                OmegaConf.select(cfg, path.rpartition(".")[0] or path), DictConfig | None
-            ):
+            if path in REQUIRED:
                 raise UserError(f"{path}={node}: must be chosen; {group}=NAME")
         elif not isinstance(node, DictConfig):
             expected = SCHEDULE if path.endswith("schedule") else "must be one of the choices"
             raise UserError(f"{path}={node}: {expected}; {group}=NAME")
-        elif path in COLLECTIONS:
-            for name, child in node.items():
-                if not isinstance(child, DictConfig):
-                    raise UserError(f"{path}.{name}={child}: '{name}' has settings, {path}.{name}.KEY=VALUE")
-        elif not isinstance(node.get("_target_"), str):
+        elif path not in COLLECTIONS and not isinstance(node.get("_target_"), str):
             raise UserError(f"{path}._target_={node.get('_target_')}: must name what {path} is; {group}=NAME")
 
 
@@ -118,8 +112,8 @@ def _expected(node: DictConfig, path: str) -> tuple[dict[str, Any], set[str], bo
     """Return the types of a node's keys, which of them are required, and whether any other key is taken."""
     if node._metadata.object_type not in (None, dict):
         hints = get_type_hints(node._metadata.object_type, include_extras=True)
-        hints = {key: Any if is_dataclass(hint) else hint for key, hint in hints.items()}  # checked as nodes of their own
-        return {key: _object_type(_join(path, key), hint) for key, hint in hints.items()}, set(), False
+        hints = {k: Any if is_dataclass(hint) else hint for k, hint in hints.items()}  # a node of its own
+        return {k: _object_type(_join(path, k), hint) for k, hint in hints.items()}, set(), False
     if "_target_" not in node:
         chosen = [str(key) for key in node if isinstance(node[key], DictConfig) and "_target_" in node[key]]
         for key in node:
@@ -137,7 +131,7 @@ def _expected(node: DictConfig, path: str) -> tuple[dict[str, Any], set[str], bo
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     hints = {name: hints.get(name, Any) for name in named if name not in GIVEN}
     if target.__module__.startswith("torch.optim."):
-        hints |= {k: h for k, h in get_type_hints(TorchArguments, include_extras=True).items() if k in hints}
+        hints |= {name: hint for name, hint in TORCH_ARGUMENTS.items() if name in hints}
     required = {name for name in hints if named[name].default is inspect.Parameter.empty}
     required = {name for name in required if get_origin(hints[name]) is not Mapping}  # a list of choices may be empty
     return hints | OWN_KEYS.get(path, {}), required, open_ended
@@ -184,7 +178,7 @@ def _stand_in(value: Any, path: str) -> Any:
 def _validate(values: dict, hints: dict, required: Collection[str], node: DictConfig, path: str) -> dict[str, Any]:
     """Return a node's values in their types. Raises UserError for the first key with a wrong one."""
     from pydantic import ConfigDict, TypeAdapter, ValidationError
-    from typing_extensions import Required, TypedDict
+    from typing_extensions import TypedDict
 
     types = {key: _lists_for_tuples(hint) for key, hint in hints.items()}
     types = {key: Required[hint] if key in required else hint for key, hint in types.items()}

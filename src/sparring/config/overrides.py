@@ -59,8 +59,8 @@ def read(arguments: list[str], conf: Path) -> CommandLine:
         conf: the folder of the groups.
 
     Raises:
-        UserError: an argument holds a secret, chooses from a group twice or by something else than a name, names a folder
-            that can't exist, or sweeps without an end.
+        UserError: an argument holds a secret, chooses from a group twice or by something else than a name, names a
+            folder that can't exist, or sweeps without an end.
     """
     redaction.refuse_secrets((key_of(argument), argument) for argument in arguments)
     is_sweep = bool({"-m", "--multirun"} & set(arguments))

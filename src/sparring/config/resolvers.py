@@ -52,7 +52,7 @@ def folder_name(overrides: list[str], left_out: Iterable[str] = ()) -> str:
 
 
 def _on_numbers(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Return a resolver for an operation on numbers; null gives null. Texts and lists, which ``*`` repeats, are refused."""
+    """Return a resolver that calculates with numbers; null gives null. ``*`` would repeat texts and lists."""
 
     def resolve(a: Any, b: Any) -> Any:
         for value in (a, b):

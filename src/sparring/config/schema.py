@@ -1,12 +1,12 @@
 """The project's own keys: their types, default values and constraints.
 
-OmegaConf reads the plain types of these classes while a configuration is composed; ``node_types`` checks the constraints.
-The keys of a group's choice are the arguments of the class that the choice names. Nothing here imports torch or pydantic.
+OmegaConf reads the plain types while a configuration is composed; ``node_types`` checks the constraints. The keys of a
+group are the arguments of the class that its choice names. Nothing here imports torch or pydantic.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypedDict, get_type_hints
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Interval
 from hydra.core.config_store import ConfigStore
@@ -138,7 +138,7 @@ class Sweep:
 
 @dataclass
 class Config:
-    """The top level. ``kimg`` counts thousands of real examples; ``n_dis`` and ``accumulate`` count turns and parts of one."""
+    """The top level; ``kimg`` is in thousands of real examples. conf/config.yaml comments each key."""
 
     task: Any = None
     run: Any = None
@@ -174,91 +174,57 @@ class Config:
     logger: Any = None
 
 
-# Keys of a node that the project reads itself; its constructor need not take them.
-
-
-class DataKeys(TypedDict):
-    """Keys of ``data``: sizes in examples, ``device_memory_gb`` in GB, ``rotation`` in degrees, ``suggested_kimg`` in kimg."""
-
-    batch_size: Count
-    held_out: Annotated[int, Interval(ge=0, le=10**9)] | Literal["all"] | None
-    subset: Examples | None
-    long_tail: Annotated[float, Interval(ge=1, le=1e6)] | None
-    balance: bool
-    flip: bool
-    jitter: Share
-    rotation: Annotated[float, Interval(ge=0, le=180)]
-    device_memory_gb: NonNegative
-    input_channels: int
-    modality: str | None
-    frames: Annotated[int, Interval(ge=1, le=10_000)] | None
-    num_classes: Classes
-    classifier_accuracy: Share
-    classifier_epochs: Count
-    mode_samples: Examples
-    suggested_kimg: Kimg
-    suggested_lr: NonNegative
-    suggested_lr_discriminator: NonNegative
-    suggested_width: Width
-    suggested_conditional: bool
-
-
-class ModelKeys(TypedDict):
-    """Keys of ``model`` to which its networks refer; ``width`` and ``in_channels`` in channels."""
-
-    suggested_lr: NonNegative
-    width: Width
-    num_classes: Classes
-    discriminators: Annotated[int, Interval(ge=1, le=64)]
-    in_channels: int
-    scale: int
-    dropout: Decay
-    packing: Annotated[int, Interval(ge=1, le=64)]
-    spectral_norm: bool
-
-
-class OptimizerKeys(TypedDict):
-    """Keys of an optimizer: ``clip_norm`` is the largest norm of the gradient; schedules are factors over kimg."""
-
-    clip_norm: Positive | None
-    schedule: Callable[[float], float]
-    beta2_schedule: Callable[[float], float] | None
-
-
-class TorchArguments(TypedDict):
-    """Arguments of optimizers of ``torch.optim``, which states no constraints."""
-
-    lr: NonNegative
-    betas: tuple[Decay, Decay]
-    momentum: Decay
-    alpha: Decay
-    eps: NonNegative
-    weight_decay: NonNegative
-
-
-class LoggerKeys(TypedDict):
-    """Keys of ``logger``."""
-
-    log_checkpoints: bool
-
-
-class EvaluationKeys(TypedDict):
-    """Keys of ``evaluation``: a file of the extractor's weights, and the name of a checkpoint."""
-
-    weights: str | None
-    checkpoint: str | None
-
-
-OWN_KEYS = {
-    path: get_type_hints(keys, include_extras=True)
-    for path, keys in {
-        "evaluation": EvaluationKeys,
-        "data": DataKeys,
-        "model": ModelKeys,
-        "optimizer.generator": OptimizerKeys,
-        "optimizer.discriminator": OptimizerKeys,
-        "logger": LoggerKeys,
-    }.items()
+Schedule = Callable[[float], float]  # kimg to a factor
+OPTIMIZER_KEYS = {"clip_norm": Positive | None, "schedule": Schedule, "beta2_schedule": Schedule | None}
+OWN_KEYS: dict[
+    str, dict[str, Any]
+] = {  # keys of a node that the project reads itself; the constructor need not take them
+    "data": {
+        "batch_size": Count,
+        "held_out": Annotated[int, Interval(ge=0, le=10**9)] | Literal["all"] | None,
+        "subset": Examples | None,
+        "long_tail": Annotated[float, Interval(ge=1, le=1e6)] | None,
+        "balance": bool,
+        "flip": bool,
+        "jitter": Share,
+        "rotation": Annotated[float, Interval(ge=0, le=180)],  # degrees
+        "device_memory_gb": NonNegative,
+        "input_channels": int,
+        "modality": str | None,
+        "frames": Annotated[int, Interval(ge=1, le=10_000)] | None,
+        "num_classes": Classes,
+        "classifier_accuracy": Share,
+        "classifier_epochs": Count,
+        "mode_samples": Examples,
+        "suggested_kimg": Kimg,
+        "suggested_lr": NonNegative,
+        "suggested_lr_discriminator": NonNegative,
+        "suggested_width": Width,
+        "suggested_conditional": bool,
+    },
+    "model": {  # its networks refer to these
+        "suggested_lr": NonNegative,
+        "width": Width,  # channels
+        "num_classes": Classes,
+        "discriminators": Annotated[int, Interval(ge=1, le=64)],
+        "in_channels": int,
+        "scale": int,
+        "dropout": Decay,
+        "packing": Annotated[int, Interval(ge=1, le=64)],
+        "spectral_norm": bool,
+    },
+    "optimizer.generator": OPTIMIZER_KEYS,
+    "optimizer.discriminator": OPTIMIZER_KEYS,
+    "evaluation": {"weights": str | None, "checkpoint": str | None},
+    "logger": {"log_checkpoints": bool},
+}
+TORCH_ARGUMENTS = {  # of the optimizers in torch.optim, which states no constraints
+    "lr": NonNegative,
+    "eps": NonNegative,
+    "weight_decay": NonNegative,
+    "betas": tuple[Decay, Decay],
+    "momentum": Decay,
+    "alpha": Decay,
 }
 
 

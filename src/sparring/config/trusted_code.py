@@ -85,8 +85,7 @@ def _check_name(path: str, name: Any, value: Any, trusted: Collection[str], wher
     if not allowed:
         expected = ", ".join([*(f"{each}.*" for each in classes), *([pattern.replace("\\", "")] if pattern else [])])
         raise UserError(
-            f"{where}{path}._target_={value}: not a class of {expected or 'this project: none may stand there'}. "
-            "It may be anybody's code"
+            f"{where}{path}._target_={value}: not a class of {expected or 'this project'}; it may be anybody's code"
         )
 
 
@@ -95,7 +94,7 @@ def _is_within(name: str, places: Collection[str]) -> bool:
 
 
 def _is_class_of(name: str, places: Collection[str]) -> bool:
-    """Import a name; return whether it is a class that can be built and is defined in one of the modules or packages."""
+    """Import a name; return whether it is a class that can be built, defined in one of the modules or packages."""
     from hydra.utils import get_object
 
     try:

@@ -1,4 +1,4 @@
-"""Refuse what makes no sense before anything is built; each message names the key, its value and what would be right."""
+"""Refuse what makes no sense before anything is built; a message names the key, its value and what would be right."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def check_task(cfg: DictConfig, typed: list[str]) -> None:
             raise UserError(f"{key}={value}: only task={reader} reads it")
     if task in ("train", "benchmark") and cfg.run is not None:
         raise UserError(
-            f"run={cfg.run}: task={task} does not read it; resume=FOLDER continues a run, task=sample run=FOLDER draws one"
+            f"run={cfg.run}: task={task} does not read it; resume=FOLDER continues, task=sample draws a run"
         )
     if task == "evaluate" and (cfg.fake is None) == (cfg.run is None):
         raise UserError("task=evaluate scores a run (run=outputs/...) or images (fake=DIR real=DIR): name one of them")
@@ -43,9 +43,7 @@ def check_task(cfg: DictConfig, typed: list[str]) -> None:
         if cfg.fake is not None and key in OF_RUNS:
             raise UserError(f"{override}: is for run=outputs/...; images that are given (fake=) have none")
         if task in ("sample", "export") and root in OF_TRAINING:
-            raise UserError(
-                f"{override}: task={task} takes the run as it was trained; it reads only the keys of {task}"
-            )
+            raise UserError(f"{override}: task={task} takes the run as it was trained, and reads its own keys only")
         if root in ("sample", "compare", "export") and root not in (task, key):
             raise UserError(f"{override}: only task={root} reads the keys of {root}")
 
@@ -73,27 +71,21 @@ def _check_combinations(cfg: DictConfig) -> None:
         raise UserError("data.held_out=all: leaves nothing to train on; it is for task=evaluate of other data")
     if cfg.data.batch_size % cfg.accumulate:
         raise UserError(
-            f"accumulate={cfg.accumulate} does not divide data.batch_size={cfg.data.batch_size}: a turn's batch is "
-            "processed in that many equal micro-batches"
+            f"accumulate={cfg.accumulate} does not divide data.batch_size={cfg.data.batch_size} into equal micro-batches"
         )
     if cfg.reuse_fakes and (cfg.n_dis > 1 or cfg.accumulate > 1):
         raise UserError(
-            f"reuse_fakes=true with n_dis={cfg.n_dis} and accumulate={cfg.accumulate}: fakes can be shared only between "
-            "two turns of one piece each (n_dis=1 accumulate=1)"
+            f"reuse_fakes=true with n_dis={cfg.n_dis} and accumulate={cfg.accumulate}: needs n_dis=1 accumulate=1"
         )
     if cfg.trainer.cuda_graph and (cfg.trainer.strategy != "auto" or cfg.trainer.devices != 1):
-        raise UserError(
-            "trainer.cuda_graph=true: iterations are recorded on one GPU; leave out trainer=ddp, trainer.devices"
-        )
+        raise UserError("trainer.cuda_graph=true: records on one GPU; leave out trainer=ddp and trainer.devices")
 
 
 def _check_evaluation(cfg: DictConfig) -> None:
     extractor = cfg.evaluation.get("extractor")
     if extractor is None:  # a study of a finished run
         if task_of(cfg) != "evaluate":
-            raise UserError(
-                "evaluation=augmentation is for a finished run: task=evaluate evaluation=augmentation run=..."
-            )
+            raise UserError("evaluation=augmentation is for a finished run: task=evaluate run=...")
         return
     if not cfg.evaluation.metrics:
         raise UserError("evaluation/metrics=[]: nothing would be scored; name some, or choose evaluation=none")
@@ -124,9 +116,8 @@ def check_data(cfg: DictConfig) -> None:
     takes = {"flip": ("images", "clips", "voxels"), "jitter": ("images",), "rotation": ("images",)}
     for key, modalities in takes.items():
         if (value := cfg.data.get(key)) and cfg.data.modality not in modalities:
-            raise UserError(
-                f"data.{key}={str(value).lower()}: only for {' and '.join(modalities)}; these data are {cfg.data.modality}"
-            )
+            kinds = f"only for {' and '.join(modalities)}; these data are {cfg.data.modality}"
+            raise UserError(f"data.{key}={str(value).lower()}: {kinds}")
     if cfg.data.num_classes > 0:
         return
     if cfg.model.get("conditional"):

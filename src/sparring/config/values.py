@@ -1,4 +1,4 @@
-"""Values of a configuration by their dotted keys, and what no value may be, whatever its key. Nothing here imports torch."""
+"""The values of a configuration, and what none of them may be, whatever its key. Nothing here imports torch."""
 
 import math
 import os

@@ -74,7 +74,8 @@ def forget_unchosen(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         if "augment" in keys and cfg.augment and "_target_" not in cfg.augment:
             cfg.augment = {}
         if "regularizer" in keys and cfg.regularizer:
-            cfg.regularizer = {name: node for name, node in cfg.regularizer.items() if "_target_" in node}
+            for name in [name for name, node in cfg.regularizer.items() if node and "_target_" not in node]:
+                del cfg.regularizer[name]
     return cfg
 
 
@@ -101,14 +102,13 @@ def settle_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
 def _recompose(folder: str, today: DictConfig, key: str, free: tuple[str, ...]) -> DictConfig:
     """Return a stored experiment with the changes of this command; today's defaults are not applied.
 
-    ``today`` is composed of the stored overrides and this command's. Composing the stored ones alone shows what the
-    command changes, and only that is applied to the stored configuration. What follows from a longer ``kimg`` but decides
-    the weights, such as the end of a schedule, stays as it was.
+    Composing the stored overrides alone shows what this command changes, and only that is applied to the stored
+    configuration. What follows from a longer ``kimg`` but decides the weights, such as the end of a schedule, stays.
 
     Args:
-        folder: the run's, typed under ``key``: ``resume`` or ``run``.
-        today: this command's configuration.
-        key: see above.
+        folder: the run's, typed under ``key``.
+        today: composed of the stored overrides and this command's.
+        key: ``resume`` or ``run``.
         free: the keys that may differ.
 
     Raises:
@@ -159,8 +159,8 @@ def check_global_batch(cfg: DictConfig) -> None:
     (before, was), (now, is_now) = _global_batch(stored), _global_batch(cfg)
     if before != now:
         raise UserError(
-            f"resume={cfg.resume}: its global batch is {before} ({was}), and decides the weights; now it would be {now} "
-            f"({is_now}). Choose data.batch_size so that it stays, or start a new run from these weights with init=FOLDER."
+            f"resume={cfg.resume}: its global batch is {before} ({was}), and decides the weights; now it is {now} "
+            f"({is_now}). Choose data.batch_size so that it stays, or start a new run from these weights: init=FOLDER."
         )
 
 

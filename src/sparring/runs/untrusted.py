@@ -63,7 +63,7 @@ def config_of(folder: Path, trusted: Collection[str] = (), cache: str | None = N
     Args:
         folder: the run's.
         trusted: as in ``trusted_code.check``.
-        cache: the cache folder of this command, by default the environment's. Data in the run's cache are looked for here.
+        cache: the cache folder of this command, by default the environment's. It replaces the run's, also in data.path.
 
     Raises:
         UserError: it is no configuration, names code that it may not, or holds what could not be typed.
@@ -128,14 +128,14 @@ def check_overrides(overrides: list[str], path: Path) -> list[str]:
     for override in overrides:
         if (harm := find_harm(override)) is not None:
             raise UserError(
-                f"{path}: {override!r} {harm}, which a stored run may not. If it is right, type that key again: what you "
-                "type replaces what is stored"
+                f"{path}: {override!r} {harm}, which a stored run may not. If it is right, type that key again: what "
+                "you type replaces what is stored"
             )
     return overrides
 
 
 def find_harm(override: str) -> str | None:
-    """Return what an override does besides setting a key of the experiment or choosing from a group; None for nothing."""
+    """Return what an override does besides setting a key of the experiment or choosing from a group, or None."""
     key, _, value = override.partition("=")
     matched = re.fullmatch(r"[+~]{0,2}([A-Za-z_][\w-]*(?:[./][\w-]+)*)(?:@([A-Za-z_][\w.]*))?", key)
     if matched is None:

@@ -1,7 +1,7 @@
-"""Whatever a configuration says: a named error before work starts, or a right run; by property.
+"""Any configuration is refused by name before work starts, or trains.
 
-Every key of many experiments is given odd values, one to three at a time, and goes the way of the real command as far as
-an iteration of training. A longer search, of other examples each time:
+Every key of many experiments gets odd values, one to three at a time, and goes the way of the real command up to an
+iteration of training. A longer search, with other examples each time:
 
     SPARRING_EXAMPLES=5000 python -m pytest -n 0 tests/test_bad_config.py -k property --hypothesis-show-statistics
 """
@@ -21,14 +21,13 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
-from conftest import CONF
+from conftest import CONF, example_data
 from sparring import cli
 from sparring.config import memory
 from sparring.config.errors import TrainingDiverged, UserError
 from sparring.config.messages import EXPECTED, explain
 from sparring.config.overrides import key_of
 from sparring.config.values import task_of
-from sparring.data.dataset import Data
 from sparring.distributed import launch
 from sparring.training import build, fit
 
@@ -140,15 +139,6 @@ GROUPS = {
 }
 
 
-def a_few(cfg, count: int = 64) -> Data:
-    """As many examples of the kind that the configuration trains on, with labels."""
-    shape = (cfg.data.channels, *[cfg.data.frames] * bool(cfg.data.frames), *[cfg.data.image_size] * 2)
-    images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8)
-    if cfg.data.image_size == 1:
-        images = torch.randn(count, cfg.data.channels)
-    return Data({"images": images, "labels": torch.arange(count) % max(cfg.data.num_classes, 1)}, "key", [])
-
-
 def attempt(arguments: list[str], folder) -> str:
     """The way of the real command, as far as an iteration; how far it came."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -166,7 +156,7 @@ def attempt(arguments: list[str], folder) -> str:
     build.open_source(cfg)
     OmegaConf.to_yaml(cfg, resolve=True)
     game = build.build_game(cfg)
-    module = build.build_module(cfg, game, a_few(cfg))
+    module = build.build_module(cfg, game, example_data(cfg))
     iterations = build.count_iterations(cfg)
     trainer = fit.build_trainer(cfg, min(iterations, 2), [], [], folder)
     trainer.fit(module)
@@ -251,8 +241,8 @@ def told(*arguments: str) -> str:
         # what is built is of the kind that belongs there
         (["loss._target_=sparring.losses"], "can't be imported (it is no class or function"),
         (["model.generator._target_=sparring.losses.Hinge"], "sparring.losses.Hinge: must be a Module"),
-        (["data.rotation={_target_:sparring.losses.Hinge}"], "data.rotation._target_=sparring.losses.Hinge: must be a number"),
-        (["optimizer.schedule._target_=sparring.losses.Hinge"], "schedule._target_=sparring.losses.Hinge: must be a schedule"),
+        (["data.rotation={_target_:sparring.losses.Hinge}"], "sparring.losses.Hinge: must be a number"),
+        (["optimizer.schedule._target_=sparring.losses.Hinge"], "losses.Hinge: must be a schedule"),
         (["task._target_=os.system"], "must be a function of sparring.tasks"),
         # ranges by the name of a key, wherever it stands
         (["regularizer=[lecam]", "regularizer.lecam.weight=-1"], "weight=-1.0: must be at least 0"),

@@ -74,9 +74,9 @@ def test_every_class_that_a_choice_names_may_be_stored():
     assert count > 100
 
 
-HARMFUL = """--config-dir=/tmp -m --multirun hydra.run.dir=/tmp/x +hydra.searchpath=[file:///tmp] hydra/launcher=joblib ~hydra =
-    loss=../../x loss=/x +loss@hydra.x=hinge regularizer=[r1,../x] kimg=${oc.env:HOME} kimg=${job_folder:/tmp,[],[]}
-    kimg=${${a}:b} ../x=1 loss=file://x""".split()
+HARMFUL = """--config-dir=/tmp -m --multirun hydra.run.dir=/tmp/x +hydra.searchpath=[file:///tmp] hydra/launcher=joblib
+    ~hydra = loss=../../x loss=/x +loss@hydra.x=hinge regularizer=[r1,../x] kimg=${oc.env:HOME}
+    kimg=${job_folder:/tmp,[],[]} kimg=${${a}:b} ../x=1 loss=file://x""".split()  # noqa: SIM905
 
 
 @pytest.mark.parametrize("override", [*HARMFUL, "", "a b=1", "kimg=${ oc.decode:x}"])
@@ -89,7 +89,7 @@ def test_stored_overrides_set_keys_and_choose_from_groups_and_do_nothing_else(ov
 
 def test_an_override_that_is_typed_again_replaces_the_refused_one(tmp_path):
     (tmp_path / "config.yaml").write_text("seed: 0")
-    harmless = "seed=1 model/game@model=acgan kimg=${times:${seed},2} ~augment +loss.x=[a,../b] data.path=../x".split()
+    harmless = "seed=1 model/game@model=acgan kimg=${times:${seed},2} ~augment +loss.x=[a,../b] data.path=../x".split()  # noqa: SIM905
     stored = [*harmless, "n_dis=${oc.env:N}", "cache=/elsewhere", "trust=[theirs]"]
     (tmp_path / "overrides.yaml").write_text(json.dumps(stored))
     assert prepare([f"resume={tmp_path}", "n_dis=2"]) == [*harmless, f"resume={tmp_path}", "n_dis=2"]

@@ -212,7 +212,7 @@ STORED = {  # what could not have been typed, and what is said of it
     "model.generator.depth": (10**9, "model.generator.depth=1000000000: must be at most 64"),
     "data.num_classes": (10**9, "data.num_classes=1000000000: must be at most 65536"),
     "data.batch_sizes": (8, "data.batch_sizes: no such key"),
-    "trainer.profiler": ("os.system", "trainer.profiler=os.system: must be one of"),
+    "trainer.profiler": ("os.system", "trainer.profiler=os.system: must be 'simple'"),
     "evaluation": ({"checkpoint": "../../x"}, "evaluation._target_=None: must name"),
     "seeds": (1, "seeds"),
     "seed": ("x", "seed"),

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sparring.config.errors import UserError
 from sparring.config.schema import OWN_KEYS
+from sparring.config.values import plain
 
 
 def build(node: DictConfig, path: str, partial: bool = False, **given: Any) -> Any:
@@ -25,9 +26,9 @@ def build(node: DictConfig, path: str, partial: bool = False, **given: Any) -> A
     from hydra.utils import get_object, instantiate
 
     own = OWN_KEYS.get(path, {}).keys() - signature(get_object(node._target_))[0].keys()  # some classes take them
-    arguments = {key: value for key, value in OmegaConf.to_container(node, resolve=True).items() if key not in own}
+    arguments = {key: value for key, value in plain(node).items() if key not in own}
     for key, value in given.items():
-        given[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        given[key] = plain(value) if OmegaConf.is_config(value) else value
     try:
         return instantiate(arguments, **given, _partial_=partial, _convert_="all")
     except InstantiationException as error:

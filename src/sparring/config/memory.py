@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 
 from sparring.config.errors import UserError
-from sparring.config.values import leaves
+from sparring.config.values import leaves, plain
 
 if TYPE_CHECKING:
     from torch import nn
@@ -92,7 +92,7 @@ def check_networks(cfg: DictConfig, build: Callable[[], "nn.Module"]) -> None:
     """
     import torch
 
-    sizes = [v for _, v in leaves(OmegaConf.to_container(cfg.model, resolve=True), lists=True) if type(v) is int]
+    sizes = [v for _, v in leaves(plain(cfg.model), lists=True) if type(v) is int]
     largest = max(sizes, default=0)
     if largest <= USUAL["model"] and cfg.data.image_size <= USUAL["image_size"]:
         return

@@ -182,7 +182,7 @@ def _validate(values: dict, hints: dict, required: Collection[str], node: DictCo
 
     types = {key: _lists_for_tuples(hint) for key, hint in hints.items()}
     types = {key: Required[hint] if key in required else hint for key, hint in types.items()}
-    arguments = TypedDict("arguments", types, total=False)
+    arguments: Any = TypedDict("arguments", types, total=False)  # pyright: ignore[reportArgumentType]
     arguments.__pydantic_config__ = ConfigDict(arbitrary_types_allowed=True, strict=True, allow_inf_nan=False)
     try:
         return TypeAdapter(arguments).validate_python(values)
@@ -203,19 +203,16 @@ def _lists_for_tuples(hint: Any) -> Any:
 
 def _explain(errors: list[Any], node: DictConfig, path: str) -> NoReturn:
     """Raise UserError for the errors of the key that comes first: its alternatives, if it has several types."""
-    key, value, path = errors[0]["loc"][0], node, path
+    key, value = errors[0]["loc"][0], node
     if errors[0]["type"] == "missing" and key not in node:
         raise UserError(f"{path}.{key} must be given: {path}.{key}=...")
     for part in errors[0]["loc"]:  # which goes on into lists, or with names of types
         if not isinstance(value, DictConfig) or part not in value:
             break
         value, path = value[part], _join(path, part)
-    alternatives = [
-        WORDS.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
-        for error in errors
-        if error["loc"][0] == key
-    ]
-    right = "; or ".join(dict.fromkeys(alternatives)).replace("; or must be", ", or")
+    same_key = [error for error in errors if error["loc"][0] == key]
+    rules = [WORDS[e["type"]].format(**e.get("ctx", {})) if e["type"] in WORDS else e["msg"] for e in same_key]
+    right = "; or ".join(dict.fromkeys(rules)).replace("; or must be", ", or")
     if isinstance(value, DictConfig) and "_target_" in value:
         raise UserError(f"{path}._target_={value._target_}: {right}")
     raise UserError(f"{path}={value}: {right}")

@@ -14,9 +14,21 @@ from hydra.errors import OverrideParseException
 from sparring.config import redaction
 from sparring.config.errors import UserError
 
-FOLDERS = ("run", "resume", "init", "cache", "fake", "real", "input")
-PATHS = (*FOLDERS, "path", "weights", "folder", "file", "dir")  # last parts of keys
-WRITTEN = ("cache", "folder", "dir")  # last parts of keys that name folders to write to
+PATHS = (
+    "run",
+    "resume",
+    "init",
+    "cache",
+    "fake",
+    "real",
+    "input",
+    "path",
+    "weights",
+    "folder",
+    "file",
+    "dir",
+)  # ends of keys
+WRITTEN = ("cache", "folder", "dir")  # ends of keys that name folders to write to
 LISTS = ("regularizer", "evaluation/metrics")  # groups with several choices
 MOST_JOBS = 10_000  # in a sweep
 
@@ -47,7 +59,7 @@ class CommandLine:
         for override in reversed(self.overrides):
             if override.get_key_element() == key and not (override.is_delete() or override.is_sweep_override()):
                 value = override.value()
-                return value if isinstance(value, str) else override.input_line.partition("=")[2]
+                return value if isinstance(value, str) else str(override.input_line).partition("=")[2]
         return None
 
 
@@ -66,21 +78,17 @@ def read(arguments: list[str], conf: Path) -> CommandLine:
     is_sweep = bool({"-m", "--multirun"} & set(arguments))
     arguments = [_quote_paths(argument, is_sweep) for argument in arguments]
     command = CommandLine(arguments, parse(arguments), is_sweep, conf)
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key in FOLDERS and os.path.expanduser(value.strip("'\"")).startswith("~"):
-            raise UserError(f"{argument}: there is no such home folder")
     jobs, chosen = 1, dict[str, str]()
     for override in command.overrides:
-        jobs *= sweep_length(override)
+        typed, jobs = str(override.input_line), jobs * sweep_length(override)
         key, value = override.key_or_group, "" if override.is_delete() else override.value()
         values = value.list if isinstance(value, ChoiceSweep) else [value]
         if (conf / key).is_dir():
             if not all(_is_choice(each, key in LISTS) for each in values):
                 number = "one or a list" if key in LISTS else "one"
-                raise UserError(f"{override.input_line}: {key} is a group, of which {number} is chosen by name")
-            if chosen.setdefault(key, override.input_line) != override.input_line:
-                raise UserError(f"{chosen[key]} {override.input_line}: {key} is chosen twice; leave one out")
+                raise UserError(f"{typed}: {key} is a group, of which {number} is chosen by name")
+            if chosen.setdefault(key, typed) != typed:
+                raise UserError(f"{chosen[key]} {typed}: {key} is chosen twice; leave one out")
         elif key.rpartition(".")[2] in WRITTEN:
             for each in values:
                 check_folder(key, each)

@@ -1,3 +1,4 @@
+# ruff: noqa: UP007, UP045  an Annotated value has no operator | for type checkers
 """The project's own keys: their types, default values and constraints.
 
 OmegaConf reads the plain types while a configuration is composed; ``node_types`` checks the constraints. The keys of a
@@ -6,10 +7,11 @@ group are the arguments of the class that its choice names. Nothing here imports
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Optional, Union, cast
 
 from annotated_types import Ge, Gt, Interval
 from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
 
 import sparring.config.resolvers  # noqa: F401  registers the resolvers wherever a configuration is read
 
@@ -175,15 +177,13 @@ class Config:
 
 
 Schedule = Callable[[float], float]  # kimg to a factor
-OPTIMIZER_KEYS = {"clip_norm": Positive | None, "schedule": Schedule, "beta2_schedule": Schedule | None}
-OWN_KEYS: dict[
-    str, dict[str, Any]
-] = {  # keys of a node that the project reads itself; the constructor need not take them
+OPTIMIZER_KEYS = {"clip_norm": Optional[Positive], "schedule": Schedule, "beta2_schedule": Optional[Schedule]}
+OWN_KEYS: dict[str, dict[str, Any]] = {  # of nodes, for the project itself; the constructor need not take them
     "data": {
         "batch_size": Count,
-        "held_out": Annotated[int, Interval(ge=0, le=10**9)] | Literal["all"] | None,
-        "subset": Examples | None,
-        "long_tail": Annotated[float, Interval(ge=1, le=1e6)] | None,
+        "held_out": Union[Annotated[int, Interval(ge=0, le=10**9)], Literal["all"], None],
+        "subset": Optional[Examples],
+        "long_tail": Optional[Annotated[float, Interval(ge=1, le=1e6)]],
         "balance": bool,
         "flip": bool,
         "jitter": Share,
@@ -191,7 +191,7 @@ OWN_KEYS: dict[
         "device_memory_gb": NonNegative,
         "input_channels": int,
         "modality": str | None,
-        "frames": Annotated[int, Interval(ge=1, le=10_000)] | None,
+        "frames": Optional[Annotated[int, Interval(ge=1, le=10_000)]],
         "num_classes": Classes,
         "classifier_accuracy": Share,
         "classifier_epochs": Count,
@@ -226,6 +226,11 @@ TORCH_ARGUMENTS = {  # of the optimizers in torch.optim, which states no constra
     "momentum": Decay,
     "alpha": Decay,
 }
+
+
+def structured(*configs: Any) -> DictConfig:
+    """Return a configuration with the types of the schema, merged from others."""
+    return cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Config), *configs))
 
 
 ConfigStore.instance().store("schema", Config)

@@ -6,7 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sparring.config import memory, node_types, overrides, ranges
 from sparring.config.errors import UserError
-from sparring.config.values import check_values, task_of
+from sparring.config.values import check_values, plain, task_of
 
 READERS = {"fake": "evaluate", "real": "evaluate", "evaluation.checkpoint": "evaluate", "input": "sample"}  # key: task
 OF_TRAINING = {"model", "data", "loss", "regularizer", "augment", "optimizer", "ema", "evaluation"}
@@ -56,7 +56,7 @@ def check(cfg: DictConfig) -> None:
     """
     node_types.check_nodes(cfg)
     ranges.check_ranges(cfg)
-    check_values(OmegaConf.to_container(cfg, resolve=True))
+    check_values(plain(cfg))
     overrides.check_folder("cache", cfg.cache)
     _check_combinations(cfg)
     if cfg.evaluation:
@@ -70,13 +70,9 @@ def _check_combinations(cfg: DictConfig) -> None:
     if cfg.data.get("held_out") == "all" and task_of(cfg) != "evaluate":
         raise UserError("data.held_out=all: leaves nothing to train on; it is for task=evaluate of other data")
     if cfg.data.batch_size % cfg.accumulate:
-        raise UserError(
-            f"accumulate={cfg.accumulate} does not divide data.batch_size={cfg.data.batch_size} into equal micro-batches"
-        )
+        raise UserError(f"accumulate={cfg.accumulate} must divide data.batch_size={cfg.data.batch_size}")
     if cfg.reuse_fakes and (cfg.n_dis > 1 or cfg.accumulate > 1):
-        raise UserError(
-            f"reuse_fakes=true with n_dis={cfg.n_dis} and accumulate={cfg.accumulate}: needs n_dis=1 accumulate=1"
-        )
+        raise UserError(f"reuse_fakes=true n_dis={cfg.n_dis} accumulate={cfg.accumulate}: needs n_dis=1 accumulate=1")
     if cfg.trainer.cuda_graph and (cfg.trainer.strategy != "auto" or cfg.trainer.devices != 1):
         raise UserError("trainer.cuda_graph=true: records on one GPU; leave out trainer=ddp and trainer.devices")
 

@@ -3,9 +3,9 @@
 import math
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from sparring.config.errors import UserError
 
@@ -15,6 +15,11 @@ LEAST, MOST = 1e-37, 1e38  # of single precision, in which everything is compute
 def task_of(cfg: DictConfig) -> str:
     """Return the name of the task: train, evaluate, sample, compare, export or benchmark."""
     return cfg.task._target_.rpartition(".")[2]
+
+
+def plain(cfg: Any) -> dict[str, Any]:
+    """Return a configuration as dictionaries, lists and values, with its interpolations resolved."""
+    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
 
 
 def leaves(node: Any, path: str = "", lists: bool = False) -> Iterator[tuple[str, Any]]:

@@ -15,7 +15,9 @@ def scores_table(entry: dict, lower_is_better: list[str]) -> str:
         lower_is_better: names of scores.
     """
     protocol, baselines = entry["protocol"], entry.get("baselines", {})
-    rows = [("", "answers" if "of" in protocol else "samples", *baselines, "", "")] if baselines else []
+    rows: list[tuple[str, ...]] = (
+        [("", "answers" if "of" in protocol else "samples", *baselines, "", "")] if baselines else []
+    )
     for name in entry["scores"]:
         if not re.fullmatch(r"(\w+)_(low|high|sd|std)", name):
             values = [_number(each.get(name, "")) for each in (entry["scores"], *baselines.values())]

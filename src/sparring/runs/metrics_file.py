@@ -25,7 +25,8 @@ class MetricsFile(Logger):
         UserError: the file is damaged.
     """
 
-    name, version = "metrics", None
+    name = "metrics"  # pyright: ignore[reportAssignmentType]
+    version = None  # pyright: ignore[reportAssignmentType]
 
     def __init__(self, path: Path, iteration: int = 0):
         super().__init__()

@@ -10,8 +10,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from sparring.config import redaction, trusted_code
 from sparring.config.errors import UserError
 from sparring.config.overrides import CommandLine, key_of
-from sparring.config.schema import Config
-from sparring.config.values import leaves, task_of
+from sparring.config.schema import structured
+from sparring.config.values import leaves, plain, task_of
 from sparring.runs import untrusted
 
 MACHINE = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")  # what trainer= chooses
@@ -93,7 +93,7 @@ def settle_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     for key in ("run", "init"):
         if isinstance(cfg[key], str) and task != "compare":
             untrusted.config_of(untrusted.folder_of(cfg[key], key), cfg.trust)
-    values = leaves(OmegaConf.to_container(cfg, resolve=True), lists=True)
+    values = leaves(plain(cfg), lists=True)
     redaction.refuse_secrets((key, value) for key, value in values if isinstance(value, str))
     trusted_code.check_downloaded(cfg)
     return cfg
@@ -133,7 +133,7 @@ def _recompose(folder: str, today: DictConfig, key: str, free: tuple[str, ...]) 
             f"{key}={folder}: these keys would change what is trained:\n" + "\n".join(lines) + "\n"
             "Leave them out, or start a new run from these weights with init=FOLDER."
         )
-    resolved = OmegaConf.to_container(today, resolve=True)
+    resolved = plain(today)
     with open_dict(stored):
         other = {k for k in changed if k not in before or k not in after or k.endswith("_target_")}
         replaced = {"logger", "evaluation"} & {k.partition(".")[0] for k in other}
@@ -143,12 +143,12 @@ def _recompose(folder: str, today: DictConfig, key: str, free: tuple[str, ...]) 
             if k.partition(".")[0] not in replaced:
                 OmegaConf.update(stored, k, after.get(k), force_add=True)
         stored[key], stored.cache, stored.trust = folder, today.cache, today.trust
-    trusted_code.check(OmegaConf.to_container(stored), today.trust)
-    return OmegaConf.merge(OmegaConf.structured(Config), stored)
+    trusted_code.check(plain(stored), today.trust)
+    return structured(stored)
 
 
 def _values(cfg: DictConfig) -> dict:
-    return dict(leaves(OmegaConf.to_container(cfg, resolve=True)))
+    return dict(leaves(plain(cfg)))
 
 
 def check_global_batch(cfg: DictConfig) -> None:

@@ -16,14 +16,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from sparring.config import redaction
 from sparring.config.errors import UserError
-from sparring.config.schema import Config
+from sparring.config.schema import structured
 from sparring.runs import console, schemas, untrusted
 from sparring.storage import tensor_files
 from sparring.storage.files import atomic_write, optional_write, read_rows, remove_partial, write_json
 
 State = Literal["running", "done", "stopped", "failed"]
 log = logging.getLogger(__name__)
-PACKAGES = [
+PACKAGES = (
     "torch",
     "torchvision",
     "pytorch-lightning",
@@ -32,7 +32,7 @@ PACKAGES = [
     "hydra-core",
     "wandb",
     "numpy",
-]
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Run:
     def config(self) -> DictConfig:
         """The resolved experiment. Raises UserError as ``untrusted.config_of`` does."""
         stored = untrusted.config_of(self.folder, self.trusted, self.cache)
-        return OmegaConf.merge(OmegaConf.structured(Config), stored, {"run": str(self.folder)})
+        return structured(stored, {"run": str(self.folder)})
 
     def checkpoint(self, name: str | None = None) -> Path:
         """Return the path of a checkpoint by its name, or of the newest.

@@ -15,7 +15,7 @@ from sparring.config import node_types, trusted_code, validation
 from sparring.config.errors import UserError
 from sparring.config.messages import explain
 from sparring.config.overrides import key_of
-from sparring.config.schema import Config
+from sparring.config.schema import Config, structured
 
 LARGEST = 2**20  # bytes of a YAML file; the project writes a few thousand
 DEEPEST = 32  # nested nodes; the project writes six
@@ -75,7 +75,7 @@ def config_of(folder: Path, trusted: Collection[str] = (), cache: str | None = N
     check_code(stored, path, trusted)
     config = {key: value for key, value in stored.items() if key not in OWN}
     try:
-        cfg = OmegaConf.merge(OmegaConf.structured(Config), config)
+        cfg = structured(config)
         node_types.check_groups(cfg)
         validation.check(cfg)
     except (UserError, OmegaConfBaseException) as error:

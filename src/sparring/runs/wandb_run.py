@@ -138,7 +138,7 @@ class WandbRun(WandbLogger):
         import wandb
 
         pictures = [wandb.Image(i.permute(1, 2, 0).numpy() if isinstance(i, Tensor) else i) for i in images]
-        super().log_metrics({key: pictures, "kimg": kimg}, step)
+        self.log_metrics({key: pictures, "kimg": kimg}, step)
 
     @guarded
     def log_file(self, key: str, path: Path, step: int | None = None, kimg: float | None = None) -> None:
@@ -150,7 +150,7 @@ class WandbRun(WandbLogger):
             ".gif": lambda: wandb.Video(os.fspath(path), format="gif"),
             ".txt": lambda: wandb.Html(f"<pre>{escape(path.read_text())}</pre>", inject=False),
         }
-        super().log_metrics({key: kinds[path.suffix](), "kimg": kimg}, step)
+        self.log_metrics({key: kinds[path.suffix](), "kimg": kimg}, step)
 
     @guarded
     def log_table(self, key: str, columns: list[str] | None = None, data: list | None = None, **more: Any) -> None:

@@ -21,7 +21,7 @@ REFUSED = {  # key: names that may not stand there
     "evaluation": "sparring.evaluation.features.pickle.loads sparring.evaluation",
     "evaluation.extractor": "sparring.evaluation.extractors.torch_fidelity.TorchFidelity",
     "task": "sparring.tasks.train.partial sparring.tasks.train.Path sparring.tasks.train._samples os.system",
-    "benchmark": "sparring.benchmarks.training.torch.load sparring.losses.Hinge sparring.benchmarks.training.subprocess.run",
+    "benchmark": "sparring.benchmarks.data.sys.exit sparring.benchmarks.training.subprocess.run sparring.losses.Hinge",
     "logger": "sparring.runs.metrics_file.MetricsFile sparring.runs.wandb_run.WandbLogger",
     "logger.tags": "sparring.losses.Hinge",
     "sweep": "sparring.losses.Hinge",

@@ -251,7 +251,7 @@ def told(*arguments: str) -> str:
         (["model=mlp", "model.generator.depth=1000000"], "depth=1000000: must be at most 64"),
         (["ema.rampup=1e39"], "ema.rampup=1e+39: must be 0, or a finite number of single precision"),
         # what no memory holds
-        (["data.image_size=100000"], "data.image_size=100000, take"),
+        (["data.image_size=100000"], "images of data.image_size=100000 take"),
         (["data.batch_size=1000000", "data.image_size=512"], "data.batch_size=1000000"),
         (["model.width=60000"], "model.width=60000"),
         (["data=ring", "data.count=1000000000"], "data.count=1000000000: the points take"),

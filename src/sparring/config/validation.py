@@ -83,7 +83,7 @@ def _check_evaluation(cfg: DictConfig) -> None:
         if task_of(cfg) != "evaluate":
             raise UserError("evaluation=augmentation is for a finished run: task=evaluate run=...")
         return
-    if not cfg.evaluation.metrics:
+    if not cfg.evaluation.get("metrics"):
         raise UserError("evaluation/metrics=[]: nothing would be scored; name some, or choose evaluation=none")
     if cfg.evaluation.get("weights") and "weights" not in extractor:
         raise UserError(f"evaluation.weights={cfg.evaluation.weights}: the extractor {extractor._target_} takes none")

@@ -35,7 +35,8 @@ def leaves(node: Any, path: str = "", lists: bool = False) -> Iterator[tuple[str
     elif isinstance(node, list) and node and lists:
         children = enumerate(node)
     else:
-        yield path, node
+        if path:  # an empty configuration has no values
+            yield path, node
         return
     for key, child in children:
         yield from leaves(child, f"{path}.{key}" if path else str(key), lists)

@@ -136,7 +136,7 @@ def test_any_two_sets_of_images_are_scored(run, tmp_path, trained):
     assert (entry["protocol"]["samples"], entry["protocol"]["reals"], entry["iteration"]) == (60, 5000, None)
     assert "theirs.npz" in done.stdout and entry["scores"]["fd_classifier"] > 10
     for wrong, said in (
-        (["fake=theirs.npz"], "beside which reals"),
+        (["fake=theirs.npz"], "compared with which reals"),
         (["fake=nowhere", "real=mnist_mini"], "fake=nowhere: no such file"),
         (["fake=few.npz", "real=mnist_mini"], "3 images; scores want at least 50"),
         (["fake=theirs.npz", "real=mnist_mini", "evaluation.seeds=3"], "evaluation.seeds=3"),

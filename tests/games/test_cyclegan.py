@@ -11,6 +11,7 @@ from sparring.config.errors import UserError
 from sparring.data.cache import load
 from sparring.games.cyclegan import CycleGAN
 from sparring.games.image_pool import Pool
+from sparring.games.clock import Clock
 from sparring.games.turn import Turn
 from sparring.losses import LeastSquares
 from sparring.networks import cyclegan, patch
@@ -56,7 +57,7 @@ def a_turn(game, player, iteration=0, count=2) -> Turn:
     """Inputs x = 1 and images y = -1 everywhere."""
     batch = {"images": torch.zeros(count, 1, 2, 2, dtype=torch.uint8)}
     batch["inputs"] = torch.full_like(batch["images"], 255)
-    return Turn(game, player, batch, Draws((0, iteration, player, 0), count, slice(0, count)), iteration)
+    return Turn(game, player, batch, Draws((0, iteration, player, 0), count, slice(0, count)), Clock(iteration=iteration))
 
 
 def test_the_generators_terms_are_those_worked_out_by_hand():

@@ -136,5 +136,5 @@ def test_differences_are_taken_in_float32_under_mixed_precision(kind):
 def test_points_are_not_flipped():
     with pytest.raises(ValueError, match=r"only images .* can be flipped"):
         Consistency().check_fits(a_turn(Smooth()).game, torch.zeros(BATCH, 2))
-    with pytest.raises(ValueError, match="one an image"):
+    with pytest.raises(ValueError, match="one for each image"):
         slightly_changed(torch.zeros(2, *SHAPE), draws(4), "it")

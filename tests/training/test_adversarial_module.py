@@ -9,7 +9,7 @@ from conftest import blobs, engine, fit, small_game
 from sparring.config.errors import TrainingDiverged
 from sparring.losses import Loss, NonSaturating
 from sparring.networks import dcgan
-from sparring.regularizers.gradients import R1, GradientPenalty
+from sparring.regularizers.gradients import R1, GradientPenalty, input_gradient
 from sparring.training.ema import EMA
 from sparring.training.optimizers import PlayerOptimizer
 from sparring.training.schedules import Linear
@@ -233,7 +233,7 @@ def test_bf16_trains_with_penalties_in_float32():
 
     class Spy(R1):
         def forward(self, turn):
-            kinds.append((turn.real_logits.dtype, turn.input_gradient(turn.reals, "real").dtype))
+            kinds.append((turn.real_logits.dtype, input_gradient(turn, turn.reals, "real").dtype))
             return super().forward(turn)
 
     game = small_game(regularizers={"r1": Spy()}, family=dcgan)

@@ -32,7 +32,7 @@ class DiffAugment(Augment):
             raise ValueError("policies=[]: nothing would change; choose augment=none")
         self.policies = tuple(policies)
 
-    def forward(self, images: Tensor, draws: Draws, purpose: str, kimg: float = 0.0) -> Tensor:
+    def forward(self, images: Tensor, draws: Draws, purpose: str, factor: float | Tensor = 1.0) -> Tensor:
         check_images(images, draws)
         changes: dict[str, Callable[[Tensor, Tensor], Tensor]]
         changes = {"color": color, "translation": translation, "cutout": cutout}

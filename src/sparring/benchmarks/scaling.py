@@ -47,9 +47,9 @@ class Measured(AdversarialModule):
             if self.kind == "together":
                 self.bytes_an_iteration = self.sent // self.iterations
 
-    def _take_turn(self, player, *rest) -> None:
+    def take_turn(self, player, turns) -> None:
         self._player, started = player, self._now() if self.kind == "timed" else 0.0
-        super()._take_turn(player, *rest)
+        super().take_turn(player, turns)
         if self.kind == "timed":
             self.turn_seconds[player]["whole"].append(self._now() - started)
 
@@ -98,7 +98,7 @@ def run(
     build_trainer(cfg, iterations * len(module.blocks), [], [], folder).fit(module)
     if rank() > 0:
         return
-    sizes = {player: sum(p.numel() for p in owned) for player, owned in module._owned.items()}
+    sizes = {player: sum(p.numel() for p in owned) for player, owned in module.owned.items()}
     digits = next(module.parameters()).element_size()
     expected = sum(turns * sizes[player] for player, turns in module.turns.items()) * digits
     turns = {

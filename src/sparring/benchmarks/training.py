@@ -162,7 +162,7 @@ def _compare(cfg: DictConfig, pictures: Path, place: Path, seconds: float, round
     callbacks = [Health(), turns]
     log = MetricsFile(place / "metrics.csv", 0)
     build_trainer(cfg, (1 + rounds) * iterations, [log], callbacks, place).fit(module)
-    images = iterations * module.images_per_iteration
+    images = iterations * module.clock.images_per_iteration
     return {
         "iterations": iterations,
         "images_per_second": {name: [images / s for s in each] for name, each in turns.seconds.items()},

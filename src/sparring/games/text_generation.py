@@ -85,7 +85,7 @@ class MaximumLikelihood(Writing):
         return {"generator": [self.generator]}
 
     def terms(self, player: str, turn: Turn) -> dict[str, Tensor]:
-        return {"nll": self.surprise(turn)} | self.regularization(player, turn)
+        return {"nll": self.surprise(turn)} | turn.regularization()
 
 
 class TextGeneration(Writing, TwoPlayer):

@@ -19,7 +19,7 @@ class Progress(pl.callbacks.ProgressBar):
         self._bar: tqdm | None = None
 
     def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        total = module.kimg_at(trainer.max_steps)
+        total = module.clock.kimg_at(trainer.max_steps)
         terminal = sys.stderr.isatty()
         self._bar = tqdm(
             total=total,

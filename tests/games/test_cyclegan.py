@@ -9,17 +9,18 @@ from conftest import engine, fit
 from sparring.augment.diffaugment import DiffAugment
 from sparring.config.errors import UserError
 from sparring.data.cache import load
+from sparring.games.clock import Clock
 from sparring.games.cyclegan import CycleGAN
 from sparring.games.image_pool import Pool
-from sparring.games.clock import Clock
 from sparring.games.turn import Turn
 from sparring.losses import LeastSquares
 from sparring.networks import cyclegan, patch
 from sparring.randomness import Draws
 from sparring.regularizers.generator import PathLength
 from sparring.regularizers.lecam import LeCam
-from sparring.training.build import build_game, build_module, open_sampler, open_source
+from sparring.training.build import build_game, build_module, open_source
 from sparring.training.callbacks.checkpoints import Checkpoints
+from sparring.training.stored_weights import open_sampler
 from turns import float64 as float64
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -23,7 +23,7 @@ from sparring.networks.text_lstm import Discriminator, Generator
 from sparring.randomness import Draws
 from sparring.regularizers.generator import ModeSeeking
 from sparring.regularizers.gradients import R1, GradientPenalty
-from sparring.training.build import load_initial_weights
+from sparring.training.stored_weights import load_initial_weights
 
 LENGTH = 6
 

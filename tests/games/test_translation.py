@@ -15,8 +15,8 @@ from sparring.data.degradations.jpeg import JPEG
 from sparring.data.degradations.masks import Mask
 from sparring.data.degradations.mixed import Mixed
 from sparring.data.degradations.quality import Blur, Downscale, Noise
-from sparring.games.translation import Translation
 from sparring.games.clock import Clock
+from sparring.games.translation import Translation
 from sparring.games.turn import Turn
 from sparring.losses import LeastSquares, Wasserstein
 from sparring.networks import patch

@@ -15,7 +15,8 @@ from sparring.evaluation.splits import split_columns, thin_training_columns
 from sparring.runs import store
 from sparring.runs.scores_file import record_scores
 from sparring.storage import tensor_files
-from sparring.training.build import build_game, device_of, open_sampler, open_source
+from sparring.training.build import build_game, device_of, open_source
+from sparring.training.stored_weights import open_sampler
 
 
 def augmentation_study(cfg: DictConfig, folder: Path) -> None:

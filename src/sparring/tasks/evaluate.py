@@ -16,7 +16,8 @@ from sparring.runs.scores_file import record_scores
 from sparring.runs.scores_file import scores_entry as scored
 from sparring.storage import tensor_files
 from sparring.tasks.augmentation_study import augmentation_study
-from sparring.training.build import build_evaluator, build_game, device_of, open_sampler, open_source, silence_lightning
+from sparring.training.build import build_evaluator, build_game, device_of, open_source, silence_lightning
+from sparring.training.stored_weights import open_sampler
 
 
 def evaluate(cfg: DictConfig, folder: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from sparring.config.errors import TrainingDiverged
 from sparring.data.batches import Batch, Batches
@@ -179,6 +180,12 @@ class LightningHooks(pl.LightningModule, ABC):
         """Write scalars to every logger, at this iteration and kimg."""
         for logger in self.trainer.loggers:
             logger.log_metrics(row | {"kimg": self.kimg}, step=self.iteration)
+
+    def log_picture(self, name: str, picture: Tensor) -> None:
+        """Give a picture (C, H, W) to every logger that takes pictures."""
+        for logger in self.trainer.loggers:
+            if hasattr(logger, "log_image"):
+                logger.log_image(name, [picture], step=self.iteration, kimg=self.kimg)
 
     def log_means(self) -> None:
         """Log the means since the last row, the speed and the learning rates."""

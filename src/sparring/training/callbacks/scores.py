@@ -1,4 +1,4 @@
-"""When a run is scored, and where its scores go."""
+"""Evaluations during training and at its end."""
 
 import logging
 from pathlib import Path
@@ -23,22 +23,22 @@ log = logging.getLogger(__name__)
 
 
 class Scores(pl.Callback):
-    """Scores the generator at the start, every ``every_kimg`` and at the end: to the log and to ``scores.json``.
+    """Scores the generator at the start, every ``every_kimg`` and at the end, for the log and ``scores.json``.
 
-    Evaluations during training see fewer samples and are logged as ``scores_<samples>/...``, apart from the last one's
-    ``scores/...``. The checkpoint that did best during training is kept as ``best_by_<score>.ckpt``: chosen by its score, it
-    is not the one to be reported.
+    Evaluations during training see fewer samples. They are logged as ``scores_<samples>/...``, that at the end as
+    ``scores/...``. The checkpoint that scored best during training is kept as ``best_by_<score>.ckpt``. As it was chosen
+    by its score, it is not the one to report.
 
     Args:
         evaluator: what computes them.
-        images: the reals beside which it is scored.
-        data: the decoded data behind them.
+        images: the reals to compare with.
+        data: the decoded data that they come from.
         folder: the run's folder.
         cache: the cache folder.
         split: name of the real split.
         batch_norm: see Sampler.
         seed: of the first set of samples; the same for every evaluation of a run.
-        training: what it is trained on, where the reals are others: scored beside the samples.
+        training: the examples trained on, if the reals are others: scored next to the samples.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class Scores(pl.Callback):
         self.evaluator, self.images, self.data, self.folder, self.cache = evaluator, images, data, folder, cache
         self.training, self.split, self.batch_norm, self.seed = training, split, batch_norm, seed
         self.latest: dict | None = None  # the last entry of scores.json
-        self._earlier: list[dict] = []  # those of training
+        self._earlier: list[dict] = []  # the entries of this training
         self._unwritten: list[dict] = []
 
     def setup(self, trainer: pl.Trainer, module: AdversarialModule, stage: str) -> None:
         if trainer.is_global_zero:
             entries = store.read_scores(self.folder)
-            self._earlier = [e for e in entries if "checkpoint" not in e["protocol"]]  # else it was made after training
+            self._earlier = [e for e in entries if "checkpoint" not in e["protocol"]]  # others came after training
         self._earlier = broadcast_object(self._earlier)
         self.latest = self._earlier[-1] if self._earlier else None
         device, game = trainer.strategy.root_device, module.game
@@ -70,29 +70,29 @@ class Scores(pl.Callback):
         self.evaluator.prepare(self.images, device, self.cache, self.data, game.conditional, targeted)
 
     def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        self._during(module)
+        self._evaluate_if_due(module)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
-        self._during(module)
+        self._evaluate_if_due(module)
 
     def on_fit_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        """After the last checkpoint was written, so that nothing that fails here loses training."""
-        self._during(module)  # of a run that ended just before it
+        """Evaluate after the last checkpoint was written, so that nothing that fails here loses training."""
+        self._evaluate_if_due(module)  # for a run that ended just before it
         module.on_train_end()
-        alike = self.evaluator.samples == self.evaluator.samples_during and self.evaluator.seeds == 1
-        if not (alike and self._is_made(module, during=True)):
-            self._make(module, during=False)
+        same = self.evaluator.samples == self.evaluator.samples_during and self.evaluator.seeds == 1
+        if not (same and self._is_done(module, during=True)):
+            self._evaluate_once(module, during=False)
 
-    def _during(self, module: AdversarialModule) -> None:
+    def _evaluate_if_due(self, module: AdversarialModule) -> None:
         if module.iteration == 0 or module.passed(self.evaluator.every_kimg):
-            self._make(module, during=True)
+            self._evaluate_once(module, during=True)
 
-    def _is_made(self, module: AdversarialModule, during: bool) -> bool:
+    def _is_done(self, module: AdversarialModule, during: bool) -> bool:
         return any((e["iteration"], e.get("during_training")) == (module.iteration, during) for e in self._earlier)
 
-    def _make(self, module: AdversarialModule, during: bool) -> None:
-        """Evaluate, unless all are asked to stop or it was done before the run was gone on with."""
-        if module.interrupted or self._is_made(module, during):
+    def _evaluate_once(self, module: AdversarialModule, during: bool) -> None:
+        """Evaluate, unless a signal asks to stop, or it was done before this run was resumed."""
+        if module.interrupted or self._is_done(module, during):
             return
         try:
             self.evaluate(module, during)
@@ -100,7 +100,12 @@ class Scores(pl.Callback):
             module.interrupted = module.trainer.should_stop = True
 
     def evaluate(self, module: AdversarialModule, during: bool) -> dict:
-        """Score the generator as it is now, with fewer samples and one seed ``during`` training; return the entry."""
+        """Score the generator as it is now, with fewer samples and one seed ``during`` training; return the entry.
+
+        Raises:
+            TrainingDiverged: a weight is not finite.
+            Interrupted: a signal asks to stop.
+        """
         broadcast(module.buffers())
         module.check_finite()
         evaluator = self.evaluator
@@ -115,10 +120,10 @@ class Scores(pl.Callback):
             return Generated(sampler, samples, self.images.image_size, labels, self.training)
 
         result, pictures = evaluator(fakes, seeds)
-        made = scores_entry(result, module.iteration, module.kimg, ema=evaluator.ema, split=self.split)
-        made["during_training"] = during
+        entry = scores_entry(result, module.iteration, module.kimg, ema=evaluator.ema, split=self.split)
+        entry["during_training"] = during
         if during and module.iteration > 0:
-            self._keep_best(module, made)
+            self._keep_best(module, entry)
         if module.global_rank == 0:
             part = "scores" if samples == evaluator.samples else f"scores_{samples}"
             row = {f"{part}/{name}": value for name, value in result["scores"].items()}
@@ -126,36 +131,34 @@ class Scores(pl.Callback):
                 row |= {f"{part}_{baseline}/{name}": value for name, value in scores.items()}
             module.log_row(row)
             for name, picture in pictures.items():
-                for logger in module.trainer.loggers:
-                    if hasattr(logger, "log_image"):
-                        logger.log_image(name, [picture], step=module.iteration, kimg=module.kimg)
-            self._record(made, pictures)  # at last: what is recorded is not done again by a run that is gone on with
-        self.latest = made
-        self._earlier.append(made)
-        return made
+                module.log_picture(name, picture)
+            self.record(entry, pictures)  # last: a resumed run does not repeat what is recorded
+        self.latest = entry
+        self._earlier.append(entry)
+        return entry
 
-    def _record(self, made: dict, pictures: dict[str, Tensor]) -> None:
-        """To the disk; entries for which there is no space now are written with the next one."""
-        self._unwritten.append(made)
+    def record(self, entry: dict, pictures: dict[str, Tensor]) -> None:
+        """Write an entry to the disk; if there is no space for it now, it is written with the next one."""
+        self._unwritten.append(entry)
         with optional_write(self.folder / "scores.json"):
             append_scores(self.folder, self._unwritten)
             self._unwritten = []
         with optional_write(self.folder / "samples"):
-            save_pictures(self.folder, made, pictures)
+            save_pictures(self.folder, entry, pictures)
 
-    def _keep_best(self, module: AdversarialModule, now: dict) -> None:
-        """Keep this checkpoint if no comparable evaluation of this run, also before it was resumed, did better."""
-        name = next((name for name in self.evaluator.lower_is_better if name in now["scores"]), None)
+    def _keep_best(self, module: AdversarialModule, entry: dict) -> None:
+        """Keep this checkpoint if no comparable evaluation of this run, before a resume included, scored better."""
+        name = next((name for name in self.evaluator.lower_is_better if name in entry["scores"]), None)
         if name is None:
             return
         comparable = [
-            e
-            for e in self._earlier
-            if 0 < e["iteration"] < now["iteration"] and not protocol.differences(e["protocol"], now["protocol"])
+            earlier["scores"][name]
+            for earlier in self._earlier
+            if 0 < earlier["iteration"] < entry["iteration"]
+            and not protocol.differences(earlier["protocol"], entry["protocol"])
         ]
-        if broadcast_object(
-            all(now["scores"][name] < e["scores"][name] for e in comparable)
-        ):  # one decision for all ranks
+        is_best = all(entry["scores"][name] < score for score in comparable)
+        if broadcast_object(is_best):  # one decision for all ranks
             path = self.folder / "checkpoints" / f"best_by_{name}.ckpt"
             module.trainer.save_checkpoint(path)
-            now["kept_as"] = path.name
+            entry["kept_as"] = path.name

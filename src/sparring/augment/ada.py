@@ -38,6 +38,9 @@ class ADA(Augment):
         cutout: ... of a zeroed square of half the size.
     """
 
+    p: Tensor
+    signs: Tensor
+
     def __init__(
         self,
         p: Share = 0.0,

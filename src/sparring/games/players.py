@@ -28,10 +28,11 @@ class Players(nn.Module, ABC):
     latent_dim: int | None = None  # length of the generator's latents, of games that have such
     judge_pairs = False  # whether D sees the condition next to the image
     modality: Modality = Images()  # what is made; the data decide
+    regularizers: Mapping[str, Regularizer]
 
     def __init__(self, regularizers: Mapping[str, Regularizer] | None = None, augment: Augment | None = None):
         super().__init__()
-        self.regularizers = nn.ModuleDict(regularizers)
+        self.regularizers = nn.ModuleDict(regularizers)  # pyright: ignore[reportAttributeAccessIssue]
         self.augment = augment
         self.compiled = False
 
@@ -46,7 +47,9 @@ class Players(nn.Module, ABC):
         """The network whose running average is shown and scored."""
 
     @abstractmethod
-    def produce(self, latents: Tensor, condition: Tensor | None = None, producer: nn.Module | None = None) -> Tensor:
+    def produce(
+        self, latents: Tensor | None, condition: Tensor | None = None, producer: nn.Module | None = None
+    ) -> Tensor:
         """Return generated examples (batch, ...), images in [-1, 1].
 
         Args:

@@ -110,7 +110,7 @@ class Turn:
         """Return what the generator makes of other latents under this turn's condition."""
         return self.game.produce(latents, self.condition)
 
-    def other_latents(self, purpose: str) -> Tensor:
+    def other_latents(self, purpose: str) -> Tensor | None:
         """Return latents drawn independently of the turn's own."""
         return self.game.latents(replace(self.draws, key=(*self.draws.key, purpose)))
 

@@ -1,7 +1,7 @@
 """The base of games of a generator against discriminators."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -44,7 +44,7 @@ class TwoPlayer(Game):
     ):
         super().__init__(regularizers, augment)
         self.generator = generator
-        self.discriminator = Several([discriminator, *others]) if others else discriminator
+        self.discriminator: Any = Several([discriminator, *others]) if others else discriminator
         if spectral_norm:
             normalize_spectrally(self.discriminator)
         self.loss = loss

@@ -14,19 +14,11 @@ T = TypeVar("T")
 
 
 class Game(Protocol):
-    """What a regularizer may ask of the game that it joins, before training.
+    """What a regularizer may ask of the game that it joins, before training."""
 
-    Attributes:
-        players: the networks that each player trains, by its name.
-        latent_dim: length of the generator's latents; None for a generator that has none.
-        judge_pairs: whether D sees the condition next to the image.
-    """
-
-    @property
-    def players(self) -> dict[str, list[nn.Module]]: ...
-
-    latent_dim: int | None
-    judge_pairs: bool
+    players: dict[str, list[nn.Module]]  # the networks that each player trains
+    latent_dim: int | None  # length of the generator's latents; None for a generator that has none
+    judge_pairs: bool  # whether D sees the condition next to the image
 
 
 class Turn(Protocol):
@@ -36,13 +28,12 @@ class Turn(Protocol):
     turn it is, and of no other.
 
     Attributes:
-        player: whose turn it is.
         networks: the networks that this player trains.
         draws: the random numbers of this batch; every draw names its purpose.
         notes: scalars () to be logged, by name.
         reals: real examples (batch, ...), images as float in [-1, 1].
         fakes: what the generator makes of ``latents`` and ``condition``, shaped as ``reals``.
-        latents: the generator's input noise (batch, latent_dim), or None.
+        latents: the generator's input noise (batch, latent_dim).
         condition: labels (batch,) int64, images (batch, C, H, W) in [-1, 1], or None.
         real_logits: D's logits of the augmented reals, high for real: (batch,), or (batch, discriminators) of several.
             A discriminator of patches has batch * patches rows, those of an image together; one of packs has fewer.
@@ -51,28 +42,17 @@ class Turn(Protocol):
         fake_features: what ``fake_logits`` are read from, (batch, dim).
     """
 
-    player: str
+    networks: list[nn.Module]
     draws: Draws
     notes: dict[str, Tensor]
-
-    @property
-    def networks(self) -> list[nn.Module]: ...
-    @property
-    def reals(self) -> Tensor: ...
-    @property
-    def fakes(self) -> Tensor: ...
-    @property
-    def latents(self) -> Tensor: ...
-    @property
-    def condition(self) -> Tensor | None: ...
-    @property
-    def real_logits(self) -> Tensor: ...
-    @property
-    def fake_logits(self) -> Tensor: ...
-    @property
-    def real_features(self) -> Tensor: ...
-    @property
-    def fake_features(self) -> Tensor: ...
+    reals: Tensor
+    fakes: Tensor
+    latents: Tensor
+    condition: Tensor | None
+    real_logits: Tensor
+    fake_logits: Tensor
+    real_features: Tensor
+    fake_features: Tensor
 
     def judge(self, images: Tensor, purpose: str) -> Tensor:
         """Return D's logits of other images, augmented as ``purpose`` (real, fake or a new word) is in this turn."""

@@ -1,12 +1,14 @@
 """Penalties on how much the output changes with a slight change of an image or of a latent."""
 
+from typing import Any
+
 import torch
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from sparring.augment.base import check_images
 from sparring.augment.shifts import slightly_changed
-from sparring.regularizers.base import Game, Regularizer, Schedule, Turn
+from sparring.regularizers.base import Game, Regularizer, Turn
 
 
 def squared_difference(a: Tensor, b: Tensor) -> Tensor:
@@ -21,8 +23,8 @@ class Consistency(Regularizer):
     mirrored. An augmentation of the game is the same for both.
     """
 
-    def __init__(self, weight: NonNegativeFloat = 10.0, every: PositiveInt = 1, schedule: Schedule | None = None):
-        super().__init__(weight, every, schedule)
+    def __init__(self, weight: NonNegativeFloat = 10.0, **options: Any):
+        super().__init__(weight, **options)
 
     def check_fits(self, game: Game, data: Tensor) -> None:
         check_images(data)
@@ -39,19 +41,12 @@ class BalancedConsistency(Consistency):
 
     Args:
         weight: lambda of the reals.
-        every: iterations between two uses.
-        schedule: factor of the weight as a function of kimg.
         fakes: lambda of the fakes over that of the reals.
+        options: those of ``Regularizer``.
     """
 
-    def __init__(
-        self,
-        weight: NonNegativeFloat = 10.0,
-        every: PositiveInt = 1,
-        schedule: Schedule | None = None,
-        fakes: NonNegativeFloat = 1.0,
-    ):
-        super().__init__(weight, every, schedule)
+    def __init__(self, weight: NonNegativeFloat = 10.0, fakes: NonNegativeFloat = 1.0, **options: Any):
+        super().__init__(weight, **options)
         self.fakes = fakes
 
     def forward(self, turn: Turn) -> Tensor:
@@ -72,14 +67,8 @@ class LatentConsistency(Regularizer):
 
     needs_latents = True
 
-    def __init__(
-        self,
-        weight: NonNegativeFloat = 20.0,
-        every: PositiveInt = 1,
-        schedule: Schedule | None = None,
-        sigma: NonNegativeFloat = 0.05,
-    ):
-        super().__init__(weight, every, schedule)
+    def __init__(self, weight: NonNegativeFloat = 20.0, sigma: NonNegativeFloat = 0.05, **options: Any):
+        super().__init__(weight, **options)
         self.sigma = sigma
 
     def forward(self, turn: Turn) -> Tensor:
@@ -96,14 +85,8 @@ class LatentDiversity(Regularizer):
     needs_latents = True
     player = "generator"
 
-    def __init__(
-        self,
-        weight: NonNegativeFloat = 0.5,
-        every: PositiveInt = 1,
-        schedule: Schedule | None = None,
-        sigma: NonNegativeFloat = 0.05,
-    ):
-        super().__init__(weight, every, schedule)
+    def __init__(self, weight: NonNegativeFloat = 0.5, sigma: NonNegativeFloat = 0.05, **options: Any):
+        super().__init__(weight, **options)
         self.sigma = sigma
 
     def forward(self, turn: Turn) -> Tensor:

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from sparring.distributed import collectives
-from sparring.regularizers.base import Game, Regularizer, Schedule, Turn
+from sparring.regularizers.base import Game, Regularizer, Turn
 
 
 class FeatureMatching(Regularizer):
@@ -93,10 +93,12 @@ class PathLength(Regularizer):
     Args:
         weight: gamma.
         every: iterations between two uses.
-        schedule: factor of the weight as a function of kimg.
         decay: how far a moves towards the batch's mean length.
         batch_shrink: one in so many examples of the batch is used.
+        options: those of ``Regularizer``.
     """
+
+    mean: Tensor
 
     player = "generator"
 
@@ -104,11 +106,11 @@ class PathLength(Regularizer):
         self,
         weight: NonNegativeFloat = 2.0,
         every: PositiveInt = 4,
-        schedule: Schedule | None = None,
         decay: Annotated[float, Field(ge=0, le=1)] = 0.01,
         batch_shrink: PositiveInt = 2,
+        **options: Any,
     ):
-        super().__init__(weight, every, schedule)
+        super().__init__(weight, every, **options)
         self.decay = decay
         self.batch_shrink = batch_shrink
         self.register_buffer("mean", torch.zeros(()))
@@ -141,5 +143,6 @@ class PathLength(Regularizer):
             self._latest.clear()
 
 
-def _with_mapping(networks: Sequence[nn.Module]) -> list[nn.Module]:
+def _with_mapping(networks: Sequence[nn.Module]) -> list[Any]:
+    """Return the networks that are called in two parts."""
     return [network for network in networks if hasattr(network, "mapping") and hasattr(network, "synthesis")]

@@ -1,13 +1,13 @@
 """Penalties on the gradient of the discriminator's logits by its input. Of several discriminators each has its own."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from sparring.regularizers.base import Game, Regularizer, Schedule, Turn
+from sparring.regularizers.base import Game, Regularizer, Turn
 
 
 def input_gradient(turn: Turn, images: Tensor, purpose: str) -> Tensor:
@@ -42,8 +42,8 @@ def mixes(turn: Turn, purpose: str) -> Tensor:
 class _Penalty(Regularizer):
     """A penalty whose usual weight is 10."""
 
-    def __init__(self, weight: NonNegativeFloat = 10.0, every: PositiveInt = 1, schedule: Schedule | None = None):
-        super().__init__(weight, every, schedule)
+    def __init__(self, weight: NonNegativeFloat = 10.0, **options: Any):
+        super().__init__(weight, **options)
 
 
 class GradientPenalty(_Penalty):
@@ -81,26 +81,21 @@ class R1(Regularizer):
 
     Args:
         weight: gamma; ``auto`` is StyleGAN2's rule, 0.0002 * height * width / global batch size.
-        every: iterations between two uses.
-        schedule: factor of the weight as a function of kimg.
+        options: those of ``Regularizer``.
     """
 
-    def __init__(
-        self,
-        weight: NonNegativeFloat | Literal["auto"] = 10.0,
-        every: PositiveInt = 1,
-        schedule: Schedule | None = None,
-    ):
-        super().__init__(weight, every, schedule)
+    def __init__(self, weight: NonNegativeFloat | Literal["auto"] = 10.0, **options: Any):
+        super().__init__(**options)
+        self.gamma = weight
 
     def weight_in(self, turn: Turn) -> float:
-        if self.weight != "auto":
-            return self.weight
+        if self.gamma != "auto":
+            return self.gamma
         height, width = turn.reals.shape[-2:]
         return 0.0002 * height * width / turn.draws.total
 
     def check_fits(self, game: Game, data: Tensor) -> None:
-        if self.weight == "auto" and data.ndim != 4:
+        if self.gamma == "auto" and data.ndim != 4:
             raise ValueError(
                 f"weight=auto: a rule for images, and these data are {tuple(data.shape[1:])}; give a number"
             )

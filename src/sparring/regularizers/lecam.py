@@ -1,6 +1,6 @@
 """A regularizer that remembers D's logits."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import relu
 
 from sparring.distributed import collectives
-from sparring.regularizers.base import Regularizer, Schedule, Turn
+from sparring.regularizers.base import Regularizer, Turn
 
 
 class LeCam(Regularizer):
@@ -20,23 +20,23 @@ class LeCam(Regularizer):
 
     Args:
         weight: lambda.
-        every: iterations between two uses.
-        schedule: factor of the weight as a function of kimg.
         decay: share of themselves that the means keep in a turn.
         start: iteration from which on the term is added.
         discriminators: how many there are, each with means of its own.
+        options: those of ``Regularizer``.
     """
+
+    means: Tensor
 
     def __init__(
         self,
         weight: NonNegativeFloat = 0.3,
-        every: PositiveInt = 1,
-        schedule: Schedule | None = None,
         decay: Annotated[float, Field(ge=0, lt=1)] = 0.99,
         start: NonNegativeInt = 1000,
         discriminators: PositiveInt = 1,
+        **options: Any,
     ):
-        super().__init__(weight, every, schedule)
+        super().__init__(weight, **options)
         self.decay = decay
         self.start = start
         self.register_buffer("means", torch.zeros(2, discriminators))  # of reals, of fakes

@@ -1,13 +1,14 @@
 """Regularizers of weights, whatever the data."""
 
 from collections.abc import Iterator
-from typing import Literal
+from functools import reduce
+from typing import Any, Literal
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
-from sparring.regularizers.base import Regularizer, Schedule, Turn
+from sparring.regularizers.base import Regularizer, Turn
 
 
 class WeightClipping(Regularizer):
@@ -18,9 +19,9 @@ class WeightClipping(Regularizer):
         self.limit = limit
 
     def after(self, turn: Turn) -> None:
-        weights = [weight for network in turn.networks for weight in network.parameters()]
-        torch._foreach_clamp_min_(weights, -self.limit)
-        torch._foreach_clamp_max_(weights, self.limit)
+        weights: list[Tensor] = [weight for network in turn.networks for weight in network.parameters()]
+        torch._foreach_clamp_min_(weights, -self.limit)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_clamp_max_(weights, self.limit)  # pyright: ignore[reportPrivateImportUsage]
 
 
 class Orthogonal(Regularizer):
@@ -32,25 +33,23 @@ class Orthogonal(Regularizer):
 
     Args:
         weight: beta.
-        every: iterations between two uses.
-        schedule: factor of the weight as a function of kimg.
         player: whose weights.
+        options: those of ``Regularizer``.
     """
 
     def __init__(
         self,
         weight: NonNegativeFloat = 1e-4,
-        every: PositiveInt = 1,
-        schedule: Schedule | None = None,
         player: Literal["generator", "discriminator"] = "generator",
+        **options: Any,
     ):
-        super().__init__(weight, every, schedule)
+        super().__init__(weight, **options)
         self.player = player
 
     def forward(self, turn: Turn) -> Tensor:
         matrices = [matrix for network in turn.networks for matrix in weight_matrices(network)]
         with torch.autocast(matrices[0].device.type, enabled=False):
-            return sum(self._overlap(matrix) for matrix in matrices) / 2
+            return reduce(torch.add, [self._overlap(matrix) for matrix in matrices]) / 2
 
     @staticmethod
     def _overlap(matrix: Tensor) -> Tensor:

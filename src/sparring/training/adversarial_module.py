@@ -1,6 +1,7 @@
 """The engine: an iteration of adversarial training. It knows no loss, no network, no data."""
 
 from collections.abc import Iterable, Iterator
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ class AdversarialModule(LightningHooks):
         parameters = self.let_learn(player)
         for turn in turns:
             terms = self.game.terms(player, turn)
-            loss = sum(terms.values()) / self.accumulate
+            loss = reduce(torch.add, terms.values()) / self.accumulate
             self.manual_backward(loss)
             self.record({f"{player}/{name}": term for name, term in terms.items()} | turn.notes)
         self.average_gradients(parameters)

@@ -29,6 +29,7 @@ from sparring.runs import untrusted
 from sparring.training.adversarial_module import AdversarialModule
 from sparring.training.ema import EMA
 from sparring.training.optimizers import PlayerOptimizer
+from sparring.training.schedules import Constant
 
 
 def open_source(cfg: DictConfig) -> Source:
@@ -79,7 +80,8 @@ def _game(cfg: DictConfig) -> Game:
         except ValueError as error:
             raise UserError(f"model: {error}") from error
         game.modality = lookup.modality_of(cfg.data)
-        return channels_last(game)  # 1.1 to 1.2 times as fast on a CPU, more in bf16 on a GPU
+        channels_last(game)  # 1.1 to 1.2 times as fast on a CPU, more in bf16 on a GPU
+        return game
 
 
 def build_module(
@@ -100,7 +102,7 @@ def build_module(
     ema = EMA(game.producer, cfg.ema.half_life_kimg, cfg.ema.rampup, _schedule(cfg.ema.schedule, "ema.schedule"))
     game.check_fits(ema.network, columns)
     if cfg.trainer.sync_batchnorm:  # the average's are never trained
-        game = nn.SyncBatchNorm.convert_sync_batchnorm(game)
+        nn.SyncBatchNorm.convert_sync_batchnorm(game)  # in place
     if cfg.trainer.compile:
         game.compile_networks()
     batches = Batches(
@@ -190,7 +192,7 @@ def _optimizer(cfg: DictConfig, player: str) -> PlayerOptimizer:
     node, path = cfg.optimizer[player], f"optimizer.{player}"
     return PlayerOptimizer(
         build=build(node, path, partial=True),
-        schedule=_schedule(node.schedule, f"{path}.schedule"),
+        schedule=_schedule(node.schedule, f"{path}.schedule") or Constant(),
         clip_norm=node.clip_norm,
         beta2_schedule=_schedule(node.get("beta2_schedule"), f"{path}.beta2_schedule"),
     )

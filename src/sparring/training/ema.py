@@ -1,5 +1,7 @@
 """The generator's running average, which is shown, scored and published."""
 
+# pyright: reportPrivateImportUsage=false
+
 import copy
 
 import torch
@@ -46,7 +48,8 @@ class EMA(nn.Module):
     @torch.no_grad()
     def update(self, network: nn.Module, share: float | Tensor) -> None:
         """Move the average by ``share``, 1 - decay, of the way to ``network``: one fused call for all parameters."""
-        average, new = list(self.network.parameters()), list(network.parameters())
+        average: list[Tensor] = list(self.network.parameters())
+        new: list[Tensor] = list(network.parameters())
         if isinstance(share, Tensor):  # lerp would wait for its value
             torch._foreach_add_(average, torch._foreach_mul(torch._foreach_sub(new, average), share))
         else:

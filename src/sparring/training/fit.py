@@ -8,7 +8,9 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.plugins.environments import TorchElasticEnvironment
+from pytorch_lightning.callbacks import ProgressBar
+from pytorch_lightning.plugins.environments import TorchElasticEnvironment  # pyright: ignore[reportPrivateImportUsage]
+from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 
 from sparring.config import memory
 from sparring.config.errors import UserError
@@ -31,11 +33,7 @@ from sparring.training.callbacks.sample_grids import SampleGrids
 from sparring.training.callbacks.scores import Scores
 from sparring.training.callbacks.status import Status
 
-PROFILERS = {
-    "simple": pl.profilers.SimpleProfiler,
-    "advanced": pl.profilers.AdvancedProfiler,
-    "pytorch": pl.profilers.PyTorchProfiler,
-}
+PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,7 @@ def build_trainer(cfg: DictConfig, iterations: int, loggers: list, callbacks: li
         benchmark=True,  # cuDNN tries its kernels on the sizes at hand, which stay the same
         plugins=[AtomicCheckpointIO(), *([TorchElasticEnvironment()] if many else [])],
         enable_checkpointing=False,
-        enable_progress_bar=any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks),
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         enable_model_summary=False,
         default_root_dir=folder,
     )

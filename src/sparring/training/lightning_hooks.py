@@ -16,6 +16,7 @@ from sparring.evaluation.sampler import BatchNormPolicy, Sampler
 from sparring.games.clock import Clock
 from sparring.games.game import Game
 from sparring.randomness import seed_layers
+from sparring.runs.wandb_run import WandbRun
 from sparring.training.cuda_graphs import CudaGraphs, RecordedClock, RecordedIterations
 from sparring.training.ema import EMA
 from sparring.training.optimizers import PlayerOptimizer, set_capturable
@@ -182,9 +183,9 @@ class LightningHooks(pl.LightningModule, ABC):
             logger.log_metrics(row | {"kimg": self.kimg}, step=self.iteration)
 
     def log_picture(self, name: str, picture: Tensor) -> None:
-        """Give a picture (C, H, W) to every logger that takes pictures."""
+        """Log a picture (C, H, W), where there is a logger for pictures."""
         for logger in self.trainer.loggers:
-            if hasattr(logger, "log_image"):
+            if isinstance(logger, WandbRun):
                 logger.log_image(name, [picture], step=self.iteration, kimg=self.kimg)
 
     def log_means(self) -> None:

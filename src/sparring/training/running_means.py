@@ -4,6 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -46,7 +47,7 @@ class RunningMeans:
         for names, parts in rows.items():
             own = self._rows.setdefault(names, _moved(parts[0], device))
             for key in ("sum", "count"):
-                own[key].copy_(sum(part[key] for part in parts)).mul_(is_first)
+                own[key].copy_(reduce(torch.add, [part[key] for part in parts])).mul_(is_first)
             own["bad_since"].copy_(torch.stack([part["bad_since"] for part in parts]).amin(0))
 
     def first_bad(self) -> tuple[str, int] | None:

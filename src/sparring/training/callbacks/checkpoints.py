@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 from sparring.config.errors import UserError, describe_os_error, readable_size
 from sparring.runs import console
 from sparring.runs.store import numbered_checkpoints
+from sparring.runs.wandb_run import WandbRun
 from sparring.storage import tensor_files
 from sparring.storage.files import atomic_write
 from sparring.training.adversarial_module import AdversarialModule
@@ -75,7 +76,7 @@ class Checkpoints(pl.Callback):
             old.unlink()
         if self.artifacts:
             for logger in trainer.loggers:
-                if hasattr(logger, "log_checkpoint"):
+                if isinstance(logger, WandbRun):
                     logger.log_checkpoint(path)
 
     def _path(self, module: AdversarialModule) -> Path:

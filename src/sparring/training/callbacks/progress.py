@@ -4,6 +4,7 @@ import sys
 import threading
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ProgressBar
 from tqdm import tqdm
 
 from sparring.training.adversarial_module import AdversarialModule
@@ -11,7 +12,7 @@ from sparring.training.adversarial_module import AdversarialModule
 tqdm.set_lock(threading.RLock())  # tqdm's own is shared between processes; a killed rank would leave it behind
 
 
-class Progress(pl.callbacks.ProgressBar):
+class Progress(ProgressBar):
     """Shows kimg of the total, images per second, time left and losses; in a file, a line at every tenth."""
 
     def __init__(self):
@@ -35,9 +36,10 @@ class Progress(pl.callbacks.ProgressBar):
         )
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
-        if module.iteration % module.log_every == 0:
-            self._bar.set_postfix_str(_summary(module), refresh=False)
-        self._bar.update(module.kimg - self._bar.n)
+        if self._bar is not None:
+            if module.iteration % module.log_every == 0:
+                self._bar.set_postfix_str(_summary(module), refresh=False)
+            self._bar.update(module.kimg - self._bar.n)
 
     def on_train_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         self._close()

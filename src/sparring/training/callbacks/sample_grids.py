@@ -10,6 +10,7 @@ from sparring.data.image_grids import columns_for, rows_of, save_image, side_by_
 from sparring.data.modalities.images import Images
 from sparring.evaluation.generated_sets import Answers
 from sparring.evaluation.sampler import BatchNormPolicy, Sampler
+from sparring.runs.wandb_run import WandbRun
 from sparring.storage.files import optional_write
 from sparring.training.adversarial_module import AdversarialModule
 
@@ -88,7 +89,7 @@ class SampleGrids(pl.Callback):
         with optional_write(self.folder):
             modality.write_combined(samples, path)
             for logger in trainer.loggers:
-                if hasattr(logger, "log_file"):
+                if isinstance(logger, WandbRun):
                     logger.log_file(modality.name, path, step=module.iteration, kimg=module.kimg)
 
     def _samples(self, sampler: Sampler, module: AdversarialModule) -> tuple[Tensor, int]:

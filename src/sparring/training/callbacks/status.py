@@ -36,7 +36,7 @@ class Status(pl.Callback):
         store.write_status(self.folder, "running", device=name, ranks=collectives.world_size())
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
-        if module.last_checkpoint != self._checkpoint:
+        if module.last_checkpoint is not None and module.last_checkpoint != self._checkpoint:
             self._checkpoint = module.last_checkpoint
             self.mark("running", module, checkpoint=self._checkpoint.name)
 

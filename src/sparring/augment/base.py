@@ -45,14 +45,15 @@ class Augment(nn.Module, ABC):
         check_images(data)
 
     def after(self) -> None:
-        """Called without gradient after the discriminator's update."""
+        """Follow the discriminator's update; called without gradient."""
 
 
 def check_images(images: Tensor, draws: Draws | None = None) -> None:
     """Raise ValueError for what is no batch of images, or has another length than ``draws``."""
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(
-            f"only images (batch, 1 or 3, H, W) can be flipped, shifted, coloured ...; these data are {tuple(images.shape)}"
+            "only images (batch, 1 or 3, H, W) can be flipped, shifted, coloured ...; "
+            f"these data are {tuple(images.shape)}"
         )
     if draws is not None and len(images) != len(draws):
         raise ValueError(

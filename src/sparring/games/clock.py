@@ -1,4 +1,4 @@
-"""The one clock of a training: iterations, and kimg, the thousands of real examples drawn for the first player's turns."""
+"""The one clock of a training: iterations and kimg, thousands of real examples drawn for the first player."""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -37,7 +37,7 @@ class Game(Players):
         """
 
     def after(self, player: str, turn: Turn) -> None:
-        """Called without gradient after a player's update."""
+        """Follow a player's update: clip, adapt, remember. Called without gradient."""
         for regularizer in self.regularizers.values():
             if regularizer.player == player:
                 regularizer.after(turn)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from sparring.games.clock import Clock
 from sparring.games.players import Players
 from sparring.randomness import Draws
-from sparring.regularizers.base import Schedule
+from sparring.regularizers import base
 
 T = TypeVar("T")
 
 
-class Turn:
+class Turn(base.Turn):
     """One turn of one player over one micro-batch.
 
     The engine decides before the turn which parameters collect gradient: only the player's own. So ``fakes`` made in
-    the discriminator's turn have no graph, and in the generator's turn they have one. Regularizers see a turn as
-    ``sparring.regularizers.base.Turn``, which gives the shapes and ranges of what is here.
+    the discriminator's turn have no graph, and in the generator's turn they have one. The base class describes each
+    quantity, its shape and range.
 
     Args:
         game: how each quantity is made.
@@ -45,6 +45,7 @@ class Turn:
     ):
         self.game = game
         self.player = player
+        self.networks: list[nn.Module] = game.players[player]
         self.batch = batch
         self.draws = draws
         self.clock = clock or Clock()
@@ -57,10 +58,6 @@ class Turn:
         draws = replace(self.draws, key=(*self.draws.key, name))
         return Turn(game, self.player, batch, draws, self.clock, self.logged)
 
-    @property
-    def networks(self) -> list[nn.Module]:
-        return self.game.players[self.player]
-
     @cached_property
     def reals(self) -> Tensor:
         return self.game.reals(self.batch)
@@ -70,7 +67,7 @@ class Turn:
         return self.game.condition(self.batch, self.draws)
 
     @cached_property
-    def latents(self) -> Tensor | None:
+    def latents(self) -> Any:
         return self.game.latents(self.draws)
 
     @cached_property
@@ -98,7 +95,6 @@ class Turn:
         return self.judge(self.fakes, "fake")
 
     def judge(self, images: Tensor, purpose: str) -> Tensor:
-        """Return D's logits of augmented images; the same ``purpose`` in a turn means the same augmentation."""
         return self.game.discriminate(self.augmented(images, purpose), self.condition)
 
     def augmented(self, images: Tensor, purpose: str) -> Tensor:
@@ -107,18 +103,16 @@ class Turn:
         return images if augment is None else augment(images, self.draws, purpose, self.scheduled(augment.schedule))
 
     def produce(self, latents: Tensor) -> Tensor:
-        """Return what the generator makes of other latents under this turn's condition."""
         return self.game.produce(latents, self.condition)
 
-    def other_latents(self, purpose: str) -> Tensor | None:
-        """Return latents drawn independently of the turn's own."""
+    def other_latents(self, purpose: str) -> Any:
         return self.game.latents(replace(self.draws, key=(*self.draws.key, purpose)))
 
     def reuse_fakes(self, other: "Turn") -> None:
         """Take the fakes, and what they were made from, of another player's turn, without their graph."""
         self.latents, self.condition, self.fakes = other.latents, other.condition, other.fakes.detach()
 
-    def scheduled(self, schedule: Schedule | None) -> float | Tensor:
+    def scheduled(self, schedule: base.Schedule | None) -> float | Tensor:
         return self.clock.scheduled(schedule)
 
     def decide(self, rule: Callable[[int, float], T]) -> T:
@@ -126,7 +120,7 @@ class Turn:
 
     @contextmanager
     def twice_differentiable(self) -> Iterator[None]:
-        """Run networks eagerly and in float32: the square of a bfloat16 gradient keeps two digits."""
+        # in float32, because the square of a bfloat16 gradient keeps two digits
         with torch.autocast(torch.device(self.draws.device).type, enabled=False), self.game.uncompiled():
             yield
 

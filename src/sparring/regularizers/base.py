@@ -1,5 +1,6 @@
 """The base of all regularizers, and what they may ask of a turn and of a game."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
@@ -16,13 +17,17 @@ T = TypeVar("T")
 class Game(Protocol):
     """What a regularizer may ask of the game that it joins, before training."""
 
-    players: dict[str, list[nn.Module]]  # the networks that each player trains
     latent_dim: int | None  # length of the generator's latents; None for a generator that has none
     judge_pairs: bool  # whether D sees the condition next to the image
 
+    @property
+    def players(self) -> dict[str, list[nn.Module]]:
+        """The networks that each player trains."""
+        ...
 
-class Turn(Protocol):
-    """What a regularizer may ask of the turn that it joins.
+
+class Turn(ABC):
+    """What a regularizer may ask of the turn that it joins; ``sparring.games.turn.Turn`` makes it.
 
     Quantities are made when they are first asked for, and once a turn. They carry the gradient of the player whose
     turn it is, and of no other.
@@ -54,29 +59,29 @@ class Turn(Protocol):
     real_features: Tensor
     fake_features: Tensor
 
+    @abstractmethod
     def judge(self, images: Tensor, purpose: str) -> Tensor:
         """Return D's logits of other images, augmented as ``purpose`` (real, fake or a new word) is in this turn."""
-        ...
 
+    @abstractmethod
     def produce(self, latents: Tensor) -> Tensor:
         """Return what the generator makes of other latents (batch, latent_dim) under the turn's condition."""
-        ...
 
+    @abstractmethod
     def other_latents(self, purpose: str) -> Tensor:
         """Return latents (batch, latent_dim) drawn independently of the turn's own."""
-        ...
 
+    @abstractmethod
     def scheduled(self, schedule: Schedule | None) -> float | Tensor:
         """Return a schedule's value now, a number or a tensor () to compute with; 1.0 without a schedule."""
-        ...
 
+    @abstractmethod
     def decide(self, rule: Callable[[int, float], T]) -> T:
         """Return ``rule(iterations completed, kimg)``, on which it depends what is computed."""
-        ...
 
+    @abstractmethod
     def twice_differentiable(self) -> AbstractContextManager:
-        """Run networks so that gradients within can be differentiated: eagerly, in float32."""
-        ...
+        """Run networks so that gradients within can be differentiated: eagerly, and in float32."""
 
 
 class Regularizer(nn.Module):
@@ -129,4 +134,4 @@ class Regularizer(nn.Module):
             raise ValueError("it moves latents, and the generator of this model has none")
 
     def after(self, turn: Turn) -> None:
-        """Called without gradient after the player's update."""
+        """Follow the player's update; called without gradient."""

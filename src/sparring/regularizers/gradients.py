@@ -89,10 +89,10 @@ class R1(Regularizer):
         self.gamma = weight
 
     def weight_in(self, turn: Turn) -> float:
-        if self.gamma != "auto":
-            return self.gamma
-        height, width = turn.reals.shape[-2:]
-        return 0.0002 * height * width / turn.draws.total
+        if isinstance(self.gamma, str):
+            height, width = turn.reals.shape[-2:]
+            return 0.0002 * height * width / turn.draws.total
+        return self.gamma
 
     def check_fits(self, game: Game, data: Tensor) -> None:
         if self.gamma == "auto" and data.ndim != 4:

@@ -98,7 +98,3 @@ class AdversarialModule(LightningHooks):
     def record(self, scalars: dict[str, Tensor]) -> None:
         """Add scalars () to the running means."""
         self.running_means.record(scalars, self.clock.number(lambda iteration: iteration + 1))
-
-    def is_logged(self, iteration: int) -> bool:
-        """Return whether a row of the log follows the iteration after ``iteration``."""
-        return (iteration + 1) % self.log_every == 0

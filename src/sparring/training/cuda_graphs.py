@@ -1,4 +1,4 @@
-"""Iterations that are recorded once as CUDA graphs and replayed: for networks whose kernels run faster than they launch.
+"""Iterations recorded as CUDA graphs and replayed: for networks whose kernels run faster than they launch.
 
 A replay repeats the operations of the recorded iteration on the same memory. So what differs from one iteration to the
 next is written to that memory before: the batch, the seeds of all draws, the numbers that the clock gives. An iteration
@@ -8,7 +8,7 @@ of other operations (a regularizer that joins every 16 iterations, a row of the 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -79,16 +79,8 @@ class RecordedClock(Clock):
         return answers[place][1]
 
 
-class Recorder(Protocol):
-    """Records work, and returns a function that repeats it."""
-
-    def warm_up(self, work: Callable[[], None]) -> None: ...
-
-    def record(self, work: Callable[[], None], generators: list[torch.Generator]) -> Callable[[], None]: ...
-
-
 class CudaGraphs:
-    """Records CUDA graphs, all on one stream and in one pool of memory: one of them runs at a time."""
+    """Records work as CUDA graphs, all on one stream and in one pool of memory: one of them runs at a time."""
 
     def __init__(self):
         self.stream, self.pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
@@ -100,6 +92,7 @@ class CudaGraphs:
         torch.cuda.current_stream().wait_stream(self.stream)
 
     def record(self, work: Callable[[], None], generators: list[torch.Generator]) -> Callable[[], None]:
+        """Return a function that repeats the work, with the numbers that these generators give then."""
         graph = torch.cuda.CUDAGraph()
         for each in generators:
             graph.register_generator_state(each)
@@ -118,7 +111,7 @@ class RecordedIterations:
         recorder: records it.
     """
 
-    def __init__(self, run: Callable[[Any], None], clock: RecordedClock, recorder: Recorder):
+    def __init__(self, run: Callable[[Any], None], clock: RecordedClock, recorder: CudaGraphs):
         self.run, self.clock, self.recorder = run, clock, recorder
         self.recordings: list[Recording] = []  # the latest last
 

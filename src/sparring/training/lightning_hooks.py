@@ -41,6 +41,8 @@ class LightningHooks(pl.LightningModule, ABC):
         cuda_graph: record iterations as CUDA graphs and replay them (one process; optimizers that are ``capturable``).
     """
 
+    run_iteration: Callable[[dict[str, list[Batch]]], None]
+
     def __init__(
         self,
         game: Game,
@@ -101,7 +103,7 @@ class LightningHooks(pl.LightningModule, ABC):
 
     def on_fit_start(self) -> None:
         self.game.train()
-        self.run_iteration: Callable[[dict[str, list[Batch]]], None] = self.iterate
+        self.run_iteration = self.iterate
         if self.cuda_graph:
             self.clock = RecordedClock(self.clock.images_per_iteration, self.device)
             self.run_iteration = RecordedIterations(self.iterate, self.clock, CudaGraphs())
@@ -147,6 +149,10 @@ class LightningHooks(pl.LightningModule, ABC):
         if any(value.dtype == torch.float64 for value in checkpoint["state_dict"].values()):
             self.double()  # Lightning converts after it has loaded the weights, which loses their last digits
         self.running_means.load_state_dict(checkpoint["meter"], self.device)
+
+    def is_logged(self, iteration: int) -> bool:
+        """Return whether a row of the log follows the iteration after ``iteration``."""
+        return (iteration + 1) % self.log_every == 0
 
     # ---- for callbacks ------------------------------------------------------------------------------------------
 
@@ -205,7 +211,8 @@ class LightningHooks(pl.LightningModule, ABC):
         bad = self.running_means.first_bad()
         if bad is None:
             names, parameters = zip(*self.game.named_parameters(), strict=True)
-            finite = torch.stack(torch._foreach_norm([p.detach() for p in parameters])).isfinite().tolist()
+            norms = torch._foreach_norm([p.detach() for p in parameters])  # pyright: ignore[reportPrivateImportUsage]
+            finite = torch.stack(norms).isfinite().tolist()
             if all(finite):
                 return
             bad = (names[finite.index(False)], self.iteration)
@@ -213,6 +220,6 @@ class LightningHooks(pl.LightningModule, ABC):
         raise TrainingDiverged(
             f"{name} became NaN or infinite in iteration {iteration} ({self.clock.kimg_at(iteration):.3f} kimg).\n"
             f"The last good checkpoint: {self.last_checkpoint or 'none was written yet'}.\n"
-            "Usual remedies: a lower optimizer.*.lr, optimizer.*.clip_norm=1, a regularizer, or trainer.precision=32-true;"
-            " start from those weights with init=FOLDER."
+            "Usual remedies: a lower optimizer.*.lr, optimizer.*.clip_norm=1, a regularizer, or "
+            "trainer.precision=32-true; start from those weights with init=FOLDER."
         )

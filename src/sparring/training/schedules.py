@@ -1,7 +1,4 @@
-"""Values as functions of kimg, the one clock (thousands of real examples shown to the first player).
-
-A schedule is a factor, usually in [0, 1], that multiplies a base value: a learning rate, a penalty's weight, a half-life.
-"""
+"""Factors as functions of kimg, usually in [0, 1]: of a learning rate, a penalty's weight, a half-life."""
 
 import math
 from dataclasses import dataclass
@@ -41,7 +38,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Cosine(Linear):
-    """``initial`` until ``start_kimg``, half a cosine to ``final`` at ``end_kimg``, then ``final`` (SGDR, no restarts)."""
+    """As ``Linear``, but from ``initial`` to ``final`` along half a cosine (SGDR without restarts)."""
 
     def __call__(self, kimg: float) -> float:
         return self.final + (self.initial - self.final) * (1 + math.cos(math.pi * self.progress(kimg))) / 2

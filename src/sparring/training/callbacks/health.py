@@ -9,8 +9,8 @@ from sparring.training.adversarial_module import AdversarialModule
 log = logging.getLogger(__name__)
 
 D_WINS = (
-    "D wins outright. G may learn nothing from it. Usual remedies: regularizer=[r1], a lower optimizer.discriminator.lr, "
-    "a smaller n_dis, or loss=nonsaturating or hinge."
+    "D wins outright. G may learn nothing from it. Usual remedies: regularizer=[r1], "
+    "a lower optimizer.discriminator.lr, a smaller n_dis, or loss=nonsaturating or hinge."
 )
 COLLAPSE = (
     "the generated images are nearly the same. The generator has collapsed. Usual remedies: "
@@ -24,8 +24,8 @@ class Health(pl.Callback):
     Args:
         rows: consecutive rows of the log that must show it.
         separation: share of (real, fake) pairs that D ranks rightly, above which it wins outright.
-        diversity: standard deviation of the fakes' pixels over a batch, as a share of the reals', under which the images
-            are nearly the same.
+        diversity: standard deviation of the fakes' pixels over a batch, as a share of the reals', under which the
+            images are nearly the same.
     """
 
     def __init__(self, rows: int = 10, separation: float = 0.9999, diversity: float = 0.05):

@@ -16,7 +16,7 @@ from sparring.training.adversarial_module import AdversarialModule
 
 
 def translation_grid(sampler: Sampler, count: int) -> Tensor:
-    """Return a picture of the first ``count`` held-out examples, three a row: input, output and target, if it is known."""
+    """Return a picture of ``count`` held-out examples, three a row: input, output and target, if it is known."""
     outputs = Answers(sampler, max(count, 1))
     rows = range(len(outputs))
     images = [outputs.baselines[0].images(rows), outputs.images(rows), outputs.targets(rows)]
@@ -48,7 +48,8 @@ class SampleGrids(pl.Callback):
         seed: int = 0,
     ):
         self.folder, self.every_kimg, self.count = folder, every_kimg, count
-        self.batch_norm, self.ema, self.seed = batch_norm, ema, seed
+        self.batch_norm: BatchNormPolicy = batch_norm
+        self.ema, self.seed = ema, seed
         self.latest: Path | None = None
 
     def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
@@ -85,7 +86,8 @@ class SampleGrids(pl.Callback):
             module.log_picture(name, picture)
 
     def _write_file(self, trainer: pl.Trainer, module: AdversarialModule, samples: Tensor) -> None:
-        modality, path = module.game.modality, self.latest.with_suffix(module.game.modality.ending)
+        modality = module.game.modality
+        path = self._path(module).with_suffix(modality.ending)
         with optional_write(self.folder):
             modality.write_combined(samples, path)
             for logger in trainer.loggers:
@@ -106,7 +108,7 @@ class SampleGrids(pl.Callback):
         for name, walk in sampler.game.traversals(sampler.latents("grid", 10)).items():
             steps = [sampler.show(step) for step in walk]
             pictures[name] = modality.picture(side_by_side(steps), len(steps))
-        columns = sampler.examples if sampler.example_count else module.batches.columns
+        columns = sampler.examples if sampler.examples and sampler.example_count else module.batches.columns
         spread = torch.linspace(0, len(columns["images"]) - 1, self.count // 2).long()  # data are often sorted by class
         examples = {name: column[spread] for name, column in columns.items()}
         reconstructions = sampler.reconstructions(examples)

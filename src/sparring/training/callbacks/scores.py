@@ -26,8 +26,8 @@ class Scores(pl.Callback):
     """Scores the generator at the start, every ``every_kimg`` and at the end, for the log and ``scores.json``.
 
     Evaluations during training see fewer samples. They are logged as ``scores_<samples>/...``, that at the end as
-    ``scores/...``. The checkpoint that scored best during training is kept as ``best_by_<score>.ckpt``. As it was chosen
-    by its score, it is not the one to report.
+    ``scores/...``. The checkpoint that scored best during training is kept as ``best_by_<score>.ckpt``. As it was
+    chosen by its score, it is not the one to report.
 
     Args:
         evaluator: what computes them.
@@ -54,7 +54,8 @@ class Scores(pl.Callback):
         training: Decoded | None = None,
     ):
         self.evaluator, self.images, self.data, self.folder, self.cache = evaluator, images, data, folder, cache
-        self.training, self.split, self.batch_norm, self.seed = training, split, batch_norm, seed
+        self.training, self.split, self.seed = training, split, seed
+        self.batch_norm: BatchNormPolicy = batch_norm
         self.latest: dict | None = None  # the last entry of scores.json
         self._earlier: list[dict] = []  # the entries of this training
         self._unwritten: list[dict] = []

@@ -6,9 +6,8 @@ from torch import nn
 
 from sparring.augment.diffaugment import DiffAugment
 from sparring.augment.shifts import slightly_changed
-from sparring.randomness import Draws
 from sparring.regularizers.consistency import BalancedConsistency, Consistency, LatentConsistency, LatentDiversity
-from turns import BATCH, SHAPE, Linear, Maker, Smooth, a_turn, check_gradients, two
+from turns import BATCH, SHAPE, Linear, Maker, Smooth, a_turn, check_gradients, draws, two
 from turns import float64 as float64
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -22,10 +21,6 @@ class Corner(nn.Module):
         return images[..., 0].flatten(1).sum(1)
 
 
-def draws(count: int) -> Draws:
-    return Draws((0,), count, slice(0, count))
-
-
 def test_the_slight_change_is_a_flip_and_a_shift_by_an_eighth_with_mirrored_edges():
     ramp = torch.arange(256.0).view(1, 1, 16, 16)
     places = torch.nn.functional.pad(ramp, (2, 2, 2, 2), "reflect")
@@ -34,11 +29,8 @@ def test_the_slight_change_is_a_flip_and_a_shift_by_an_eighth_with_mirrored_edge
         padded = torch.nn.functional.pad(ramp.flip(3), (2, 2, 2, 2), "reflect") if flip else places
         for down in range(5):
             for right in range(5):
-                possible[tuple(padded[0, 0, down : down + 16, right : right + 16].flatten().tolist())] = (
-                    flip,
-                    down,
-                    right,
-                )
+                window = padded[0, 0, down : down + 16, right : right + 16]
+                possible[tuple(window.flatten().tolist())] = (flip, down, right)
     changed = slightly_changed(ramp.expand(1000, 3, 16, 16), draws(1000), "it")
     assert torch.equal(changed[:, 0], changed[:, 2])
     found = [possible[tuple(image.flatten().tolist())] for image in changed[:, 0]]
@@ -113,9 +105,9 @@ def test_latent_diversity_trains_the_generator():
 
 def test_an_augmentation_is_the_same_for_both_sides_of_a_comparison():
     class Identity(DiffAugment):
-        def forward(self, images, draws, purpose, kimg=0.0):
+        def forward(self, images, draws, purpose, factor=1.0):
             self.purposes.append(purpose)
-            return super().forward(images, draws, purpose, kimg)
+            return super().forward(images, draws, purpose, factor)
 
     for kind, purposes in ((Consistency, ["real"] * 2), (LatentConsistency, ["fake"] * 2)):
         augment = Identity()

@@ -1,6 +1,5 @@
 """Regularizers of the generator: matched features, sought modes, chosen fakes, even path lengths."""
 
-
 import pytest
 import torch
 from torch import nn

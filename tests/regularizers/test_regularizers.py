@@ -246,7 +246,12 @@ def test_orthogonality_is_computed_in_float32_under_mixed_precision():
 @pytest.mark.parametrize(
     ("kind", "key", "value"),
     [
-        *((Regularizer, "every", 0), (R1, "weight", "automatic"), (R2, "weight", -1.0), (WeightClipping, "limit", -0.01)),
+        *(
+            (Regularizer, "every", 0),
+            (R1, "weight", "automatic"),
+            (R2, "weight", -1.0),
+            (WeightClipping, "limit", -0.01),
+        ),
         *((LeCam, "decay", 1.0), (PathLength, "batch_shrink", 0)),
         *((TopK, "gamma", 0.0), (TopK, "nu", 1.5), (TopK, "epoch_kimg", 0.0)),
         *((ADA, "p", 1.5), (ADA, "blit", -0.1), (ADA, "adjust_every", 0), (ADA, "adjust_kimg", 0.0)),

@@ -54,7 +54,7 @@ class FromLatents(Game):
         low, high = (torch.special.ndtr(torch.tensor(x)) for x in (-limit, limit))
         return torch.special.ndtri(low + torch.special.ndtr(latents) * (high - low))
 
-    def kept(self, latents: Tensor) -> Tensor:
+    def clip_to_prior(self, latents: Tensor) -> Tensor:
         """Return the latents of the prior's support that are nearest to latents (batch, latent_dim)."""
         return latents.clamp(-1, 1) if self.latent == "uniform" else latents
 

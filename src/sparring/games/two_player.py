@@ -14,7 +14,7 @@ from sparring.regularizers.base import Regularizer
 
 
 class TwoPlayer(Game):
-    """A discriminator tells fakes from reals, the generator learns to be taken for real.
+    """A discriminator learns to tell fakes from reals, a generator to make fakes that pass for real.
 
     A game of this kind defines what the generator is given (``latents``, ``condition``, ``produce``) and what the
     discriminator is ``shown``, if that is more than the images.

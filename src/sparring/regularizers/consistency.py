@@ -29,7 +29,7 @@ class Consistency(Regularizer):
     def check_fits(self, game: Game, data: Tensor) -> None:
         check_images(data)
         if game.judge_pairs:
-            raise ValueError("model.judge_pairs=true: D sees the input, too, which would not be changed alike")
+            raise ValueError("model.judge_pairs=true: D sees the input, too, which would not be changed")
 
     def forward(self, turn: Turn) -> Tensor:
         changed = slightly_changed(turn.reals, turn.draws, "consistency real")

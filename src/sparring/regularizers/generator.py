@@ -86,9 +86,10 @@ class TopK(Regularizer):
 class PathLength(Regularizer):
     """(|J^T y| - a)^2 with J = dG/dw, y ~ N(0, 1/(H W)) an image, a the running mean of |J^T y|.
 
-    (Karras et al. 2020, StyleGAN2, eq. 4.) It needs a generator with ``mapping(latents, labels) -> w`` (batch, ...,
-    dim) and ``synthesis(w)``. The squared length is averaged over the layers that w is given to, as in the published code.
-    a moves after the turn, over all ranks and micro-batches; the published code moves it before. The latents are its own.
+    (Karras et al. 2020, StyleGAN2, eq. 4.) It needs a generator with ``mapping(latents, labels) -> w``, of shape
+    (batch, ..., dim), and ``synthesis(w)``. The squared length is averaged over the layers that are given w, as in the
+    published code. a moves after the turn, over all ranks and micro-batches; the published code moves it before. It
+    draws its own latents.
 
     Args:
         weight: gamma.

@@ -39,29 +39,25 @@ def mixes(turn: Turn, purpose: str) -> Tensor:
     return torch.lerp(turn.fakes.detach().to(turn.reals.dtype), turn.reals, share)
 
 
-class _Penalty(Regularizer):
-    """A penalty whose usual weight is 10."""
+class GradientPenalty(Regularizer):
+    """(|grad D(x)| - 1)^2 at one uniform mix x of real and fake an example (Gulrajani et al. 2017, WGAN-GP, eq. 3)."""
 
     def __init__(self, weight: NonNegativeFloat = 10.0, **options: Any):
         super().__init__(weight, **options)
-
-
-class GradientPenalty(_Penalty):
-    """(|grad D(x)| - 1)^2 at one uniform mix x of real and fake an example (Gulrajani et al. 2017, WGAN-GP, eq. 3)."""
 
     def forward(self, turn: Turn) -> Tensor:
         gradient = input_gradient(turn, mixes(turn, "gradient_penalty"), "mix")
         return (vector_norm(gradient, dim=1) - 1).square()
 
 
-class ZeroCentered(_Penalty):
+class ZeroCentered(GradientPenalty):
     """|grad D(x)|^2 at one uniform mix x of real and fake an example (Thanh-Tung et al. 2019, 0-GP)."""
 
     def forward(self, turn: Turn) -> Tensor:
         return input_gradient(turn, mixes(turn, "zero_centered"), "mix").square().sum(1)
 
 
-class Dragan(_Penalty):
+class Dragan(GradientPenalty):
     """(|grad D(x + a d)| - 1)^2 around reals; a ~ U(0, 1) an example, d ~ s/2 U(0, 1) a number (Kodali et al. 2017).
 
     s is the standard deviation of all numbers of the reals that a rank sees together, as in the published code.

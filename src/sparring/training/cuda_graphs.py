@@ -18,7 +18,7 @@ from sparring.games.clock import Clock
 from sparring.randomness import generator, seed_of
 
 WARM_UP = 3  # runs of an iteration before it is recorded: libraries choose kernels, optimizers make their state
-RECORDINGS = 16  # that are kept
+RECORDINGS = 16  # the latest, of which each holds memory
 T = TypeVar("T")
 
 
@@ -72,11 +72,11 @@ class RecordedClock(Clock):
 
     def _next(self, kind: str, question: Any, make: Callable[[], T]) -> T:
         """Return what the recording has in this place; in its first run make it."""
-        answers, place = getattr(self.recording, kind), self._read[kind]
+        answers, index = getattr(self.recording, kind), self._read[kind]
         self._read[kind] += 1
-        if place == len(answers):
+        if index == len(answers):
             answers.append((question, make()))
-        return answers[place][1]
+        return answers[index][1]
 
 
 class CudaGraphs:

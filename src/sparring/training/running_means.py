@@ -1,4 +1,4 @@
-"""Running means of logged scalars, kept on the device so that a step never waits for them, and the speed."""
+"""Running means of logged scalars, on the device so that a step never waits for them, and the speed."""
 
 import time
 from collections import defaultdict
@@ -60,7 +60,7 @@ class RunningMeans:
         return (names[int(index)], int(iteration)) if iteration.isfinite() else None
 
     def read(self) -> dict[str, float]:
-        """Return the means by name and start anew. Waits for the device once."""
+        """Return the means by name and start again. Waits for the device once."""
         if not self._rows:
             return {}
         total, count = defaultdict(float), defaultdict(float)  # a scalar may be in several rows
@@ -104,7 +104,7 @@ class Speed:
         self._seconds, self._iterations = self._seconds + time.perf_counter() - started, self._iterations + 1
 
     def read(self, images_per_iteration: int) -> dict[str, float]:
-        """Return ``images_per_second``, if an iteration was timed, and start anew."""
+        """Return ``images_per_second``, if an iteration was timed, and start again."""
         seconds, iterations = self._seconds, self._iterations
         self._seconds, self._iterations = 0.0, 0
         return {"images_per_second": iterations * images_per_iteration / seconds} if iterations else {}

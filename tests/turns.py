@@ -1,4 +1,4 @@
-"""Turns on few examples, against discriminators whose gradient is known in closed form; imported by tests of penalties."""
+"""Turns on few examples, against discriminators whose gradient has a closed form; imported by tests of penalties."""
 
 import pytest
 import torch

@@ -102,7 +102,7 @@ def engine(game: Game, columns=None, batch_size: int = 8, lr: float = 1e-3, **op
     }
     ema = options.pop("ema", None) or EMA(game.producer, 0.05)
     place = {"rank": collectives.rank(), "world_size": collectives.world_size()}
-    batches = Batches(columns or blobs(), batch_size, options.get("seed", 0), options.pop("flip", False), **place)
+    batches = Batches(columns or blobs(), batch_size, options.get("seed", 0), flip=options.pop("flip", False), **place)
     return AdversarialModule(game, batches, optimizers, ema, **options)
 
 

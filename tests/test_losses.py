@@ -10,6 +10,8 @@ from sparring import losses
 REAL = torch.tensor([0.5, -1.0, 3.0], dtype=torch.float64)
 FAKE = torch.tensor([0.25, 2.0, -1.5], dtype=torch.float64)
 
+TWO_REAL, TWO_FAKE = (torch.stack([logits, logits], 1) for logits in (REAL, FAKE))  # of two discriminators
+
 # log(1 + e^-r) + log(1 + e^f), which three losses share: -log sigmoid(r) - log(1 - sigmoid(f))
 CROSS_ENTROPY = [1.3000164040589501, 3.4401896985611957, 0.25000062955649444]
 SIGMOID_OF_REAL = [0.6224593312018546, 0.2689414213699951, 0.9525741268224334]
@@ -66,18 +68,14 @@ def test_every_loss_has_a_row_of_values_worked_out_by_hand():
 
 
 @every_loss
-def test_the_discriminators_loss_is_the_papers(loss):
-    torch.testing.assert_close(loss().discriminator(REAL, FAKE), values(*TABLE[loss][0]), rtol=1e-12, atol=1e-12)
-
-
-@every_loss
-def test_the_generators_loss_is_the_papers(loss):
-    torch.testing.assert_close(loss().generator(FAKE, REAL), values(*TABLE[loss][1]), rtol=1e-12, atol=1e-12)
-
-
-@every_loss
-def test_belief_is_a_probability_for_the_cross_entropy_losses_and_else_the_raw_output(loss):
-    torch.testing.assert_close(loss().belief(REAL), values(*TABLE[loss][2]), rtol=1e-12, atol=1e-12)
+def test_both_losses_are_the_papers_and_belief_is_a_probability_for_the_cross_entropy_losses_alone(loss):
+    found = loss().discriminator(REAL, FAKE), loss().generator(FAKE, REAL), loss().belief(REAL)
+    for tensor, expected in zip(found, TABLE[loss], strict=True):
+        torch.testing.assert_close(tensor, values(*expected), rtol=1e-12, atol=1e-12)
+    for tensor, of_two in zip(
+        found, (loss().discriminator(TWO_REAL, TWO_FAKE), loss().generator(TWO_FAKE, TWO_REAL)), strict=False
+    ):
+        torch.testing.assert_close(of_two, torch.stack([tensor, tensor], 1))
 
 
 @every_loss

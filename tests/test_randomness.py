@@ -1,9 +1,11 @@
 """Every draw is a function of its key, and of nothing else."""
 
+import tracemalloc
+
 import pytest
 import torch
 
-from sparring.randomness import Draws, generator, seed_of
+from sparring.randomness import Draws, generator, seed_layers, seed_of
 
 KEY = (0, 12, "generator", 0)  # seed, iteration, player, turn
 WEIGHTS = torch.tensor([0.1, 0.2, 0.3, 0.4])
@@ -93,3 +95,18 @@ def test_a_generator_of_the_same_key_starts_anew():
     first, second = generator(3, "order"), generator(3, "order")
     assert torch.equal(torch.randperm(50, generator=first), torch.randperm(50, generator=second))
     assert not torch.equal(torch.randperm(50, generator=first), torch.randperm(50, generator=generator(3, "order")))
+
+
+def test_seeding_layers_decides_their_draws_and_holds_no_memory():
+    """``torch.manual_seed`` would keep a stack trace of every call."""
+    seed_layers(0, 2, device=torch.device("cpu"))
+    drawn = torch.rand(2)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for i in range(200):
+        seed_layers(0, i, device=torch.device("cpu"))
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 200 * 100
+    seed_layers(0, 2, device=torch.device("cpu"))
+    assert torch.equal(torch.rand(2), drawn)

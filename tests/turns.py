@@ -11,7 +11,7 @@ from sparring.games.generation import Generation
 from sparring.games.turn import Turn
 from sparring.losses import Wasserstein
 from sparring.networks import mlp
-from sparring.networks.layers import BaseDiscriminator, Several
+from sparring.networks.base_discriminator import BaseDiscriminator, Several
 from sparring.randomness import Draws
 from sparring.regularizers.generator import PathLength
 from sparring.regularizers.lecam import LeCam

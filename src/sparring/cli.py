@@ -9,7 +9,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from sparring.compare import sweeps
+from sparring.compare import sweep_folders, sweep_jobs, sweep_report
 from sparring.config import overrides, validation
 from sparring.config.messages import explain
 from sparring.distributed import launch
@@ -28,7 +28,7 @@ def main() -> None:
         else:
             sys.argv[1:] = prepare(sys.argv[1:])
             compose()
-        sys.exit(1 if sweeps.Report.failed else 0)
+        sys.exit(1 if sweep_report.failed_jobs else 0)
     except Exception as error:
         print(explain(error, CONF), file=sys.stderr)
         sys.exit(1)
@@ -44,13 +44,15 @@ def prepare(arguments: list[str]) -> list[str]:
     """
     arguments = overrides.check_arguments(arguments, CONF)
     arguments = resume.with_stored_overrides(arguments, CONF)
-    return sweeps.name_jobs_by_varied_keys(arguments)
+    return sweep_folders.name_jobs_by_varied_keys(arguments)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def compose(cfg: DictConfig) -> None:
-    """Do the job, or the jobs of a sweep, that Hydra composed."""
-    sweeps.run_job(cfg, run) if sweeps.is_sweep() else run(cfg)
+def compose(cfg: DictConfig) -> str | None:
+    """Do the job that Hydra composed. Return the folder of a sweep's job, which a search reads the score from."""
+    if sweep_jobs.is_sweep():
+        return sweep_jobs.run_job(cfg, run)
+    return run(cfg)
 
 
 def run(cfg: DictConfig) -> None:

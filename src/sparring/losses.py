@@ -1,7 +1,7 @@
 """Adversarial losses, an equation each.
 
-r = D(x) and f = D(G(z)) are raw logits of shape (batch,), or (batch, n) of n discriminators. Each method returns the
-unreduced loss of the same shape, to be minimised. sp is softplus, so that -log sigmoid(x) = sp(-x).
+r = D(x) and f = D(G(z)) are logits, (batch,), or (batch, n) for n discriminators. Every method returns a tensor of
+their shape: the unreduced loss, to be minimised. sp is softplus, so that -log sigmoid(x) = sp(-x).
 """
 
 from abc import ABC, abstractmethod
@@ -14,8 +14,8 @@ class Loss(ABC):
     """What the two players minimise.
 
     Attributes:
-        generator_needs_reals: the generator's turn draws real images, too.
-        couples_batch: its value depends on which examples come together, so that ranks differ from one process.
+        generator_needs_reals: the generator's loss compares fakes with reals.
+        couples_batch: the loss of an example depends on the others of its batch, so that ranks differ from one process.
     """
 
     generator_needs_reals = False
@@ -23,14 +23,14 @@ class Loss(ABC):
 
     @abstractmethod
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """The discriminator's loss per pair, (batch,)."""
+        """Return the discriminator's loss of each pair of logits."""
 
     @abstractmethod
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
-        """The generator's loss per fake, (batch,); ``real`` only if ``generator_needs_reals``."""
+        """Return the generator's loss of each fake's logits; ``real`` is given if ``generator_needs_reals``."""
 
     def belief(self, logits: Tensor) -> Tensor:
-        """D(x) as the loss's paper means it: a probability for the cross-entropy losses, else the raw output."""
+        """Return D(x) as the loss's paper defines it: a probability for the cross-entropy losses, else the logits."""
         return logits
 
 
@@ -99,8 +99,8 @@ class Relativistic(Loss):
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         return softplus(fake - real)
 
-    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
-        return softplus(real - fake)
+    def generator(self, fake: Tensor, real: Tensor) -> Tensor:
+        return self.discriminator(fake, real)
 
 
 class RelativisticAverage(Loss):
@@ -115,5 +115,5 @@ class RelativisticAverage(Loss):
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         return softplus(fake.mean(0) - real) + softplus(fake - real.mean(0))
 
-    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+    def generator(self, fake: Tensor, real: Tensor) -> Tensor:
         return self.discriminator(fake, real)

@@ -7,7 +7,7 @@ import torch
 
 from conftest import engine, fit, small_game
 from sparring.augment.ada import ADA
-from sparring.augment.transforms import colors, cut, places, warped
+from sparring.augment.transforms import color_matrix, cutout, geometric_matrix, warp
 from sparring.randomness import Draws
 from sparring.training.schedules import Linear as LinearSchedule
 from turns import BATCH, Smooth, a_turn, draws, pictures
@@ -43,7 +43,7 @@ def moved(normal: float = 0.0, **shares: float) -> torch.Tensor:
     """The image after the changes whose numbers, by their place among the draws, are given."""
     uniform = [shares.get(f"u{i}", NEVER) for i in range(14)]
     half = torch.tensor(0.5)
-    return warped(IMAGE.double(), places(Fixed(uniform, [normal] * 4), "it", half, half, 4, 4))[0, 0]
+    return warp(IMAGE.double(), geometric_matrix(Fixed(uniform, [normal] * 4), "it", half, half, 4, 4))[0, 0]
 
 
 def test_blits_by_hand():
@@ -57,7 +57,7 @@ def test_blits_by_hand():
     wide = torch.arange(64.0, dtype=torch.float64).view(1, 1, 8, 8)
     shares = [NEVER] * 4 + [0.0, 0.99, 0.5] + [NEVER] * 7  # a pixel, an eighth, to the right
     half = torch.tensor(0.5)
-    found = warped(wide, places(Fixed(shares, [0.0] * 4), "it", half, half, 8, 8))
+    found = warp(wide, geometric_matrix(Fixed(shares, [0.0] * 4), "it", half, half, 8, 8))
     assert torch.equal(found[..., 1:], wide[..., :-1]) and torch.equal(found[..., 0], wide[..., 1]), "mirrored"
 
 
@@ -80,13 +80,15 @@ def test_beyond_the_edges_lies_the_mirrored_image():
     line = torch.arange(4.0).view(1, 1, 1, 4)
     far = torch.eye(3)[None].repeat(12, 1, 1)
     far[:, 0, 2] = torch.arange(12)  # pixels come from further and further right
-    found = warped(line.expand(12, 1, 1, 4), far)[:, 0, 0, 0]
+    found = warp(line.expand(12, 1, 1, 4), far)[:, 0, 0, 0]
     assert found.tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1]
 
 
 def test_colours_by_hand():
     def after(pixel, normal=0.0, **shares):
-        matrix = colors(Fixed([shares.get(f"u{i}", NEVER) for i in range(7)], [normal] * 3), "it", torch.tensor(0.5))
+        matrix = color_matrix(
+            Fixed([shares.get(f"u{i}", NEVER) for i in range(7)], [normal] * 3), "it", torch.tensor(0.5)
+        )
         return (matrix[0] @ torch.tensor([*pixel, 1.0])).tolist()
 
     pixel = [0.7, 0.1, -0.2]  # 0.2 on the grey axis
@@ -109,30 +111,30 @@ def test_grey_images_change_as_three_equal_channels():
 
 def test_ada_cuts_out_half_the_height_and_width():
     image = torch.ones(1, 1, 8, 8)
-    found = cut(image, Fixed([0.0, 0.5, 0.25]), "it", torch.tensor(0.5))[0, 0]
+    found = cutout(image, Fixed([0.0, 0.5, 0.25]), "it", torch.tensor(0.5))[0, 0]
     assert (found == 0).nonzero().tolist() == [[y, x] for y in range(2, 6) for x in range(4)]
-    assert torch.equal(cut(image, Fixed([0.6, 0.5, 0.25]), "it", torch.tensor(0.5)), image)
+    assert torch.equal(cutout(image, Fixed([0.6, 0.5, 0.25]), "it", torch.tensor(0.5)), image)
 
 
 def test_the_changes_are_made_as_often_as_p_says():
     """And, where made, drawn as the paper says."""
     p, count = 0.3, 4000
-    matrix = places(draws(count), "it", torch.tensor(p), torch.tensor(0.0), 16, 16)
+    matrix = geometric_matrix(draws(count), "it", torch.tensor(p), torch.tensor(0.0), 16, 16)
     unchanged = (matrix == torch.eye(3)).all((1, 2)).double().mean()
     # a flip leaves half, a rotation a quarter; a shift of -2 to 2 pixels, of which the outer are half as likely, 1 / 16
     assert unchanged.item() == pytest.approx((1 - p / 2) * (1 - p * 3 / 4) * (1 - p * 15 / 16), abs=0.025)
-    matrix = places(draws(count), "it", torch.tensor(0.0), torch.tensor(p), 16, 16)
+    matrix = geometric_matrix(draws(count), "it", torch.tensor(0.0), torch.tensor(p), 16, 16)
     unchanged = (matrix == torch.eye(3)).all((1, 2)).double().mean()
     assert unchanged.item() == pytest.approx((1 - p) ** 4, abs=0.025)  # scale, rotation, stretch, shift
-    matrix = places(draws(count), "it", torch.tensor(0.0), torch.tensor(1.0), 16, 16)
+    matrix = geometric_matrix(draws(count), "it", torch.tensor(0.0), torch.tensor(1.0), 16, 16)
     size = matrix[:, :2, :2].det().log2() / -2  # of the scale alone: 2^N(0, 0.2^2)
     assert size.mean().abs() < 0.012 and size.std().item() == pytest.approx(0.2, rel=0.05)
     places_of_centres = torch.linalg.inv(matrix)[:, :2, 2]  # fractional shifts, N(0, (16 / 8)^2)
     assert places_of_centres.std(0).tolist() == pytest.approx([2.0, 2.0], rel=0.05)
-    matrix = colors(draws(count), "it", torch.tensor(p))
+    matrix = color_matrix(draws(count), "it", torch.tensor(p))
     unchanged = torch.isclose(matrix, torch.eye(4)[:3]).all(2).all(1).double().mean()
     assert unchanged.item() == pytest.approx((1 - p) ** 4 * (1 - p / 2), abs=0.025)
-    along = colors(draws(count), "it", torch.tensor(1.0)).sum(2)[:, 0]
+    along = color_matrix(draws(count), "it", torch.tensor(1.0)).sum(2)[:, 0]
     assert (along < 0).double().mean().item() == pytest.approx(0.5, abs=0.03)
 
 

@@ -1,4 +1,4 @@
-"""The table of finished runs: who shares a row, and what stands in it. What the benchmarks' figures are of."""
+"""What the benchmarks time, in which order, and what they record."""
 
 import json
 import sys
@@ -7,54 +7,40 @@ import pytest
 
 from sparring.benchmarks import cache_build, data, photographs, soak, startup, testbed, timing
 from sparring.config.errors import UserError
-
-
-def a_run(folder, overrides, **scores):
-    folder.mkdir(parents=True)
-    (folder / "overrides.yaml").write_text(json.dumps(overrides) + "\n")
-    earlier = {"iteration": 0, "scores": dict.fromkeys(scores, 0.0)}
-    (folder / "scores.json").write_text(json.dumps([earlier, {"iteration": 1500, "scores": scores}]))
+from stored_runs import evaluation, store_run
 
 
 def test_runs_that_differ_in_the_seed_alone_share_a_row_of_means_and_deviations(tmp_path, capsys):
-    for seed, modes, quality in ((0, 8, 0.98), (1, 7, 0.96), (2, 6, 0.97)):
-        overrides = ["experiment=testbed/ring_gan", f"seed={seed}", "logger=none"]
-        a_run(tmp_path / "a" / str(seed), overrides, modes_recovered=modes, high_quality=quality, reverse_kl=0.01)
-    a_run(tmp_path / "b" / "0", ["experiment=testbed/ring_pacgan2", "seed=0"], modes_recovered=8, reverse_kl=0.25)
+    for seed, modes in enumerate((8, 7, 6)):
+        entry = evaluation(modes_recovered=modes, high_quality=0.5, reverse_kl=0.01, fd=1.0)
+        store_run(tmp_path / "a" / str(seed), ["experiment=testbed/ring_gan", "logger=none"], entry, seed=seed)
+    one = evaluation(modes_recovered=8, reverse_kl=0.25)
+    store_run(tmp_path / "b" / "0", ["experiment=testbed/ring_pacgan2"], one)
     testbed.run(None, tmp_path, of=str(tmp_path / "*"))
-    expected = """\
-| run | seeds | iterations | modes_recovered | high_quality | reverse_kl |
-|---|---|---|---|---|---|
-| experiment-testbed-ring_gan | 3 | 1,500 | 7.0 ± 1.0 | 97.0% ± 1.0% | 0.0100 ± 0.0000 |
-| experiment-testbed-ring_pacgan2 | 1 | 1,500 | 8.0 |  | 0.2500 |
-"""
-    assert (tmp_path / "table.md").read_text() == expected
-    assert capsys.readouterr().out.strip() == expected.strip()
+    table = (tmp_path / "table.md").read_text()
+    assert capsys.readouterr().out.strip() == table.strip()
+    heading, _, first, second = (line.strip("|").split("|") for line in table.splitlines() if line.startswith("|"))
+    names = ["what was varied", "state", "seeds", "modes_recovered ↑", "reverse_kl ↓", "high_quality ↑"]
+    assert [cell.strip() for cell in heading] == names
+    rows = {cells[0].strip(): [cell.strip(" *") for cell in cells[2:]] for cells in (first, second)}
+    assert rows["experiment=testbed/ring_gan"] == ["3", "7.0 ± 1.0", "0.01 ± 0", "0.5 ± 0"]
+    assert rows["experiment=testbed/ring_pacgan2"] == ["1", "8", "0.25", ""]
 
 
-def test_a_folder_without_scores_is_refused(tmp_path):
-    with pytest.raises(UserError, match="benchmark.of=.*no scored run"):
+def test_a_folder_without_runs_is_refused(tmp_path):
+    with pytest.raises(UserError, match="benchmark.of=.*no run is stored there"):
         testbed.run(None, tmp_path, of=[str(tmp_path)])
 
 
-def test_ways_take_turns_and_neither_what_they_get_ready_nor_the_first_round_counts(monkeypatch):
-    told, clock = [], [0.0]
-    monkeypatch.setattr(timing, "now", lambda device: clock[0])
+def test_ways_take_turns_and_the_first_round_does_not_count():
+    calls = []
 
-    def way(name, pieces):
-        def do():
-            told.append(name)
-            clock[0] += len(told)
-            return pieces
+    def way(name):
+        calls.append(name)
+        return float(len(calls))
 
-        def ready():
-            clock[0] += 100
-            return do
-
-        return ready
-
-    assert timing.in_turns({"a": way("a", 1), "b": way("b", 10)}, rounds=2) == {"a": [3, 5], "b": [0.4, 0.6]}
-    assert told == ["a", "b"] * 3
+    ways = {"a": lambda: way("a"), "b": lambda: way("b")}
+    assert timing.in_turns(ways, rounds=2) == {"a": [3.0, 5.0], "b": [4.0, 6.0]} and calls == ["a", "b"] * 3
 
 
 def test_reading_is_timed_in_every_state_and_size(composed, tmp_path, capsys):
@@ -80,25 +66,23 @@ def test_fewer_photographs_than_a_batch_takes_are_refused(composed, tmp_path):
 
 def test_a_cache_of_links_is_built_in_a_process_whose_memory_is_told(composed, tmp_path, capsys):
     pictures = photographs.write(composed(), tmp_path / "pictures", 3)
-    entry = json.loads(cache_build.in_a_process(pictures, tmp_path, 7, cores=1))
+    entry = cache_build.build_in_process(pictures, tmp_path, 7, cores=1)
     assert entry["images"] == 7 and entry["cores"] == 1 and entry["seconds"] > 0
     assert 2**25 < entry["before"] <= entry["peak"] < 2**33
 
 
-def test_a_command_is_timed_until_its_file_is_there_and_the_next_waits_for_its_end(tmp_path):
-    commands = startup._Commands(tmp_path)
-    write = f"import pathlib, time; p = pathlib.Path({str(tmp_path)!r}); (p / 'mark').touch(); time.sleep(0.3); (p / 'end').touch()"
-    commands.ready("-c", write, until=tmp_path / "mark")()
-    assert not (tmp_path / "end").exists()
-    commands.ready("-c", "pass")
-    assert (tmp_path / "end").exists()
+def test_a_command_is_timed_until_its_file_is_there_and_has_ended_then(tmp_path):
+    mark, end = tmp_path / "run" / "mark", tmp_path / "end"
+    write = f"import time; from pathlib import Path; p = Path({str(mark)!r}); p.parent.mkdir(); p.touch(); "
+    mark.parent.mkdir()  # of an earlier round
+    seconds = startup.seconds_until(["-c", f"{write}time.sleep(1); Path({str(end)!r}).touch()"], mark)
+    assert end.exists() and 0 < seconds < 1
+    assert startup.seconds_until(["-c", "pass"]) > 0
 
 
-def test_a_command_that_fails_is_told_with_what_it_said(tmp_path):
-    commands = startup._Commands(tmp_path)
-    commands.ready("-c", "raise SystemExit('no such model')", until=tmp_path / "never")()
-    with pytest.raises(UserError, match=f"{sys.executable} -c .* failed:\\nno such model"):
-        commands.end()
+def test_a_command_that_fails_is_reported_with_its_output(tmp_path):
+    with pytest.raises(UserError, match=f"{sys.executable} -c .* failed:\nno such model"):
+        startup.seconds_until(["-c", "raise SystemExit('no such model')"], tmp_path / "run" / "never")
 
 
 def test_the_engine_is_timed_beside_both_loops(run, tmp_path):
@@ -128,9 +112,7 @@ def test_a_workload_that_is_not_there_is_refused_with_those_that_are(run, tmp_pa
     assert done.returncode == 1 and "benchmark.only=['nothing']" in done.stderr and "MLP 28 pixels" in done.stderr
 
 
-def test_growth_is_that_of_medians_from_the_second_tenth_of_what_was_done_to_the_last_one():
-    samples = [
-        {"done": done, "MiB": 500.0 if done < 10 else 100 + done / 10} for done in range(1, 101)
-    ]  # a start that does not count
-    samples[95]["MiB"] = 9000.0  # nor does a moment
-    assert soak.growth(samples, "MiB") == pytest.approx(109.5 / 101.5 - 1)
+def test_growth_is_that_of_medians_from_the_second_tenth_to_the_last_one():
+    values = [(done, 500.0 if done < 10 else 100 + done / 10) for done in range(1, 101)]  # a start that does not count
+    values[95] = (96, 9000.0)  # nor does a moment
+    assert soak.growth(values) == pytest.approx(109.5 / 101.5 - 1)

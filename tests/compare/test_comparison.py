@@ -2,9 +2,7 @@
 
 import csv
 import io
-import json
 import math
-import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
 import numpy as np
@@ -15,36 +13,7 @@ from sparring.compare import curves, page
 from sparring.compare.records import find
 from sparring.compare.tables import combinations, over_seeds, side_by_side
 from sparring.config.errors import UserError
-
-PROTOCOL = {
-    "samples": 500,
-    "reals": 2000,
-    "reals_available": 5000,
-    "real_images": "digits",
-    "real_key": "a",
-    "split": "all",
-}
-PROTOCOL |= {"extractor": "classifier", "weights": "w", "ema": True, "batch_norm": "standing", "fakes": "generator"}
-PROTOCOL |= {"metrics": {"prdc": {"fakes": 500}}}
-
-
-def evaluation(kimg: float = 8.0, protocol: dict | None = None, **scores: float) -> dict:
-    """An entry of ``scores.json``."""
-    lower = [name for name in ("fd", "reverse_kl") if name in scores]
-    when = {"iteration": round(kimg * 10), "kimg": kimg}
-    return when | {"scores": scores, "protocol": PROTOCOL | (protocol or {}), "lower_is_better": lower}
-
-
-def stored(folder, overrides=(), *evaluations, state="done", seed=1, metrics="", config=None, **status):
-    """A run's folder as training leaves it."""
-    (folder / "samples").mkdir(parents=True)
-    config = {"seed": seed, "model": {"latent_dim": 8}, "grid": {"count": 4}} | (config or {})
-    files = {"config.yaml": config, "overrides.yaml": [*overrides, f"seed={seed}"], "scores.json": evaluations}
-    files["status.json"] = {"state": state, "kimg": 8.0, "seconds": 75.0, "device": "CPU", "error": None} | status
-    for name, content in files.items():
-        (folder / name).write_text(json.dumps(content))
-    (folder / "metrics.csv").write_text(metrics or "iteration,kimg,generator/adversarial\n1,1.0,2.0\n2,2.0,3.0\n")
-    return folder
+from stored_runs import evaluation, store_run
 
 
 @pytest.fixture
@@ -53,10 +22,10 @@ def sweep(tmp_path):
     for loss, values in (("hinge", (10.0, 14.0, 12.0)), ("wgan", (30.0, 20.0))):
         for seed, value in enumerate(values, 1):
             typed = ["kimg=8", f"loss={loss}", "logger=none"]
-            stored(tmp_path / f"{loss}-{seed}", typed, evaluation(fd=value, recall=0.5), seed=seed)
+            store_run(tmp_path / f"{loss}-{seed}", typed, evaluation(fd=value, recall=0.5), seed=seed)
     failed = {"state": "failed", "error": "became NaN"}
-    stored(tmp_path / "wgan-3", ["kimg=8", "loss=wgan"], evaluation(fd=1.0, recall=0.9), seed=3, **failed)
-    stored(tmp_path / "wgan-4", ["kimg=8", "loss=wgan"], seed=4, state="running")
+    store_run(tmp_path / "wgan-3", ["kimg=8", "loss=wgan"], evaluation(fd=1.0, recall=0.9), seed=3, **failed)
+    store_run(tmp_path / "wgan-4", ["kimg=8", "loss=wgan"], seed=4, state="running")
     return tmp_path
 
 
@@ -92,7 +61,7 @@ def test_every_run_has_a_row_with_how_far_it_came(sweep):
 
 def test_numbers_of_other_protocols_are_marked_and_never_averaged_or_best(sweep):
     other = {"samples": 100, "metrics": {"prdc": {"fakes": 100}}}
-    stored(sweep / "few", ["kimg=8", "loss=hinge"], evaluation(fd=1.0, recall=0.1, protocol=other), seed=9)
+    store_run(sweep / "few", ["kimg=8", "loss=hinge"], evaluation(fd=1.0, recall=0.1, protocol=other), seed=9)
     records = find(str(sweep))
     table = side_by_side(records)
     marked = {row.name: row for row in table.rows}["few"].cells["fd"]
@@ -103,23 +72,23 @@ def test_numbers_of_other_protocols_are_marked_and_never_averaged_or_best(sweep)
 
 
 def test_scores_beside_other_images_of_the_same_name_are_not_comparable(tmp_path):
-    stored(tmp_path / "a", [], evaluation(fd=1.0))
-    stored(tmp_path / "b", [], evaluation(fd=2.0, protocol={"real_key": "b"}), seed=2)
+    store_run(tmp_path / "a", [], evaluation(fd=1.0))
+    store_run(tmp_path / "b", [], evaluation(fd=2.0, protocol={"real_key": "b"}), seed=2)
     table = side_by_side(find(str(tmp_path)))
     assert [row.cells["fd"].comparable for row in table.rows] == [True, False]
     assert not any(row.cells["fd"].best for row in table.rows)  # nothing to be better than
 
 
 def test_scores_of_different_names_need_no_mark(tmp_path):
-    stored(tmp_path / "a", [], evaluation(fd=1.0))
-    stored(tmp_path / "ring", ["data=ring"], evaluation(reverse_kl=0.5, protocol={"extractor": "mixture"}))
+    store_run(tmp_path / "a", [], evaluation(fd=1.0))
+    store_run(tmp_path / "ring", ["data=ring"], evaluation(reverse_kl=0.5, protocol={"extractor": "mixture"}))
     assert all(cell.comparable for row in side_by_side(find(str(tmp_path))).rows for cell in row.cells.values())
 
 
 def test_combinations_are_named_by_what_differs(tmp_path):
     for name, typed in {"a": ["n_dis=2", "loss=wgan"], "b": ["loss=wgan", "n_dis=2"], "c": ["loss=wgan"]}.items():
-        stored(tmp_path / name, typed)
-    bare = stored(tmp_path / "d")
+        store_run(tmp_path / name, typed)
+    bare = store_run(tmp_path / "d")
     (bare / "overrides.yaml").unlink()
     assert combinations(find(str(tmp_path / "[ab]"))) == ["n_dis=2 loss=wgan"] * 2
     assert combinations(find(str(tmp_path / "[abc]"))) == ["n_dis=2", "n_dis=2", "defaults"]
@@ -132,20 +101,46 @@ def test_combinations_are_named_by_what_differs(tmp_path):
 def test_a_chart_for_each_quantity_and_none_mixes_protocols(tmp_path):
     few, many = {"samples": 100}, {"samples": 500}
     path = [evaluation(float(kimg), few, fd=9.0 - kimg, fd_low=0.0) for kimg in range(3)]
-    stored(tmp_path / "a", ["loss=wgan"], *path, evaluation(2.0, many, fd=5.0))
-    stored(tmp_path / "b", ["loss=hinge"], evaluation(0.0, many, fd=9.0), evaluation(2.0, many, fd=float("nan")))
+    store_run(tmp_path / "a", ["loss=wgan"], *path, evaluation(2.0, many, fd=5.0))
+    store_run(tmp_path / "b", ["loss=hinge"], evaluation(0.0, many, fd=9.0), evaluation(2.0, many, fd=float("nan")))
     drawn = curves.charts(curves.as_series(find(str(tmp_path))))
     assert [chart.title for chart in drawn] == ["fd", "generator/adversarial"]
     assert "from 100 samples" in drawn[0].group and drawn[1].group == "Losses"
-    for chart in drawn:
-        ET.fromstring(chart.svg)
-    assert "--line-0" in drawn[0].svg and "--line-1" not in drawn[0].svg and "--line-1" in drawn[1].svg
+    assert [[series.name for _, series, _ in chart.shapes] for chart in drawn] == [
+        ["loss=wgan"],
+        ["loss=wgan", "loss=hinge"],
+    ]
+
+
+def test_points_are_drawn_where_the_ticks_say(tmp_path):
+    metrics = "iteration,kimg,loss\n1,1.0,0.5\n2,2.0,5.0\n3,4.0,500.0\n"
+    store_run(tmp_path / "a", metrics=metrics)
+    (chart,) = curves.charts(curves.as_series(find(str(tmp_path / "a"))))
+    ((kind, _, path),) = chart.shapes
+    points = [tuple(map(float, point.split())) for point in path.removeprefix("M").split("L")]
+    x, y = ({label: position for position, label in ticks} for ticks in (chart.x, chart.y))
+    assert kind == "line" and [point[0] for point in points] == pytest.approx([x["1"], x["2"], x["4"]], abs=0.1)
+    assert list(y) == ["1", "10", "100"], "sizes so different need a logarithm"
+    assert points[1][1] == pytest.approx(y["1"] + (y["10"] - y["1"]) * math.log10(5), abs=0.1)
+
+
+def test_runs_of_several_seeds_are_thin_lines_with_their_mean_and_the_band_between_them(tmp_path):
+    for seed, values in ((1, (1, 3)), (2, (3, 5))):
+        metrics = f"iteration,kimg,loss\n1,1.0,{values[0]}\n2,2.0,{values[1]}\n"
+        store_run(tmp_path / str(seed), ["loss=wgan"], seed=seed, metrics=metrics)
+    (chart,) = curves.charts(curves.as_series(find(str(tmp_path))))
+    paths = {kind: path for kind, _, path in chart.shapes}
+    assert [kind for kind, _, _ in chart.shapes] == ["member", "member", "band", "line"]
+    y = {label: position for position, label in chart.y}
+    mean = [float(point.split()[1]) for point in paths["line"].removeprefix("M").split("L")]
+    assert mean == pytest.approx([y["2"], y["4"]], abs=0.1)
+    assert paths["band"].count("L") == 3 and paths["band"].endswith("Z")
 
 
 def test_long_curves_are_thinned_to_their_means():
     points = [(float(i), float(i % 2)) for i in range(10_000)] + [(1e4, math.inf)]
     thinned = curves.thinned(points)
-    assert len(thinned) == curves.MOST and all(value == 0.5 for _, value in thinned)
+    assert len(thinned) == curves.MOST_POINTS and all(value == 0.5 for _, value in thinned)
     assert curves.thinned(points[:3]) == points[:3]
 
 
@@ -195,7 +190,7 @@ def test_the_page_holds_scores_curves_pictures_and_the_keys_that_differ(sweep, t
         "2.5 kimg",
     ):
         assert words in seen.text
-    assert "Seed 1: the same noise, of 8 numbers" in seen.text and "Seed 2: the same" not in seen.text
+    assert "Seed 1: the same noise, 8 numbers" in seen.text and "Seed 2: the same" not in seen.text
     assert len([tag for tag, _ in seen.elements if tag == "img"]) == 3
     assert page.differing(find(str(sweep))) == {"seed": ["1", "2", "3", "1", "2", "3", "4"]}
 
@@ -206,8 +201,8 @@ def test_nothing_is_loaded_and_what_strangers_wrote_stays_text(tmp_path):
     typed, config = [f"data.path={evil}"], {"data": {"class_names": [evil], evil: 1}}
     table = f'iteration,kimg,"{evil.replace(chr(34), chr(34) * 2)}"\n1,1.0,2.0\n2,2.0,3.0\n'
     both = evaluation(0.0, protocol, **{evil: 1.0}), evaluation(8.0, protocol, **{evil: 2.0})
-    stored(tmp_path / "in" / "<b>", typed, *both, metrics=table, config=config, state=evil, device=evil, error=evil)
-    stored(tmp_path / "in" / "c")
+    store_run(tmp_path / "in" / "<b>", typed, *both, metrics=table, config=config, state=evil, device=evil, error=evil)
+    store_run(tmp_path / "in" / "c")
     seen = read(tmp_path / "in", tmp_path / "out")
     assert evil in seen.text
     assert not {tag for tag, _ in seen.elements} & {"script", "img", "link", "iframe", "b"}
@@ -219,7 +214,7 @@ def test_nothing_is_loaded_and_what_strangers_wrote_stays_text(tmp_path):
 
 
 def test_a_large_picture_is_shown_smaller(tmp_path):
-    folder = stored(tmp_path / "a") / "samples"
+    folder = store_run(tmp_path / "a") / "samples"
     pixels = np.random.default_rng(0).integers(0, 255, (1200, 1200, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "kimg-0000001.000.png")
     ((_, attributes),) = [each for each in read(tmp_path / "a", tmp_path / "out").elements if each[0] == "img"]
@@ -242,7 +237,7 @@ def test_runs_are_found_in_folders_sweeps_globs_and_lists_once_each(sweep):
     assert [record.name for record in find([str(sweep / "wgan-*"), str(sweep / "hinge-1"), str(sweep / "wgan-1")])] == [
         "wgan-1", "wgan-2", "wgan-3", "wgan-4", "hinge-1",
     ]  # fmt: skip
-    stored(sweep / "more" / "[x]")
+    store_run(sweep / "more" / "[x]")
     assert [record.name for record in find(str(sweep / "more" / "[x]"))] == ["[x]"]
     with pytest.raises(UserError, match="run=.*/none: no run is stored there"):
         find([str(sweep), str(sweep / "none")])
@@ -250,13 +245,13 @@ def test_runs_are_found_in_folders_sweeps_globs_and_lists_once_each(sweep):
 
 def test_the_newest_evaluation_of_images_counts_and_a_study_of_something_else_does_not(tmp_path):
     study = {"iteration": 80, "kimg": 8.0, "scores": {"gain_5": 0.1}, "protocol": {"classifier": "small"}}
-    stored(tmp_path / "a", [], evaluation(fd=2.0), evaluation(fd=1.0), study)
+    store_run(tmp_path / "a", [], evaluation(fd=2.0), evaluation(fd=1.0), study)
     (record,) = find(str(tmp_path / "a"))
     assert record.scores == {"fd": 1.0} and record.leading_score == "fd"
 
 
 def test_a_row_that_was_cut_off_is_left_out_and_a_damaged_file_is_named(tmp_path):
-    folder = stored(tmp_path / "a", metrics="iteration,kimg,loss\n1,1.0,2.0\n2,2.0,3.\n3,3.0,-")
+    folder = store_run(tmp_path / "a", metrics="iteration,kimg,loss\n1,1.0,2.0\n2,2.0,3.\n3,3.0,-")
     (record,) = find(str(folder))
     assert record.curves == {"loss": [(1.0, 2.0), (2.0, 3.0)]}
     for name, read in {"scores.json": lambda: record.evaluations, "config.yaml": lambda: record.config}.items():

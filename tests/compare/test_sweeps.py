@@ -12,16 +12,13 @@ import optuna
 import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 
 from commands import begin
-from hydra_plugins import sparring_optuna
-from sparring.compare import sweeps
+from sparring.compare import search_space, sweep_folders, sweep_jobs
 from sparring.config.errors import UserError
 from sparring.config.resolvers import folder_name
-from sparring.config.schema import Sweep
 from watching import read_wandb
 
 TINY = ["model=mlp", "model.width=8", "model.discriminator.dropout=0.0", "data.subset=200", "data.batch_size=16"]
@@ -63,17 +60,17 @@ def test_jobs_are_named_by_what_varies_in_names_that_can_be_typed():
 
 
 def test_what_is_the_same_in_all_jobs_is_no_part_of_their_names():
-    told = sweeps.name_jobs_by_varied_keys(["-m", "loss=hinge,wgan", "kimg=8", "seed=range(3)", "model=mlp"])
+    told = sweep_folders.name_jobs_by_varied_keys(["-m", "loss=hinge,wgan", "kimg=8", "seed=range(3)", "model=mlp"])
     assert told[-1] == "hydra.job.config.override_dirname.exclude_keys=[kimg,model]"
-    search = sweeps.name_jobs_by_varied_keys(["-m", "sweep=optuna", "kimg=8"])
+    search = sweep_folders.name_jobs_by_varied_keys(["-m", "sweep=optuna", "kimg=8"])
     assert search[-1] == "hydra.job.config.override_dirname.exclude_keys=[sweep,kimg]"
     for unchanged in (["loss=hinge"], ["-m", "loss=hinge"], ["-m", "loss=a,b"], ["-m", "loss=["]):
-        assert sweeps.name_jobs_by_varied_keys(unchanged)[: len(unchanged)] == unchanged
+        assert sweep_folders.name_jobs_by_varied_keys(unchanged)[: len(unchanged)] == unchanged
 
 
 def test_a_job_finds_its_folder_again_whatever_else_the_sweep_holds(tmp_path):
     def begun(*overrides: str, besides=()) -> str:
-        name = sweeps.job_folder(str(tmp_path), list(overrides), list(besides))
+        name = sweep_folders.job_folder(str(tmp_path), list(overrides), list(besides))
         (tmp_path / name).mkdir(exist_ok=True)
         (tmp_path / name / "overrides.yaml").write_text(json.dumps(overrides))
         return name
@@ -93,23 +90,23 @@ def test_a_name_that_is_taken_is_refused_before_anything_starts(tmp_path, monkey
     (tmp_path / "multirun" / "x" / "loss-hinge").mkdir(parents=True)
     (tmp_path / "multirun" / "x" / "loss-hinge" / "status.json").write_text("{}")
     with pytest.raises(UserError, match="sweep.name=x: multirun/x holds runs already. sweep.skip_done=true"):
-        sweeps.name_jobs_by_varied_keys(["-m", "loss=hinge,wgan", "sweep.name=x"])
-    sweeps.name_jobs_by_varied_keys(["-m", "loss=hinge,wgan", "sweep.name=x", "sweep.skip_done=true"])
-    sweeps.name_jobs_by_varied_keys(["-m", "loss=hinge,wgan", "sweep.name=y"])
+        sweep_folders.name_jobs_by_varied_keys(["-m", "loss=hinge,wgan", "sweep.name=x"])
+    sweep_folders.name_jobs_by_varied_keys(["-m", "loss=hinge,wgan", "sweep.name=x", "sweep.skip_done=true"])
+    sweep_folders.name_jobs_by_varied_keys(["-m", "loss=hinge,wgan", "sweep.name=y"])
 
 
 @pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "a/../../b"])
 def test_no_name_leads_out_of_the_folder_of_sweeps(name):
     with pytest.raises(UserError, match="must be the name of a folder under multirun/"):
-        sweeps.name_jobs_by_varied_keys(["-m", "loss=hinge,wgan", f"sweep.name={name}"])
+        sweep_folders.name_jobs_by_varied_keys(["-m", "loss=hinge,wgan", f"sweep.name={name}"])
 
 
 def test_jobs_that_share_several_gpus_have_one_each(monkeypatch):
     for number, seen in ((0, "4"), (1, "6"), (2, "7"), (3, "4")):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6,7")
-        sweeps.assign_gpu(number)
+        sweep_jobs.assign_gpu(number)
         assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
-        sweeps.assign_gpu(number + 1)
+        sweep_jobs.assign_gpu(number + 1)
         assert os.environ["CUDA_VISIBLE_DEVICES"] == seen, "a process that has begun on one stays on it"
 
 
@@ -226,26 +223,20 @@ def test_a_job_that_was_cut_off_goes_on_where_it_was(run, tmp_path):
 )
 def test_ranges_mean_what_hydra_means_by_them(typed, expected):
     (override,) = OverridesParser.create().parse_overrides([f"key={typed}"])
-    assert sparring_optuna._distribution(override) == expected
+    assert search_space.distribution(override) == expected
 
 
 @pytest.mark.parametrize("typed", ["interval(0.1,0.01)", "tag(log,interval(0,1))", "range(3,3)"])
 def test_an_empty_range_is_refused_by_name(typed):
     (override,) = OverridesParser.create().parse_overrides([f"key={typed}"])
     with pytest.raises(UserError, match="^key="):
-        sparring_optuna._distribution(override)
-
-
-def a_search(**settings) -> sparring_optuna.OptunaSweeper:
-    search = sparring_optuna.OptunaSweeper()
-    search.config = OmegaConf.create({"evaluation": {"samples": 1}, "sweep": Sweep(**settings)})
-    return search
+        search_space.distribution(override)
 
 
 @pytest.mark.parametrize("key", ["trials", "parallel"])
-def test_a_search_of_no_trials_is_refused_and_does_not_hang(key):
-    with pytest.raises(UserError, match=f"sweep.{key}=0: must be at least 1"):
-        a_search(**{key: 0})._check([], {})
+def test_a_search_of_no_trials_is_refused_and_does_not_hang(run, tmp_path, key):
+    refused = run("-m", "sweep=optuna", f"sweep.{key}=0", "logger=none", cwd=tmp_path, check=False)
+    assert refused.returncode == 1 and f"sweep.{key}=0: must be at least 1" in refused.stderr
 
 
 def test_a_score_that_there_is_not_is_told_with_those_that_there_are(tmp_path):
@@ -254,11 +245,11 @@ def test_a_score_that_there_is_not_is_told_with_those_that_there_are(tmp_path):
     counts = dict.fromkeys(("samples", "reals", "reals_available"), 50)
     entry["protocol"] = {"extractor": "x", "fakes": "a", "real_images": "b", "metrics": {}} | counts
     (tmp_path / "scores.json").write_text(json.dumps([entry]))
-    assert a_search()._value(tmp_path) == 3.0 and a_search(score="recall")._value(tmp_path) == 0.5
+    assert search_space.score_of(tmp_path) == 3.0 and search_space.score_of(tmp_path, "recall") == 0.5
     with pytest.raises(UserError, match="sweep.score=nosuch: the scores are fid, recall"):
-        a_search(score="nosuch")._value(tmp_path)
+        search_space.score_of(tmp_path, "nosuch")
     (tmp_path / "status.json").write_text('{"state": "failed"}')
-    assert a_search()._value(tmp_path) is None
+    assert search_space.score_of(tmp_path) is None
 
 
 def study(sweep: Path) -> optuna.Study:

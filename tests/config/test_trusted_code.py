@@ -33,7 +33,7 @@ NAMED = {  # what a stored configuration may not name, and where
     "data": [
         "sparring.data.source.ThreadPoolExecutor",
         "sparring.storage.files.shutil.rmtree",
-        "sparring.data.array_files.np.load",
+        "sparring.data.array_file.np.load",
     ],
     "optimizer.generator": [
         "torch.optim.optimizer.torch.load",

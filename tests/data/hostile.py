@@ -1,4 +1,4 @@
-"""What may lie where images are looked for: hypothesis's strategies of files, folders and arrays, whole, damaged, hostile."""
+"""Hypothesis's strategies of files, folders and arrays: whole, damaged, hostile."""
 
 import io
 import os
@@ -206,7 +206,8 @@ SHAPES += [(4, 8, 8, 3)] * 4 + [(4, 8, 8, 2), (1, 2, 3, 4, 5), (4, 1, 900)]
 LIES = [(10**12, 8, 8), (4, 10**6, 10**6), (-4, 8, 8), (2**62, 2**62, 4), (5, 8, 8), (10**12,), (0, 10**9, 10**9)]
 LABELS = [
     [0, 1, 2, 1], [0, 0, 0, 0], [1, 2, 1, 2], [0, 1, 2], [-1, 0, 1, 0], [0, 1, 10**18, 2], [0.0, 1.0, np.nan, 0.0],
-    [[0], [1], [0], [1]], ["a", "b", "a", "b"], [True, False, True, True], [2**63, 0, 1, 2], [0, 1, 70_000, 2], [], None,
+    [[0], [1], [0], [1]], ["a", "b", "a", "b"], [True, False, True, True], [2**63, 0, 1, 2], [0, 1, 70_000, 2], [],
+    None,
 ]  # fmt: skip
 KINDS = ["i8", "i8", "u1", "u8", ">i4", "f4", None]
 

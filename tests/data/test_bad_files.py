@@ -10,27 +10,26 @@ import shutil
 import signal
 import struct
 import tempfile
-import urllib.request
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
 
-import gdown
 import hostile
 import numpy as np
-import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from sources import offline  # noqa: F401
 
 from sparring.config.errors import UserError
-from sparring.data.array_files import ArrayFile
+from sparring.data.array_file import ArrayFile
 from sparring.data.cache import load
-from sparring.data.downloads import CIFAR10, MNIST, CelebA
+from sparring.data.celeba import CelebA
+from sparring.data.cifar10 import CIFAR10
 from sparring.data.image_folder import ImageFolder
 from sparring.data.medmnist import MedMNIST
+from sparring.data.mnist import MNIST
 from sparring.data.pairs import Pairs, Unpaired
 from sparring.evaluation.image_sets import open_images
 from sparring.sampling.translate_files import translate_files
@@ -70,7 +69,7 @@ def a_place():
 
 
 def loaded(make, place: Path, wanted: str | None = None):
-    """The decoded data, which are as data should be; None after an error that names the file, or the key, or is told."""
+    """The decoded data, which are valid; or None after an error that names the file or the key."""
     try:
         source = make()
         data = load(source, place / "cache")
@@ -133,9 +132,9 @@ def test_pictures_that_are_whole_are_what_pillow_says(listed, size, channels):
             return
         source = ImageFolder(str(place / "data"), size, channels, labels=True)
         data = loaded(lambda: source, place, wanted="all of them")
-        for (path, label), pixels in zip(source.files(), data.columns["images"].numpy(), strict=True):
+        for (path, label), pixels in zip(source.files, data.columns["images"].numpy(), strict=True):
             assert label == 0
-            assert np.array_equal(pixels, plainly(made[path].whole, size, channels)), path
+            assert np.array_equal(pixels, plainly(made[Path(path)].whole, size, channels)), path
 
 
 @searched(25)
@@ -208,15 +207,6 @@ def test_any_file_of_arrays(data):
 
 
 # ---- published sets ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch):
-    def fail(*_, **__):
-        raise URLError("Name or service not known")
-
-    monkeypatch.setattr(urllib.request, "urlopen", fail)
-    monkeypatch.setattr(gdown, "download", fail)
 
 
 @searched(30)

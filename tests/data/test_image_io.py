@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Resize
 
-from sparring.data.image_io import fit, read
+from sparring.data.image_io import read
+from sparring.data.image_resizing import fit
 
 
 def noise(height, width, channels=3):
@@ -35,7 +36,7 @@ def test_crop_counts_the_pixels_of_the_original():
 
 
 @pytest.mark.parametrize("crop", [None, 500])
-def test_without_a_crop_or_with_too_large_a_one_the_shorter_side_is_kept(crop):
+def test_without_a_crop_or_with_too_large_a_one_the_shorter_side_is_used(crop):
     pixels = noise(20, 30)
     assert np.array_equal(fit(Image.fromarray(pixels), 20, 3, crop), pixels[:, 5:25].transpose(2, 0, 1))
 

@@ -43,6 +43,6 @@ def test_all_of_diracs_data_lie_at_zero_of_one_dimension():
     assert torch.equal(Dirac(5).drawn().columns["images"], torch.zeros(5, 1))
 
 
-def test_a_mixture_without_points_for_its_modes_is_refused():
-    with pytest.raises(ValueError, match="count=3: .* 8 modes"):
+def test_fewer_points_than_modes_are_refused():
+    with pytest.raises(ValueError, match="count=3: must be at least 8"):
         Ring(count=3)

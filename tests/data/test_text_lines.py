@@ -63,20 +63,20 @@ def test_words_are_what_people_call_so_and_marks_stand_alone(written):
 
 
 @pytest.mark.parametrize("word", ["été", "नमस्ते", "क्\u200dष", "สวัสดี", "g\u0331ood"])
-def test_marks_belong_to_the_letters_that_bear_them(word, written):
+def test_marks_belong_to_the_words_of_their_letters(word, written):
     for form in ("NFC", "NFD"):
         source = Text(written(f"a {unicodedata.normalize(form, word)}, b\n{word} a b\n"), length=5)
         assert unicodedata.normalize("NFC", word) in source.vocabulary.split(" ")
         assert texts(source)[0] == f"a {unicodedata.normalize('NFC', word)}, b"
 
 
-def test_what_is_left_out_is_told_once(written, caplog):
+def test_lines_that_are_left_out_are_counted_in_the_log(written, caplog):
     path = written("the sea is there\nthe sea is there\nthe sea\nthe sea is there and here\nno sea\n")
     with caplog.at_level(logging.INFO):
         source = Text(path, length=4)
-        assert len(source) == 3 and texts(source) == ["the sea is there", "the sea", "no sea"]
+        assert texts(source) == ["the sea is there", "the sea", "no sea"]
     assert [record.getMessage() for record in caplog.records] == [
-        "own: 3 lines of at most 4 words (data.length) are the examples; 1 are longer, 1 come again, and left out"
+        "own: 3 lines of at most 4 words (data.length); left out: 1 longer ones, 1 repetitions"
     ]
     caplog.clear()
     with caplog.at_level(logging.INFO):
@@ -89,10 +89,10 @@ def test_what_is_left_out_is_told_once(written, caplog):
 
 
 @pytest.mark.parametrize(("unit", "length"), [("character", 8), ("word", 3)])
-def test_no_piece_is_there_twice(unit, length, written, caplog):
+def test_no_window_comes_twice(unit, length, written, caplog):
     with caplog.at_level(logging.INFO):
         found = texts(Text(written("one two three " * 5 + "at last it is over and done"), unit, length, lines=False))
-    assert len(found) == len(set(found)) > 2 and "come again, and left out" in caplog.text
+    assert len(found) == len(set(found)) > 2 and "repetitions" in caplog.text
     assert found[0] == ("one two " if unit == "character" else "one two three")
 
 
@@ -102,11 +102,11 @@ def test_no_piece_is_there_twice(unit, length, written, caplog):
         ("word", "the sea \n", "'<unk>', which"),
         ("word", "<unk> the sea", r"'\\n', which"),
         ("word", "abc", r"'\\n' and '<unk>'"),
-        ("character", "abc\n", "'�', which one of characters"),
+        ("character", "abc\n", "'�', which every one of characters"),
     ],
 )
 def test_a_vocabulary_without_what_every_text_needs_is_refused(unit, vocabulary, lacks, written):
-    with pytest.raises(UserError, match=f"data.vocabulary: lacks {lacks}.*leave it out"):
+    with pytest.raises(UserError, match=f"data.vocabulary: lacks {lacks}.*null makes one"):
         Text(written(POEM), unit, vocabulary=vocabulary).facts  # noqa: B018, they are worked out
 
 
@@ -132,7 +132,7 @@ def test_a_configuration_with_any_vocabulary_is_stored_and_read(unit, written):
     assert texts(source)[0] == "costs ${HOME} or ${oc.env:X} 3$ {}" or unit == "word"
 
 
-def test_networks_see_one_hot_codes_of_which_the_places_come_back(written):
+def test_networks_see_one_hot_codes_that_convert_back(written):
     data = cache.load(Text(written(POEM), "character", 18), "nowhere")
     tokens = data.columns["images"]
     seen = data.modality.scaled(tokens)
@@ -216,7 +216,7 @@ def test_the_embedded_sentences_differ_and_are_of_their_grammar():
         ("", False),
     ],
 )
-def test_a_sentence_is_told_from_what_only_looks_like_one(text, right):
+def test_sentences_of_the_grammar_are_recognized(text, right):
     assert is_sentence(text) is right
 
 

@@ -18,6 +18,7 @@ from sparring.distributed import collectives
 from sparring.distributed.signals import Stop
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.metrics.frechet_distance import FrechetDistance
+from sparring.evaluation.references import References
 from sparring.games.cyclegan import CycleGAN
 from sparring.games.game import Game
 from sparring.games.generation import Generation
@@ -189,7 +190,7 @@ def scoring(folder: Path) -> Scores:
     """An evaluation with the running statistics, at the end."""
     reals = TensorSet(noise_images(64))
     evaluator = Evaluator(Projection(), {"fd": FrechetDistance()}, reals="all", samples=60, samples_during=60, seeds=1)
-    return Scores(evaluator, reals, None, folder, str(folder / "cache"), "all", "running")
+    return Scores(evaluator, References(reals), folder, folder / "cache", "running")
 
 
 class StopOneRank(GracefulStop):

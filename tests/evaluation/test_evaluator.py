@@ -1,4 +1,4 @@
-"""One pass over the fakes, one over the reals, whatever is asked of them; what is said of a score."""
+"""One pass over fakes and reals for all metrics; what scores depend on; the cache of the reals' features."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from conftest import Projection, TensorSet, blobs, noise_images
 from sparring.config.errors import UserError
 from sparring.evaluation import protocol
 from sparring.evaluation.evaluator import Evaluator
-from sparring.evaluation.features import Reference
+from sparring.evaluation.features import RealFeatures
 from sparring.evaluation.image_sets import Subset
 from sparring.evaluation.metrics.class_coverage import ClassCoverage
 from sparring.evaluation.metrics.classification_accuracy import ClassificationAccuracyScore
@@ -45,22 +45,18 @@ def test_each_image_is_made_once_and_seen_once_whatever_the_number_of_metrics(tm
     result = evaluated(reals, fakes, tmp_path, extractor, batch_size=32)
     assert fakes.shown.tolist() == [1] * 70
     assert extractor.seen == 200
-    extras = (
-        reals.shown - 1
-    )  # the picture of neighbours shows some again, and Memorization looks at the first one's shape
+    extras = reals.shown - 1  # the picture of neighbours shows some again; Memorization reads the first one's shape
     assert extras.min() == 0 and extras.sum() <= 1 + 4 * 2
-    assert {"fd_projection", "kd_projection", "projection_score", "precision", "density", "authenticity"} <= set(
-        result["scores"]
-    )
+    names = {"fd_projection", "kd_projection", "projection_score", "precision", "density", "authenticity"}
+    assert names <= set(result["scores"])
     evaluated(reals, fakes, tmp_path, extractor, batch_size=32)
-    assert extractor.seen == 270, "the reals' features are kept"
+    assert extractor.seen == 270, "the reals' features are cached"
 
 
-@pytest.mark.parametrize("batch_size", [1, 9, 1000])
-def test_the_batch_size_changes_nothing(batch_size, tmp_path):
+def test_the_batch_size_changes_nothing(tmp_path):
     sets = TensorSet(noise_images(130)), TensorSet(noise_images(70, 90, 1))
-    scores = [evaluated(*sets, tmp_path / str(size), batch_size=size)["scores"] for size in (32, batch_size)]
-    assert scores[0] == pytest.approx(scores[1], rel=1e-5)
+    first, *others = [evaluated(*sets, tmp_path / str(n), batch_size=n)["scores"] for n in (32, 1, 9, 1000)]
+    assert all(other == pytest.approx(first, rel=1e-5) for other in others)
 
 
 def test_the_order_changes_nothing_of_the_frechet_distance(tmp_path):
@@ -97,7 +93,7 @@ def test_what_needs_a_head_or_labels_is_refused_by_name_and_the_rest_works(tmp_p
     assert {"fd_projection", "precision"} <= set(result["scores"]) and "projection_score" not in result["scores"]
 
 
-def test_a_protocol_says_what_a_score_was_made_of(tmp_path):
+def test_a_protocol_names_what_the_scores_depend_on(tmp_path):
     result = evaluated(TensorSet(noise_images(60)), TensorSet(noise_images(50, 90, 1)), tmp_path, reals=40)
     facts = result["protocol"]
     said = {"samples": 50, "reals": 40, "reals_available": 60, "extractor": "projection", "weights": "0"}
@@ -122,7 +118,7 @@ RECORD = {
 }
 
 
-def test_the_protocol_of_record_departs_in_nothing():
+def test_the_protocol_of_record_has_no_deviations():
     assert protocol.deviations(RECORD) == []
 
 
@@ -130,19 +126,19 @@ def test_the_protocol_of_record_departs_in_nothing():
     ("change", "said"),
     [
         ({"samples": 2000}, "2,000 samples"),
-        ({"seeds": [0]}, "1 sampling seed"),
+        ({"seeds": [0]}, "1 of 3 sampling seeds"),
         ({"reals": 2000}, "2,000 of 50,000 reals"),
         ({"split": "test"}, "test split"),
         ({"ema": False}, "raw weights"),
         ({"extractor": "vgg16"}, "vgg16"),
         ({"standard_weights": False}, "not the Inception of 2015"),
-        ({"image_size": [64, 64]}, "64x64 pixels beside reals of 32x32"),
+        ({"image_size": [64, 64]}, "64x64 pixels, reals of 32x32"),
         ({"checkpoint": "best_by_fid.ckpt"}, "chosen by its score"),
     ],
 )
-def test_every_departure_from_the_protocol_of_record_is_said(change, said):
-    (told,) = protocol.deviations(RECORD | change)
-    assert said in told
+def test_every_deviation_from_the_protocol_of_record_is_named(change, said):
+    (deviation,) = protocol.deviations(RECORD | change)
+    assert said in deviation
 
 
 def test_two_protocols_may_be_compared_unless_something_decisive_differs():
@@ -158,7 +154,7 @@ def test_the_features_are_those_of_all_images_in_order_whatever_the_batch(tmp_pa
     pixels = noise_images(23)
     expected = Projection()(pixels)
     for size in (1, 7, 100):
-        reference = Reference(TensorSet(pixels), Projection(), tmp_path / str(size), size)
+        reference = RealFeatures(TensorSet(pixels), Projection(), tmp_path / str(size), size)
         torch.testing.assert_close(reference.values, expected[0])
         assert torch.equal(reference.classes, expected[1].argmax(1)) and len(reference) == 23
 
@@ -166,7 +162,7 @@ def test_the_features_are_those_of_all_images_in_order_whatever_the_batch(tmp_pa
 @pytest.mark.parametrize("change", ["images", "weights", "precision", "resize", "count"])
 def test_a_changed_key_never_reuses_a_file(change, tmp_path):
     images, extractor = TensorSet(noise_images(40)), Projection()
-    before = Reference(images, extractor, tmp_path)
+    before = RealFeatures(images, extractor, tmp_path)
     if change == "images":
         images = TensorSet(noise_images(40, seed=5))
     elif change == "count":
@@ -174,7 +170,7 @@ def test_a_changed_key_never_reuses_a_file(change, tmp_path):
     else:
         extractor.facts[change] = "other"
     extractor.seen = 0
-    after = Reference(images, extractor, tmp_path)
+    after = RealFeatures(images, extractor, tmp_path)
     assert extractor.seen == len(images) and after.folder != before.folder
 
 
@@ -184,7 +180,7 @@ def test_a_damaged_cache_is_made_again(damage, tmp_path, caplog):
     extractor, metrics = Projection(), {"fd": FrechetDistance()}
     before = evaluated(reals, fakes, tmp_path, extractor, metrics)["scores"]
     (folder,) = (tmp_path / "features").iterdir()
-    path = folder / {"facts": "facts.json", "moments": "moments.pt"}.get(damage, "values.bin")
+    path = folder / {"facts": "facts.json", "moments": "gaussian.pt"}.get(damage, "values.bin")
     content = bytearray(path.read_bytes())
     if damage == "gone":
         path.unlink()
@@ -209,7 +205,7 @@ def test_an_interrupted_extraction_leaves_nothing_that_could_be_read(tmp_path):
             return super().__call__(images)
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        Reference(TensorSet(noise_images(40)), Failing(), tmp_path, 10)
+        RealFeatures(TensorSet(noise_images(40)), Failing(), tmp_path, 10)
     assert not list((tmp_path / "features").iterdir())
 
 
@@ -234,16 +230,15 @@ def test_mifid_is_there_in_whatever_order_the_metrics_are_named(order, tmp_path)
     assert "mifd_projection" in evaluated(*sets, tmp_path, metrics=metrics)["scores"]
 
 
-def test_classes_are_judged_by_a_classifier_that_learnt_from_fakes_of_another_shape(tmp_path):
-    columns = blobs(600, size=16)
+def test_a_classifier_of_fakes_of_another_shape_is_tested_on_reals(tmp_path):
+    columns = blobs(300, size=8)
     reals = TensorSet(columns["images"], columns["labels"])
-    fakes = TensorSet(
-        columns["images"].repeat_interleave(2, 3).repeat_interleave(2, 2).expand(-1, 3, -1, -1), columns["labels"]
-    )
+    large = columns["images"].repeat_interleave(2, 3).repeat_interleave(2, 2).expand(-1, 3, -1, -1)
+    fakes = TensorSet(large, columns["labels"])
     wrong = TensorSet(fakes.pixels, (columns["labels"] + 1) % 3)
     found = []
     for images in (fakes, wrong):
-        evaluator = Evaluator(Pooled(), {"cas": ClassificationAccuracyScore(60)}, reals="all")
+        evaluator = Evaluator(Pooled(), {"cas": ClassificationAccuracyScore(40)}, reals="all")
         evaluator.prepare(reals, CPU, tmp_path, labelled=True)
         found.append(evaluator(lambda _, images=images: images, [None])[0]["scores"])
     name = "classification_accuracy"
@@ -272,7 +267,7 @@ def test_mifid_is_torchmetrics_with_the_papers_roles(tmp_path):
             return values
 
     theirs = MemorizationInformedFrechetInceptionDistance(Ready(), cosine_distance_eps=0.1)
-    # the paper's mean is over the fakes; torchmetrics takes it over what it is told are the reals
+    # the paper's mean is over the fakes; torchmetrics takes it over what is called the reals
     theirs.update(Projection()(fakes)[0], real=True)
     theirs.update(Projection()(reals)[0], real=False)
     assert found == pytest.approx(float(theirs.compute()), rel=1e-4)

@@ -1,4 +1,4 @@
-"""What a generator makes, as a set that is scored: answers to held-out examples beside their baselines."""
+"""Outputs for held-out inputs, as a set that is scored next to its baselines."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch import nn
 from conftest import Projection, TensorSet, noise_images
 from sparring.data.degradations.masks import Mask
 from sparring.evaluation.evaluator import Evaluator
-from sparring.evaluation.generated_sets import Answers
+from sparring.evaluation.generated_sets import Translated
 from sparring.evaluation.metrics.memorization import Memorization
 from sparring.evaluation.metrics.reconstruction import Reconstruction
 from sparring.evaluation.sampler import Sampler
@@ -16,7 +16,7 @@ from sparring.losses import Hinge
 
 
 class White(nn.Module):
-    """Answers white, whatever it is told."""
+    """Returns white images for all inputs."""
 
     def __init__(self):
         super().__init__()
@@ -38,10 +38,10 @@ def evaluated(sampler, tmp_path, *metrics) -> tuple[dict, dict]:
     evaluator = Evaluator(Projection(), {type(m).__name__: m for m in metrics}, samples=60, seeds=1, reals="all")
     reals = TensorSet(noise_images(80, 100, seed=1))
     evaluator.prepare(reals, torch.device("cpu"), tmp_path, targeted=True)
-    return evaluator(lambda seed: Answers(sampler, 60), [0])
+    return evaluator(lambda seed: Translated(sampler, 60), [0])
 
 
-def test_baselines_are_scored_beside_the_answers_as_those_are(sampler, tmp_path):
+def test_baselines_are_scored_like_the_outputs(sampler, tmp_path):
     result, _ = evaluated(sampler, tmp_path, Reconstruction())
     wanted = sampler.examples["images"].float() / 255
     lost = (sampler.inputs(range(60))[:, 1:] > 0).float()
@@ -53,7 +53,7 @@ def test_baselines_are_scored_beside_the_answers_as_those_are(sampler, tmp_path)
     assert result["baselines"]["mean_fill"]["l1"] < result["baselines"]["input"]["l1"]
 
 
-def test_pictures_show_the_answers_and_not_a_baseline(sampler, tmp_path):
+def test_pictures_show_the_outputs_and_not_a_baseline(sampler, tmp_path):
     _, pictures = evaluated(sampler, tmp_path, Memorization(shown=4))
     first = pictures["neighbours"][:, :, : pictures["neighbours"].shape[1] // 4]  # the first column
     assert (first == 255).float().mean() > 0.2, "a quarter of each answer is white"

@@ -1,4 +1,4 @@
-"""Images from anywhere: what is read, in which order, and what is refused with which words."""
+"""Folders and array files of images: what is read, in which order, and what is refused."""
 
 import numpy as np
 import pytest
@@ -85,7 +85,7 @@ def test_a_damaged_file_is_named_before_any_work(tmp_path, pixels):
 
 
 @pytest.mark.parametrize("name", ["nowhere", "nowhere.npz", "text.txt", "empty"])
-def test_what_is_not_there_or_no_images_is_refused(name, tmp_path):
+def test_missing_files_and_files_without_images_are_refused(name, tmp_path):
     (tmp_path / "text.txt").write_text("x")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=f"fake={tmp_path}/{name}: "):

@@ -1,4 +1,4 @@
-"""The generator as it is shown: which latents, which statistics, which pixels."""
+"""Samples of a generator: which latents, which batch-norm statistics, which pixels."""
 
 import copy
 
@@ -13,7 +13,7 @@ from sparring.networks import dcgan, mlp
 
 
 def a_game(classes: int = 0, family=dcgan, **options) -> Generation:
-    """A generator whose running statistics are those of an odd past, larger than any image would give."""
+    """A generator whose running statistics differ from those of its samples."""
     torch.manual_seed(0)
     generator = family.Generator(16, 1, latent_dim=8, width=8, num_classes=classes)
     for module in generator.modules():
@@ -46,17 +46,13 @@ def apart(a: torch.Tensor, b: torch.Tensor) -> int:
 
 
 @pytest.mark.parametrize("latent", ["normal", "uniform"])
-@pytest.mark.parametrize(("start", "count"), [(0, 1), (0, 10), (3, 4), (7, 10), (10, 10), (19, 16), (34, 1)])
-def test_a_sample_is_the_same_in_whatever_slice_it_is_asked_for(latent, start, count):
+def test_latents_are_the_same_in_every_slice_and_for_every_batch_size(latent):
     sampler = a_sampler(a_game(latent=latent), "running")
-    sequence = sampler.latents("grid", 35)
-    assert sequence.shape == (35, 8) and sequence.unique(dim=0).shape[0] == 35
-    assert torch.equal(sampler.latents("grid", count, start), sequence[start : start + count])
-
-
-def test_a_sample_does_not_depend_on_the_batch_size():
-    tens, sevens = (a_sampler(a_game(), "running", batch_size=size).latents("grid", 35) for size in (10, 7))
-    assert torch.equal(tens, sevens)
+    sequence = sampler.latents("grid", 150)
+    assert sequence.shape == (150, 8) and sequence.unique(dim=0).shape[0] == 150
+    for start, count in ((0, 1), (0, 10), (3, 64), (60, 10), (64, 64), (127, 2), (149, 1)):
+        assert torch.equal(sampler.latents("grid", count, start), sequence[start : start + count])
+    assert torch.equal(a_sampler(a_game(latent=latent), "running", batch_size=7).latents("grid", 150), sequence)
 
 
 def test_the_same_seed_shows_the_same_images_and_others_do_not():
@@ -108,7 +104,7 @@ def test_with_standing_statistics_an_image_does_not_depend_on_its_neighbours(cla
     assert together.unique(dim=0).shape[0] == 6 and together.float().std() > 5
 
 
-def test_with_a_batchs_own_statistics_it_does():
+def test_with_the_batchs_own_statistics_an_image_depends_on_its_neighbours():
     sampler = a_sampler(a_game(), "batch")
     latents = sampler.latents("grid", 6)
     assert apart(sampler.show(latents)[:2], sampler.show(latents[:2])) > 5
@@ -146,7 +142,7 @@ def test_the_games_own_producer_is_left_as_it_was(policy, training):
     assert all(parameter.requires_grad for parameter in game.producer.parameters())
 
 
-def test_the_gallery_shows_the_producer_it_was_given_as_it_was_then():
+def test_a_sampler_keeps_a_copy_of_the_weights_it_was_given():
     game, average = a_game(), a_game().producer
     for parameter in average.parameters():
         parameter.data.mul_(1.5)

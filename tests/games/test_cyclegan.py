@@ -11,7 +11,7 @@ from sparring.config.errors import UserError
 from sparring.data.cache import load
 from sparring.games.clock import Clock
 from sparring.games.cyclegan import CycleGAN
-from sparring.games.image_pool import Pool
+from sparring.games.image_pool import ImagePool
 from sparring.games.turn import Turn
 from sparring.losses import LeastSquares
 from sparring.networks import cyclegan, patch
@@ -58,7 +58,9 @@ def a_turn(game, player, iteration=0, count=2) -> Turn:
     """Inputs x = 1 and images y = -1 everywhere."""
     batch = {"images": torch.zeros(count, 1, 2, 2, dtype=torch.uint8)}
     batch["inputs"] = torch.full_like(batch["images"], 255)
-    return Turn(game, player, batch, Draws((0, iteration, player, 0), count, slice(0, count)), Clock(iteration=iteration))
+    return Turn(
+        game, player, batch, Draws((0, iteration, player, 0), count, slice(0, count)), Clock(iteration=iteration)
+    )
 
 
 def test_the_generators_terms_are_those_worked_out_by_hand():
@@ -117,7 +119,7 @@ def test_the_producer_goes_there():
     assert game.producer is game.there.generator
     assert game.produce(None, x).unique().item() == 0.5 and game.produce(None, x, Factor(7.0)).unique().item() == 7
     assert torch.equal(game.condition({"inputs": x, "images": -x}, None), x)
-    assert list(game.baselines(x, (2, 2))) == ["input"] and torch.equal(game.told(x, 0 * x), x)
+    assert list(game.baselines(x, (2, 2))) == ["input"] and torch.equal(game.condition_for(x, 0 * x), x)
 
 
 # ---- the pool -----------------------------------------------------------------------------------------------------
@@ -128,7 +130,7 @@ def numbered(first: int, count: int) -> torch.Tensor:
     return torch.arange(first, first + count).double().view(-1, 1, 1, 1)
 
 
-def shown(pool: Pool, batch: int, times: int) -> list[list[float]]:
+def shown(pool: ImagePool, batch: int, times: int) -> list[list[float]]:
     """What discriminators see of fakes 0, 1, ... that come in batches."""
     return [
         pool(numbered(i * batch, batch), Draws((0, i), batch, slice(0, batch))).flatten().tolist() for i in range(times)
@@ -136,14 +138,14 @@ def shown(pool: Pool, batch: int, times: int) -> list[list[float]]:
 
 
 def test_a_pool_is_filled_by_fakes_that_are_shown():
-    pool = Pool(7, (1, 1, 1))
+    pool = ImagePool(7, (1, 1, 1))
     assert shown(pool, 3, 3) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
     assert pool.kept.flatten().tolist() == list(range(7))
 
 
 @pytest.mark.parametrize("batch", [1, 4])
 def test_then_half_of_what_is_shown_are_older_fakes_and_each_is_shown_in_its_place_once(batch):
-    pool, times = Pool(8, (1, 1, 1)), 4000 // batch
+    pool, times = ImagePool(8, (1, 1, 1)), 4000 // batch
     seen = shown(pool, batch, times)
     later = [
         (value, i * batch + j) for i, values in enumerate(seen) for j, value in enumerate(values) if i * batch >= 8
@@ -158,7 +160,7 @@ def test_then_half_of_what_is_shown_are_older_fakes_and_each_is_shown_in_its_pla
 
 
 def test_a_batch_larger_than_the_pool_changes_as_many_as_it_holds():
-    pool = Pool(3, (1, 1, 1))
+    pool = ImagePool(3, (1, 1, 1))
     seen = shown(pool, 5, 40)
     assert seen[0] == [0, 1, 2, 3, 4]
     for i, values in enumerate(seen):
@@ -167,9 +169,7 @@ def test_a_batch_larger_than_the_pool_changes_as_many_as_it_holds():
 
 
 def test_without_a_pool_the_newest_are_shown():
-    assert shown(Pool(0, (1, 1, 1)), 2, 3) == [[0, 1], [2, 3], [4, 5]]
-    with pytest.raises(ValueError, match="pool=-1"):
-        Pool(-1, (1, 1, 1))
+    assert shown(ImagePool(0, (1, 1, 1)), 2, 3) == [[0, 1], [2, 3], [4, 5]]
 
 
 def test_the_discriminators_alone_are_shown_the_pool():

@@ -13,15 +13,10 @@ from sparring.games.turn import Turn
 from sparring.networks import dcgan, mlp
 from sparring.randomness import Draws
 from sparring.regularizers.gradients import R1, GradientPenalty, input_gradient
+from turns import float64 as float64
 
 EXACT = torch.float64
-
-
-@pytest.fixture(autouse=True)
-def exact():
-    torch.set_default_dtype(EXACT)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 class Slope(nn.Module):

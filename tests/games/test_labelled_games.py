@@ -100,7 +100,7 @@ def test_acgan_learns_to_make_the_class_that_is_asked_for():
 
 
 def test_acgan_without_labels_is_refused():
-    with pytest.raises(ValueError, match="wants labels"):
+    with pytest.raises(ValueError, match="needs labels"):
         acgan(classes=1)
 
 

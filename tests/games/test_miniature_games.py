@@ -1,65 +1,16 @@
-"""Four games in miniature that the engine has to turn without knowing them."""
+"""Games in miniature, which the engine trains without knowing them: a head of two players, no discriminator."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from conftest import blobs, engine, fit
+from conftest import engine, fit
 from sparring.games.game import Game
 
 
 def flat(batch, name="images"):
     return batch[name].flatten(1).float() / 127.5 - 1
-
-
-# ---- two domains, two generators (CycleGAN's shape) --------------------------------------------------------------
-
-
-class Translation(Game):
-    """Two kinds of images as input, a generator each way, a discriminator each, tied by a cycle term."""
-
-    draws_reals = frozenset({"discriminator", "generator"})
-
-    def __init__(self, size=64):
-        super().__init__()
-        self.to_b, self.to_a = nn.Linear(size, size), nn.Linear(size, size)
-        self.judge_a, self.judge_b = nn.Linear(size, 1), nn.Linear(size, 1)
-
-    @property
-    def players(self):
-        return {"discriminator": [self.judge_a, self.judge_b], "generator": [self.to_b, self.to_a]}
-
-    @property
-    def producer(self):
-        return self.to_b
-
-    def produce(self, latents, condition=None, producer=None):
-        return (producer or self.to_b)(latents)
-
-    def terms(self, player, turn):
-        a, b = flat(turn.batch), flat(turn.batch, "others")
-        fake_b, fake_a = self.to_b(a), self.to_a(b)
-        if player == "discriminator":
-            judged = zip((self.judge_a, self.judge_b), (a, b), (fake_a, fake_b), strict=True)
-            return {
-                "adversarial": sum((judge(r) - 1).square().mean() + judge(f).square().mean() for judge, r, f in judged)
-            }
-        return {
-            "adversarial": (self.judge_a(fake_a) - 1).square().mean() + (self.judge_b(fake_b) - 1).square().mean(),
-            "cycle": 10 * (F.l1_loss(self.to_a(fake_b), a) + F.l1_loss(self.to_b(fake_a), b)),
-        }
-
-
-def test_two_generators_translate_between_two_domains():
-    images = blobs(64)["images"]
-    game = Translation()
-    module = engine(game, columns={"images": images, "others": 255 - images}, lr=3e-3)
-    before = F.l1_loss(game.to_a(game.to_b(flat({"images": images}))), flat({"images": images})).item()
-    fit(module, 100)
-    after = F.l1_loss(game.to_a(game.to_b(flat({"images": images}))), flat({"images": images})).item()
-    assert after < before / 2
-    assert {"generator/cycle", "generator/adversarial"} <= set(module.latest)
 
 
 # ---- a head on the discriminator's trunk that both train (InfoGAN's shape) -----------------------------------------
@@ -161,54 +112,3 @@ def test_a_game_without_a_discriminator_trains_counts_and_averages():
     assert trainer.global_step == 100 and module.kimg == pytest.approx(0.8)
     assert losses[-1] < losses[0] / 2
     assert not torch.equal(module.ema.network.weight, module.game.decoder.weight)
-
-
-# ---- a state that changes after an update (clipping, pools, adaptive strengths) ------------------------------------
-
-
-class Remembering(Game):
-    """Keeps a buffer that moves after each of the discriminator's updates and takes part in the next loss."""
-
-    def __init__(self, size=64):
-        super().__init__()
-        self.generator, self.judge = nn.Linear(8, size), nn.Linear(size, 1)
-        self.register_buffer("level", torch.zeros(()))
-
-    @property
-    def players(self):
-        return {"discriminator": [self.judge], "generator": [self.generator]}
-
-    @property
-    def producer(self):
-        return self.generator
-
-    def latents(self, draws):
-        return draws.normal("latents", 8)
-
-    def produce(self, latents, condition=None, producer=None):
-        return (producer or self.generator)(latents)
-
-    def terms(self, player, turn):
-        fake = self.judge(turn.fakes)
-        if player == "generator":
-            return {"adversarial": -fake.mean()}
-        return {"adversarial": (self.judge(flat(turn.batch)) - self.level).square().mean() + fake.square().mean()}
-
-    def after(self, player, turn):
-        if player == "discriminator":
-            assert not torch.is_grad_enabled()
-            self.level += 1
-
-
-def test_a_state_that_changes_after_an_update_is_kept_in_the_checkpoint(tmp_path):
-    def module():
-        torch.manual_seed(0)
-        return engine(Remembering(), n_dis=2)
-
-    whole, part, again = module(), module(), module()
-    fit(whole, 10)
-    assert whole.game.level == 20
-    fit(part, 4).save_checkpoint(tmp_path / "at4.ckpt")
-    fit(again, 10, resume=tmp_path / "at4.ckpt")
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, again.state_dict()[name]), name

@@ -88,11 +88,11 @@ def test_it_is_of_the_weights_and_the_temperature_that_are_shown_and_stands_besi
     of = Decoded(data, held_out, "held out"), Decoded(data, learnt, "training")
     evaluator = Evaluator(NoFeatures(), {"ngram": NGramScores()}, samples=60, reals="all", seeds=1)
     evaluator.prepare(of[0], torch.device("cpu"), tmp_path, data)
-    found = evaluator(lambda seed: Generated(sampler, 60, (), beside=of[1]), [0])[0]
+    found = evaluator(lambda seed: Generated(sampler, 60, (), training=of[1]), [0])[0]
     assert [found["scores"]["nll"], found["baselines"]["training"]["nll"]] == pytest.approx(expected)
     with torch.no_grad():
         sampler.producer.out.weight.mul_(2)  # as if it had been trained on
-    later = evaluator(lambda seed: Generated(sampler, 60, (), beside=of[1]), [0])[0]["baselines"]["training"]
+    later = evaluator(lambda seed: Generated(sampler, 60, (), training=of[1]), [0])[0]["baselines"]["training"]
     assert later["nll"] != found["baselines"]["training"]["nll"], "it changes as others of training text do not"
 
 

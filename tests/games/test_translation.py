@@ -20,7 +20,7 @@ from sparring.games.translation import Translation
 from sparring.games.turn import Turn
 from sparring.losses import LeastSquares, Wasserstein
 from sparring.networks import patch
-from sparring.networks.layers import Several
+from sparring.networks.base_discriminator import Several
 from sparring.randomness import Draws
 from sparring.regularizers.consistency import LatentConsistency
 from sparring.regularizers.gradients import R1, GradientPenalty
@@ -59,12 +59,12 @@ class Weighted(nn.Module):
         return images.mean((2, 3)) @ self.weights
 
 
-class Squares(nn.Module):
+class Squares:
     """A distance like the perceptual one."""
 
     weight = 0.25
 
-    def forward(self, images, targets):
+    def __call__(self, images, targets):
         return (images - targets).square().flatten(1).mean(1)
 
     def prepare(self, shape):
@@ -88,7 +88,9 @@ def a_game(generator=None, discriminator=None, loss=None, **options) -> Translat
 
 def a_turn(game, player, iteration=0, **columns) -> Turn:
     count = len(columns["images"])
-    return Turn(game, player, columns, Draws((0, iteration, player, 0), count, slice(0, count)), Clock(iteration=iteration))
+    return Turn(
+        game, player, columns, Draws((0, iteration, player, 0), count, slice(0, count)), Clock(iteration=iteration)
+    )
 
 
 PAIRS = {"images": flat(255, 0), "inputs": flat(255, 255)}  # of 1 a 1 and a -1 are to be made; G answers 0.5
@@ -269,7 +271,7 @@ def test_what_does_not_fit_is_refused_before_training():
     latents = {"it": LatentConsistency()}
     assert "regularizer.it: it moves latents" in refusal(a_game(regularizers=latents), **fitting)
     augment = DiffAugment()
-    assert "augment: D judges an image beside" in refusal(a_game(augment=augment), **fitting)
+    assert "augment: D sees an image and its input" in refusal(a_game(augment=augment), **fitting)
     a_game(augment=augment, judge_pairs=False, discriminator=Weighted(1.0)).check_fits(Factor(), fitting)
     a_game(perceptual=(perceptual := Squares())).check_fits(Factor(), fitting)
     assert perceptual.prepared == (1, 8, 8)
@@ -278,7 +280,7 @@ def test_what_does_not_fit_is_refused_before_training():
 @pytest.mark.parametrize("degradation", [Mask(fill=0.25), Mixed({"noise": Noise(), "mask": Mask(fill=0.25)})])
 def test_a_persons_transparent_pixels_are_lost_ones(degradation):
     images, lost = torch.rand(1, 3, 5, 7), (torch.rand(1, 1, 5, 7) < 0.4).double()
-    told = a_game(degradation=degradation).told(images, lost)
+    told = a_game(degradation=degradation).condition_for(images, lost)
     assert torch.equal(told[:, 3:], lost)
     assert (told[:, :3][(lost > 0).expand(1, 3, 5, 7)] == 0.25).all()
     assert torch.equal(told[:, :3] * (1 - lost), images * (1 - lost))
@@ -286,10 +288,10 @@ def test_a_persons_transparent_pixels_are_lost_ones(degradation):
 
 def test_a_model_that_never_saw_lost_pixels_is_told_of_none():
     images, lost = torch.rand(1, 3, 8, 8), torch.ones(1, 1, 8, 8)
-    told = a_game(degradation=Noise()).told(images, lost)
+    told = a_game(degradation=Noise()).condition_for(images, lost)
     assert torch.equal(told, torch.cat([images, 0 * lost], 1))
     for game in (a_game(), a_game(degradation=Downscale(2))):
-        assert torch.equal(game.told(images, lost), images)
+        assert torch.equal(game.condition_for(images, lost), images)
 
 
 def test_it_learns_what_was_wanted():

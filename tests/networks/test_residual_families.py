@@ -4,26 +4,17 @@ from functools import partial
 
 import pytest
 import torch
+from pairs_of_networks import count
 from torch import nn
 from torch.nn.utils import parametrize
 
 from sparring.networks import biggan, resnet, sagan
 from sparring.networks.layers import ConditionalBatchNorm, SelfAttention
 from sparring.training import build
+from turns import float64 as float64
 
 FAMILIES = {"resnet": resnet, "sagan": sagan, "biggan": biggan}
 every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-
-
-@pytest.fixture
-def float64():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def count(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def a_pair(family, size=28, classes=0, width=2, **options) -> tuple[nn.Module, nn.Module]:
@@ -76,34 +67,16 @@ def test_as_configured_they_are_the_published_networks_for_cifar_10(name, of_gen
 
 
 def test_biggan_has_the_parameters_of_its_authors_network_for_imagenet_at_128_pixels(monkeypatch):
-    for slow in ("biggan.normalize_spectrally", "biggan.initialize_orthogonally", "sagan.initialize_orthogonally"):
+    for slow in ("biggan.normalize_spectrally", "biggan.initialize_orthogonally"):
         monkeypatch.setattr(f"sparring.networks.{slow}", lambda network: network)
+    monkeypatch.setattr(sagan.Discriminator, "initialize_weights", staticmethod(lambda network: network))
     with torch.device("meta"):
         generator = biggan.Generator(128, latent_dim=120, num_classes=1000)
         discriminator = biggan.Discriminator(128, width=96, num_classes=1000, spectral_norm=False)
     assert (count(generator), count(discriminator)) == (70_433_988, 87_982_370)  # launch_BigGAN_bs256x8.sh
 
 
-@every_family
-@pytest.mark.parametrize(("size", "batch"), [(28, 3), (32, 3), (64, 2)])
-@pytest.mark.parametrize("classes", [0, 3])
-def test_a_backward_pass_gives_every_weight_a_finite_gradient(family, size, batch, classes):
-    generator, discriminator = a_pair(family, size, classes, minibatch_stddev=2)
-    labels = torch.arange(batch) if classes else None
-    images = generator(torch.randn(batch, 7), labels)
-    assert images.shape == (batch, 1, size, size) and images.abs().max() <= 1 and images.std() > 0
-    (logits := discriminator(images, labels)).mean().backward()
-    assert logits.shape == (batch,)
-    for name, parameter in [*generator.named_parameters(), *discriminator.named_parameters()]:
-        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
-    assert generator.ascent.linear.bias.grad.abs().sum() > 0
-
-
-@every_family
-def test_a_size_that_no_pyramid_reaches_is_refused_and_so_are_too_few_latents(family):
-    for network in (family.Generator, family.Discriminator):
-        with pytest.raises(ValueError, match=r"image_size=50.*48 or 56"):
-            network(50)
+def test_too_few_latents_are_refused():
     with pytest.raises(ValueError, match="latent_dim=3: must be at least 4"):
         biggan.Generator(32, latent_dim=3)
 
@@ -162,31 +135,6 @@ def test_self_attention_is_the_softmax_of_queries_and_keys_over_pooled_places():
 
 
 @pytest.mark.usefixtures("float64")
-@every_family
-@pytest.mark.parametrize("spectral_norm", [True, False])
-def test_the_gradient_of_a_gradient_penalty_is_its_slope(family, spectral_norm):
-    _, discriminator = a_pair(family, 8, classes=2, spectral_norm=spectral_norm)
-    discriminator.eval()
-    images, labels = torch.randn(2, 1, 8, 8, requires_grad=True), torch.arange(2)
-    parameters = list(discriminator.parameters())
-    for parameter in parameters:
-        parameter.data.add_(0.1)  # attention, which starts as nothing, too
-
-    def penalty() -> torch.Tensor:
-        logits = discriminator(images, labels)
-        return torch.autograd.grad(logits.sum(), images, create_graph=True)[0].square().sum()
-
-    gradients = torch.autograd.grad(penalty(), parameters, allow_unused=True)  # the last biases have none
-    steps = [torch.randn_like(parameter) for parameter in parameters]
-    slope = sum((g * s).sum() for g, s in zip(gradients, steps, strict=True) if g is not None)
-    values = []
-    for size in (1e-6, -2e-6):
-        torch._foreach_add_([parameter.data for parameter in parameters], steps, alpha=size)
-        values.append(penalty().item())
-    assert slope.item() == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-4) and slope != 0
-
-
-@pytest.mark.usefixtures("float64")
 def test_conditional_batch_norm_takes_the_gains_of_each_label():
     norm, x, labels = ConditionalBatchNorm(2, partial(nn.Embedding, 3)), torch.randn(2, 2, 3, 3), torch.tensor([2, 0])
     norm.gain.weight.data = torch.tensor([[0.5, -1.0], [9.0, 9.0], [1.0, 2.0]])
@@ -202,23 +150,6 @@ def test_conditional_batch_norm_is_linear_in_a_condition_that_is_a_vector():
     norm, x = ConditionalBatchNorm(2, partial(nn.Linear, 2, bias=False)), torch.randn(2, 2, 3, 3)
     gains, shifts = (m.weight.T[:, :, None, None] for m in (norm.gain, norm.bias))
     torch.testing.assert_close(norm(x, torch.eye(2)), (1 + gains) * ConditionalBatchNorm(2)(x) + shifts)
-
-
-@every_family
-def test_labels_change_what_conditional_networks_say(family):
-    generator, discriminator = (network.eval() for network in a_pair(family, classes=3))
-    latents = torch.randn(1, 7).expand(3, 7)
-    images = generator(latents, torch.arange(3))
-    assert (images[0] - images[1]).abs().max() > 1e-5 and (images[1] - images[2]).abs().max() > 1e-5
-    torch.testing.assert_close(generator(latents, torch.tensor([2, 1, 0])), images.flip(0))
-    assert discriminator(images[:1].expand(3, -1, -1, -1), torch.arange(3)).unique().numel() == 3
-
-
-@every_family
-def test_unconditional_networks_pay_no_heed_to_labels(family):
-    for network, seen in zip(a_pair(family), (torch.randn(3, 7), torch.randn(3, 1, 28, 28)), strict=True):
-        network.eval()
-        assert torch.equal(network(seen), network(seen, torch.arange(3)))
 
 
 @pytest.mark.parametrize("classes", [0, 3])

@@ -2,39 +2,22 @@
 
 import pytest
 import torch
+from pairs_of_networks import count
 
 from sparring.networks.layers import normalize_spectrally
 from sparring.networks.wavegan import Discriminator, Generator, PhaseShuffle
 
 
-def numbers(network) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
 def test_the_published_model_has_as_many_parameters():
     with torch.device("meta"):
-        assert numbers(Generator(16_384)) == 19_065_345
-        assert numbers(Discriminator(16_384)) == 17_427_969
-
-
-@pytest.mark.parametrize("length", [64, 1024, 16_384])
-@pytest.mark.parametrize("classes", [0, 3])
-def test_sounds_of_sixteen_times_a_power_of_four_samples_go_in_and_out(length, classes):
-    labels = torch.arange(6) % 3 if classes else None
-    generator = Generator(length, latent_dim=4, width=2, num_classes=classes)
-    discriminator = Discriminator(length, width=2, num_classes=classes, minibatch_stddev=3)
-    made = generator(torch.randn(6, 4), labels)
-    assert made.shape == (6, 1, length) and made.abs().max() <= 1
-    logits = discriminator(made, labels)
-    assert logits.shape == (6,) and discriminator.features(made).shape == (6, discriminator.feature_dim)
-    logits.sum().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in generator.parameters())
+        assert count(Generator(16_384)) == 19_065_345
+        assert count(Discriminator(16_384)) == 17_427_969
 
 
 @pytest.mark.parametrize("length", [0, 28, 4000, 32])
 @pytest.mark.parametrize("network", [Generator, Discriminator])
 def test_other_lengths_are_refused_by_naming_those_that_are_not(network, length):
-    with pytest.raises(ValueError, match=f"length={length}: .*, 64, 256, .*16,384.*data=audio"):
+    with pytest.raises(ValueError, match=f"length={length}: .*data=audio.*: 64, 256, .*16,384"):
         network(length)
 
 
@@ -71,5 +54,4 @@ def test_activations_are_moved_by_less_than_their_length():
 
 
 def test_all_layers_but_the_first_are_shuffled():
-    count = sum(isinstance(part, PhaseShuffle) for part in Discriminator(16_384, width=1).modules())
-    assert count == 4
+    assert sum(isinstance(part, PhaseShuffle) for part in Discriminator(16_384, width=1).modules()) == 4

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from sparring.augment.diffaugment import DiffAugment
-from sparring.augment.shifts import slightly_changed
+from sparring.augment.shifts import flip_and_shift
 from sparring.regularizers.consistency import BalancedConsistency, Consistency, LatentConsistency, LatentDiversity
 from turns import BATCH, SHAPE, Linear, Maker, Smooth, a_turn, check_gradients, draws, two
 from turns import float64 as float64
@@ -29,9 +29,12 @@ def test_the_slight_change_is_a_flip_and_a_shift_by_an_eighth_with_mirrored_edge
         padded = torch.nn.functional.pad(ramp.flip(3), (2, 2, 2, 2), "reflect") if flip else places
         for down in range(5):
             for right in range(5):
-                window = padded[0, 0, down : down + 16, right : right + 16]
-                possible[tuple(window.flatten().tolist())] = (flip, down, right)
-    changed = slightly_changed(ramp.expand(1000, 3, 16, 16), draws(1000), "it")
+                possible[tuple(padded[0, 0, down : down + 16, right : right + 16].flatten().tolist())] = (
+                    flip,
+                    down,
+                    right,
+                )
+    changed = flip_and_shift(ramp.expand(1000, 3, 16, 16), draws(1000), "it")
     assert torch.equal(changed[:, 0], changed[:, 2])
     found = [possible[tuple(image.flatten().tolist())] for image in changed[:, 0]]
     assert set(found) == set(possible.values()), "all fifty are there"
@@ -44,7 +47,7 @@ def test_consistency_of_known_changes():
     turn.reals = torch.tensor([[1.0, 4.0]]).view(1, 1, 1, 2).expand(BATCH, 1, 1, 2)
     turn.fakes = torch.tensor([[0.0, 2.0]]).view(1, 1, 1, 2).expand(BATCH, 1, 1, 2)
     real, fake = (
-        slightly_changed(x, turn.draws, f"consistency {name}")[:, 0, 0, 0]
+        flip_and_shift(x, turn.draws, f"consistency {name}")[:, 0, 0, 0]
         for x, name in ((turn.reals, "real"), (turn.fakes, "fake"))
     )
     assert {*real.tolist(), *fake.tolist()} == {1.0, 4.0, 0.0, 2.0}, "some are flipped, some are not"
@@ -129,4 +132,4 @@ def test_points_are_not_flipped():
     with pytest.raises(ValueError, match=r"only images .* can be flipped"):
         Consistency().check_fits(a_turn(Smooth()).game, torch.zeros(BATCH, 2))
     with pytest.raises(ValueError, match="one for each image"):
-        slightly_changed(torch.zeros(2, *SHAPE), draws(4), "it")
+        flip_and_shift(torch.zeros(2, *SHAPE), draws(4), "it")

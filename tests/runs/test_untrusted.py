@@ -22,7 +22,8 @@ from sparring.compare.tables import side_by_side
 from sparring.config import redaction
 from sparring.config.errors import UserError
 from sparring.config.messages import explain
-from sparring.data.downloads import CIFAR10, CelebA
+from sparring.data.celeba import CelebA
+from sparring.data.cifar10 import CIFAR10
 from sparring.evaluation.extractors.clip import CLIP
 from sparring.evaluation.extractors.inception import Inception
 from sparring.evaluation.extractors.torch_fidelity import TorchFidelity
@@ -163,7 +164,7 @@ def test_a_checkpoint_with_a_payload_is_refused_and_runs_nothing(theirs, run):
 
 def test_no_path_leads_out_of_the_folder(theirs, tmp_path):
     folder = theirs(
-        {"cache": "/theirs", "data._target_": "sparring.data.downloads.MNIST", "data.path": "/theirs/downloads"}
+        {"cache": "/theirs", "data._target_": "sparring.data.mnist.MNIST", "data.path": "/theirs/downloads"}
     )
     assert (folder / "wandb" / "latest-run").is_symlink()  # W&B's own stay inside
     config = store.find_run(str(folder), "run", OmegaConf.create({"trust": [], "cache": str(tmp_path)})).config
@@ -185,7 +186,7 @@ def test_no_path_leads_out_of_the_folder(theirs, tmp_path):
 def test_data_of_a_stored_run_are_not_fetched_into_a_folder_that_it_names(theirs, run, tmp_path):
     place = tmp_path / "mine"
     place.mkdir()
-    folder = theirs({"data": {"_target_": "sparring.data.downloads.MNIST", "path": str(place), "split": "train"}})
+    folder = theirs({"data": {"_target_": "sparring.data.mnist.MNIST", "path": str(place), "split": "train"}})
     done = asks(run, folder, "resume=theirs", "trainer.max_steps=3")
     assert done.returncode == 1 and "nothing is written outside the cache folder" in done.stderr
     assert not list(place.iterdir())

@@ -13,7 +13,7 @@ from sparring.config.errors import UserError
 from sparring.data.degradations.masks import Mask
 from sparring.data.degradations.mixed import Mixed
 from sparring.data.degradations.quality import Downscale, Noise
-from sparring.evaluation.generated_sets import Answers
+from sparring.evaluation.generated_sets import Translated
 from sparring.evaluation.sampler import BLOCK
 from sparring.sampling.translate_files import translate_files
 from translators import Negative, a_sampler
@@ -55,7 +55,7 @@ def test_an_example_is_damaged_alike_in_every_slice(damage):
 def test_answers_have_their_targets_and_baselines():
     examples = {"images": noise_images(70, 255), "inputs": noise_images(70, 255, seed=1)}
     for batch_size in (100, 7):
-        answers = Answers(a_sampler(examples=examples, batch_size=batch_size), 68)
+        answers = Translated(a_sampler(examples=examples, batch_size=batch_size), 68)
         rows = range(60, 68)
         assert len(answers) == 68 and answers.image_size == (8, 8)
         made = answers.images(rows).int()
@@ -64,7 +64,7 @@ def test_answers_have_their_targets_and_baselines():
         (baseline,) = answers.baselines
         assert baseline.name == "input" and torch.equal(baseline.images(rows), examples["inputs"][60:68])
         assert torch.equal(baseline.targets(rows), examples["images"][60:68])
-    assert len(Answers(a_sampler(examples=examples), 1000)) == 70
+    assert len(Translated(a_sampler(examples=examples), 1000)) == 70
 
 
 def test_batch_norm_uses_the_statistics_of_training():

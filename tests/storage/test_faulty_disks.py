@@ -19,10 +19,11 @@ import torch
 from conftest import Projection, TensorSet, engine, fit, noise_images, small_game
 from sparring.config.errors import UserError
 from sparring.config.messages import explain
-from sparring.data.array_files import ArrayFile
+from sparring.data.array_file import ArrayFile
 from sparring.data.cache import load
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.metrics.frechet_distance import FrechetDistance
+from sparring.evaluation.references import References
 from sparring.runs import store
 from sparring.runs.metrics_file import MetricsFile
 from sparring.storage import tensor_files
@@ -119,7 +120,7 @@ def test_rows_pictures_and_scores_that_can_not_be_written_do_not_end_training_an
         Projection(), {"fd": FrechetDistance()}, every_kimg=0.008, samples=60, samples_during=60, seeds=1
     )
     reals = TensorSet(noise_images(64))
-    scores = Scores(evaluator, reals, None, tmp_path, str(tmp_path / "cache"), "all")
+    scores = Scores(evaluator, References(reals), tmp_path, tmp_path / "cache")
     with caplog.at_level(logging.WARNING), full(2**30):
         fit(engine(small_game(), log_every=1), 8, [FullDisk(), grids, scores], [log])
     with open(tmp_path / "metrics.csv", newline="") as file:

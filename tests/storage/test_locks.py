@@ -11,7 +11,7 @@ import pytest
 
 from commands import WARM
 from sparring.config.errors import UserError
-from sparring.data.array_files import ArrayFile
+from sparring.data.array_file import ArrayFile
 from sparring.data.cache import load
 from sparring.storage.locks import lock_run, one_at_a_time
 

@@ -15,6 +15,7 @@ from sparring.evaluation.image_sets import Decoded
 from sparring.evaluation.metrics.class_coverage import ClassCoverage
 from sparring.evaluation.metrics.frechet_distance import FrechetDistance
 from sparring.evaluation.metrics.prdc import PRDC
+from sparring.evaluation.references import References
 from sparring.runs.metrics_file import MetricsFile
 from sparring.runs.store import numbered_checkpoints
 from sparring.training.callbacks.checkpoints import Checkpoints
@@ -97,7 +98,7 @@ def scored_by(data: Data, folder, **options) -> Scores:
     evaluator = Evaluator(
         Counting(), metrics, **({"samples": 120, "reals": "all", "seeds": 1, "batch_size": 50} | options)
     )
-    return Scores(evaluator, Decoded(data), data, folder, folder, "train", "running")
+    return Scores(evaluator, References(Decoded(data), "train", data), folder, folder, "running")
 
 
 def labelled_game():

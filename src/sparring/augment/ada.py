@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from sparring.augment.base import Augment, check_images
-from sparring.augment.transforms import colors, cut, places, warped
+from sparring.augment.transforms import color_matrix, cutout, geometric_matrix, warp
 from sparring.distributed import collectives
 from sparring.randomness import Draws
 
@@ -74,14 +74,14 @@ class ADA(Augment):
         with torch.autocast(images.device.type, enabled=False):  # places in bfloat16 would be off by pixels
             images = images.to(torch.get_default_dtype())
             if self.blit or self.geometry:
-                matrix = places(draws, purpose, p * self.blit, p * self.geometry, *images.shape[2:])
-                images = warped(images, matrix)
+                matrix = geometric_matrix(draws, purpose, p * self.blit, p * self.geometry, *images.shape[2:])
+                images = warp(images, matrix)
             if self.color:
-                matrix = colors(draws, purpose, p * self.color)
+                matrix = color_matrix(draws, purpose, p * self.color)
                 if images.shape[1] == 1:  # as three equal channels, which stay equal
                     matrix = torch.stack([matrix[:, :1, :3].sum(2), matrix[:, :1, 3]], 2)
                 images = (matrix[:, :, :-1] @ images.flatten(2) + matrix[:, :, -1:]).view_as(images)
-            return cut(images, draws, purpose, p * self.cutout) if self.cutout else images
+            return cutout(images, draws, purpose, p * self.cutout) if self.cutout else images
 
     def observe(self, real_logits: Tensor, reals: int) -> None:
         if self.target is not None:  # logits may be of packs of reals, or of several discriminators

@@ -1,13 +1,14 @@
 """DiffAugment (Zhao et al. 2020)."""
 
-from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from sparring.augment.base import Augment, check_images
-from sparring.augment.shifts import shifted, whole
+from sparring.augment.shifts import shift_with_zeros, to_whole
 from sparring.randomness import Draws
 
 Policy = Literal["color", "translation", "cutout"]
@@ -16,25 +17,20 @@ Policy = Literal["color", "translation", "cutout"]
 class DiffAugment(Augment):
     """Every image is changed, in the order of ``policies`` (Zhao et al. 2020, section 4.1 and their code).
 
-    ``color``: brightness +-0.5, saturation times U(0, 2) (grey has none), contrast times U(0.5, 1.5) around the image's
-    mean. ``translation``: whole pixels, up to an eighth of the size, zeros coming in. ``cutout``: a square of half the
-    size, centred anywhere in the image, becomes zero.
+    ``color``: brightness +-0.5, saturation times U(0, 2) (of colour images), contrast times U(0.5, 1.5) around the
+    image's mean. ``translation``: whole pixels, up to an eighth of the size; new pixels are zero. ``cutout``: a square
+    of half the size, centred anywhere in the image, becomes zero.
 
     Args:
         policies: some of the three.
     """
 
-    def __init__(self, policies: Sequence[Policy] = ("color", "translation", "cutout")):
+    def __init__(self, policies: Annotated[Sequence[Policy], Field(min_length=1)] = ("color", "translation", "cutout")):
         super().__init__()
-        if unknown := [policy for policy in policies if policy not in get_args(Policy)]:
-            raise ValueError(f"policies={unknown}: choose from {', '.join(get_args(Policy))}")
-        if not policies:
-            raise ValueError("policies=[]: nothing would change; choose augment=none")
         self.policies = tuple(policies)
 
     def forward(self, images: Tensor, draws: Draws, purpose: str, factor: float | Tensor = 1.0) -> Tensor:
         check_images(images, draws)
-        changes: dict[str, Callable[[Tensor, Tensor], Tensor]]
         changes = {"color": color, "translation": translation, "cutout": cutout}
         for policy in self.policies:
             uniform = draws.uniform(f"diffaugment {purpose} {policy}", 3)
@@ -43,7 +39,7 @@ class DiffAugment(Augment):
 
 
 def color(images: Tensor, uniform: Tensor) -> Tensor:
-    """Brightness, saturation and contrast from numbers in [0, 1), (batch, 3)."""
+    """Change brightness, saturation and contrast by numbers in [0, 1), (batch, 3)."""
     brightness, saturation, contrast = uniform[:, :, None, None, None].unbind(1)
     images = images + brightness - 0.5
     grey = images.mean(1, keepdim=True)
@@ -53,17 +49,17 @@ def color(images: Tensor, uniform: Tensor) -> Tensor:
 
 
 def translation(images: Tensor, uniform: Tensor) -> Tensor:
-    """A shift by up to an eighth of the size, from numbers in [0, 1), (batch, 2 or more)."""
-    height, width = images.shape[2:]
-    return shifted(images, whole(uniform[:, 0], int(height / 8 + 0.5)), whole(uniform[:, 1], int(width / 8 + 0.5)))
+    """Shift by up to an eighth of the size, by numbers in [0, 1), (batch, 2 or more)."""
+    down, right = (to_whole(uniform[:, i], int(images.shape[2 + i] / 8 + 0.5)) for i in (0, 1))
+    return shift_with_zeros(images, down, right)
 
 
 def cutout(images: Tensor, uniform: Tensor) -> Tensor:
-    """A rectangle of half the size zeroed, its centre from numbers in [0, 1), (batch, 2 or more)."""
+    """Set a rectangle of half the size to zero, its centre from numbers in [0, 1), (batch, 2 or more)."""
     outside = []
-    for size, place in zip(images.shape[2:], uniform.unbind(1), strict=False):
+    for size, centre in zip(images.shape[2:], uniform.unbind(1), strict=False):
         cut = int(size / 2 + 0.5)
-        start = (place * (size + 1 - cut % 2)).long() - cut // 2
+        start = (centre * (size + 1 - cut % 2)).long() - cut // 2
         pixels = torch.arange(size, device=images.device) - start[:, None]
         outside.append((pixels < 0) | (pixels >= cut))
     return images * (outside[0][:, None, :, None] | outside[1][:, None, None, :])

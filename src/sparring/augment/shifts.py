@@ -1,6 +1,6 @@
-"""Flips and shifts by whole pixels: rows and columns of images (batch, C, H, W) taken by their numbers.
+"""Flips and shifts by whole pixels of images (batch, C, H, W).
 
-Gathering is differentiable any number of times, and exact.
+They gather rows and columns by index, which is exact and differentiable any number of times.
 """
 
 import torch
@@ -12,47 +12,34 @@ from sparring.randomness import Draws
 
 
 def take(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Images (batch, C, H, W) whose row y is the image's row ``rows[:, y]`` (batch, H), and columns alike (batch, W)."""
+    """Return images whose row y is the image's row ``rows[:, y]``, (batch, H), and columns alike, (batch, W)."""
     taken = images.gather(2, rows[:, None, :, None].expand_as(images))
     return taken.gather(3, columns[:, None, None, :].expand_as(images))
 
 
-def shifted(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Images shifted by whole pixels (batch,), zeros, a mid grey, coming in."""
-    rows, columns = (_numbers(images, axis) - by[:, None] for axis, by in ((2, down), (3, right)))
-    inside = (within(rows, images.shape[2]))[:, None, :, None] & within(columns, images.shape[3])[:, None, None, :]
+def shift_with_zeros(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Shift images by whole pixels (batch,); new pixels are zero, a mid grey."""
     height, width = images.shape[2:]
+    rows, columns = (torch.arange(n, device=images.device) - by[:, None] for n, by in ((height, down), (width, right)))
+    inside = ((rows >= 0) & (rows < height))[:, None, :, None] & ((columns >= 0) & (columns < width))[:, None, None, :]
     return take(images, rows.clamp(0, height - 1), columns.clamp(0, width - 1)) * inside
 
 
-def slightly_changed(images: Tensor, draws: Draws, purpose: str) -> Tensor:
-    """Images flipped left to right with probability 1/2 and shifted by up to an eighth of their size, the edge mirrored.
+def flip_and_shift(images: Tensor, draws: Draws, purpose: str) -> Tensor:
+    """Flip images left to right with probability 1/2, shift them by up to an eighth of their size, mirror the edge.
 
     Raises:
         ValueError: these are not images, or not as many as there are draws.
     """
     check_images(images, draws)
     flip, down, right = draws.uniform(purpose, 3).unbind(1)
-    rows, columns = _numbers(images, 2), _numbers(images, 3)
-    columns = torch.where(flip[:, None] < 0.5, columns.flip(1), columns)
     rows, columns = (
-        places.gather(
-            1, mirror_index(_numbers(images, axis) - whole(by, places.shape[1] // 8)[:, None], places.shape[1])
-        )
-        for axis, places, by in ((2, rows, down), (3, columns, right))
+        mirror_index(torch.arange(n, device=images.device) - to_whole(by, n // 8)[:, None], n)
+        for n, by in zip(images.shape[2:], (down, right), strict=True)
     )
-    return take(images, rows, columns)
+    return take(images, rows, torch.where(flip[:, None] < 0.5, images.shape[3] - 1 - columns, columns))
 
 
-def whole(uniform: Tensor, largest: int) -> Tensor:
-    """Whole numbers from -``largest`` to ``largest``, all as likely, from numbers in [0, 1)."""
+def to_whole(uniform: Tensor, largest: int) -> Tensor:
+    """Return whole numbers from -``largest`` to ``largest``, with equal probability, from numbers in [0, 1)."""
     return (uniform * (2 * largest + 1)).long() - largest
-
-
-def within(places: Tensor, size: int) -> Tensor:
-    return (places >= 0) & (places < size)
-
-
-def _numbers(images: Tensor, axis: int) -> Tensor:
-    """0, 1, ... along an axis, for each image."""
-    return torch.arange(images.shape[axis], device=images.device).expand(len(images), -1)

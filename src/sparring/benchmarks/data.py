@@ -1,29 +1,27 @@
-"""Images per second out of the batch source beside ImageFolder and DataLoader, and what building the cache costs.
-
-python run.py task=benchmark benchmark=data
-"""
+"""Images per second out of the batch source, next to ImageFolder and DataLoader; time and memory to build the cache."""
 
 import os
 import shutil
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
+from typing import Annotated
 
 from omegaconf import DictConfig
+from pydantic import Field
 from torch import Tensor
 
-from sparring.benchmarks import cache_build, photographs
-from sparring.benchmarks.timing import in_turns, ratios, record, spread
+from sparring.benchmarks import cache_build, photographs, timing
 from sparring.config.errors import UserError
 from sparring.data import cache
 from sparring.data.batches import Batches
 from sparring.data.image_folder import ImageFolder
 from sparring.training.build import build_game
 
+Loader = Callable[[], Iterator[Tensor]]  # starts an endless stream of batches
 BYTES, FLOATS, LOADER = "batches, uint8", "batches, as floats", "ImageFolder, DataLoader"
 STATES = {
     "first": "the first epoch, for which the cache is built",
@@ -35,120 +33,99 @@ STATES = {
 def run(
     cfg: DictConfig,
     folder: Path,
-    sizes: list[int],
-    batch_size: int = 64,
-    workers: int = 2,
-    files: int = 2000,
-    seconds: float = 1.5,
-    rounds: int = 3,
-    cache_images: int = 200_000,
+    sizes: list[Annotated[int, Field(ge=1, le=10_000)]],
+    batch_size: timing.Count = 64,
+    workers: photographs.Workers = 2,
+    files: timing.Count = 2000,
+    seconds: timing.BlockSeconds = 1.5,
+    rounds: timing.Rounds = 3,
+    cache_images: timing.CountOrNone = 200_000,
 ) -> None:
-    """Print and keep (``benchmark.json``) images per second, the ratios of each round, and what building costs.
+    """Print and record (``benchmark.json``) images per second, the ratios of each round, and what building costs.
 
-    Args:
-        cfg: of its data a folder of photographs is made; its model says how bytes become floats.
-        folder: where the figures are written.
-        sizes: of the images, in pixels of a side.
-        batch_size: images a batch.
-        workers: of the DataLoader.
-        files: photographs.
-        seconds: that a block from a warm cache lasts at least.
-        rounds: each has a block of every way.
-        cache_images: of how many a cache is built, and of a quarter of them; 0 for none.
+    Photographs are made from the data of ``cfg``; conf/benchmark/data.yaml explains the other arguments.
 
     Raises:
         UserError: no sizes, or fewer files than a batch takes.
     """
-    if not sizes or min(sizes) < 1:
-        raise UserError(f"benchmark.sizes={sizes}: sides of images in pixels, [64] for instance")
+    if not sizes:
+        raise UserError("benchmark.sizes=[]: sides of images in pixels, [64] for instance")
     if files < batch_size:
         raise UserError(f"benchmark.files={files}: must be at least benchmark.batch_size={batch_size}")
-    found: dict = {"reading": {}}
-    with tempfile.TemporaryDirectory(prefix="sparring-") as place:
-        pictures = photographs.write(cfg, Path(place) / "photographs", files)
-        scaled = build_game(cfg).scaled
+    figures: dict = {"reading": {}}
+    with tempfile.TemporaryDirectory(prefix="sparring-") as temporary:
+        pictures = photographs.write(cfg, Path(temporary) / "photographs", files)
+        convert = build_game(cfg).scaled
         for size in sizes:
-            reading = _Reading(pictures, Path(place) / f"{size}px", size, batch_size, workers, scaled)
-            states = [state for state in STATES if state != "cold" or hasattr(os, "posix_fadvise")]  # Linux
-            found["reading"][size] = {state: reading.compare(state, seconds, rounds) for state in states}
-            shutil.rmtree(reading.place)
+            cached = Path(temporary) / f"{size}px"
+            batches = partial(_batches, pictures, cached, size, batch_size)
+            loaders: dict[str, Loader] = {
+                BYTES: batches,
+                FLOATS: partial(_converted, batches, convert),
+                LOADER: partial(_loaded, pictures, size, batch_size, workers),
+            }
+            reading = _Reading([pictures, cached], files // batch_size, 4 * max(workers, 1), seconds)
+            figures["reading"][size] = {}
+            for state in STATES if hasattr(os, "posix_fadvise") else ("first", "warm"):  # Linux can drop files
+                taken = timing.in_turns(
+                    {name: partial(reading.read, state, way) for name, way in loaders.items()}, rounds
+                )
+                times = {name: timing.ratios(taken[name], taken[LOADER]) for name in (BYTES, FLOATS)}
+                entry = {"images_per_second": timing.per_second(taken), "ratios": times}
+                timing.show({f"{size} pixels, batch {batch_size}, {STATES[state]}": entry})
+                figures["reading"][size][state] = entry
+            shutil.rmtree(cached)
         if cache_images:
-            found["building"] = cache_build.compare(pictures, Path(place), cache_images)
-    record(folder, found)
+            figures["building"] = cache_build.compare(pictures, Path(temporary), cache_images)
+    timing.record(folder, figures)
 
 
+@dataclass
 class _Reading:
-    """The ways to read the photographs in a folder."""
+    folders: list[Path]  # of the photographs, and of the cache
+    epoch: int  # batches
+    ready: int  # batches that are read before a warm block: then a DataLoader has no more ready than later
+    seconds: float  # least time of a warm block
 
-    def __init__(
-        self,
-        pictures: Path,
-        place: Path,
-        size: int,
-        batch_size: int,
-        workers: int,
-        scaled: Callable[[Tensor], Tensor],
-    ):
-        self.pictures, self.place, self.size, self.batch_size, self.workers = pictures, place, size, batch_size, workers
-        self.epoch = sum(1 for _ in pictures.rglob("*.jpg")) // batch_size
-        self.ways = {BYTES: self._batches, FLOATS: lambda: map(scaled, self._batches()), LOADER: self._loaded}
-
-    def compare(self, state: str, seconds: float, rounds: int) -> dict:
-        """Every way in turns: images per second, and how many times as quick as the DataLoader the batches are."""
-        ready = {"first": self._first, "cold": self._cold, "warm": partial(self._warm, seconds)}[state]
-        taken = in_turns({name: partial(ready, way) for name, way in self.ways.items()}, rounds)
-        found = {
-            "images_per_second": {name: [1 / s for s in each] for name, each in taken.items()},
-            "ratios": {name: ratios(taken[name], taken[LOADER]) for name in (BYTES, FLOATS)},
-        }
-        print(f"\n{self.size} pixels, batch {self.batch_size}, {STATES[state]}", flush=True)
-        for name, speeds in found["images_per_second"].items():
-            beside = f"   {spread(found['ratios'][name], ',.1f')} times {LOADER}" if name != LOADER else ""
-            print(f"  {name:<24}{statistics.median(speeds):>11,.0f} images/s{beside}")
-        return found
-
-    def _first(self, way: Callable[[], Iterator[Tensor]]) -> Callable[[], int]:
-        shutil.rmtree(self.place, ignore_errors=True)
-        return partial(_read, way(), self.epoch)
-
-    def _cold(self, way: Callable[[], Iterator[Tensor]]) -> Callable[[], int]:
-        for folder in (self.pictures, self.place):
-            _forget(folder)
-        return partial(_read, way(), self.epoch)
-
-    def _warm(self, seconds: float, way: Callable[[], Iterator[Tensor]]) -> Callable[[], int]:
-        batches = way()
-        _read(batches, 4 * max(self.workers, 1))  # then a DataLoader has no more ready than it has later on
-
-        def read() -> int:
-            images, until = 0, time.perf_counter() + seconds
-            while time.perf_counter() < until:
-                images += len(next(batches))
-            return images
-
-        return read
-
-    def _batches(self) -> Iterator[Tensor]:
-        """From the cache, which is built where there is none."""
-        data = cache.load(ImageFolder(str(self.pictures), self.size), self.place)
-        batches = Batches(data.columns, self.batch_size)
-        for iteration in count():
-            yield batches.batch("discriminator", iteration, 0, 1)["images"]
-
-    def _loaded(self) -> Iterator[Tensor]:
-        """By workers that end with this iterator: they prefetch nothing while another way is timed."""
-        for images, _ in photographs.loader(self.pictures, self.size, self.batch_size, self.workers):
-            yield images
+    def read(self, state: str, loader: Loader) -> float:
+        """Return seconds per image in one of ``STATES``."""
+        if state == "first":
+            shutil.rmtree(self.folders[1], ignore_errors=True)
+        elif state == "cold":
+            _drop_from_memory(self.folders)
+        batches = loader()
+        if state == "warm":
+            _count(islice(batches, self.ready))
+        started, images, least = timing.now(), 0, self.seconds if state == "warm" else 0.0
+        while images == 0 or timing.now() - started < least:
+            images += _count(islice(batches, 1 if state == "warm" else self.epoch))
+        return (timing.now() - started) / images
 
 
-def _read(batches: Iterator[Tensor], times: int) -> int:
-    return sum(map(len, islice(batches, times)))
+def _count(batches: Iterable[Tensor]) -> int:
+    return sum(len(images) for images in batches)
 
 
-def _forget(folder: Path) -> None:
-    """Have the system drop from memory what it keeps of the files; of one that is mapped it would keep it."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())  # what is not on the disk yet is kept, too
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+def _batches(pictures: Path, cached: Path, size: int, batch_size: int) -> Iterator[Tensor]:
+    """Yield batches from the cache, which is built where it is missing."""
+    batches = Batches(cache.load(ImageFolder(str(pictures), size), cached).columns, batch_size)
+    for iteration in count():
+        yield batches.batch("discriminator", iteration, 0, 1)["images"]
+
+
+def _converted(batches: Loader, convert: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
+    return map(convert, batches())
+
+
+def _loaded(pictures: Path, size: int, batch_size: int, workers: int) -> Iterator[Tensor]:
+    """Yield batches of a DataLoader; its workers end with this iterator, and prefetch nothing in another's block."""
+    for images, _ in photographs.loader(pictures, size, batch_size, workers):
+        yield images
+
+
+def _drop_from_memory(folders: list[Path]) -> None:
+    """Ask the system to forget the content of files; it keeps those that are mapped."""
+    for path in (path for folder in folders for path in folder.rglob("*") if path.is_file()):
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())  # it also keeps what is not on the disk yet
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

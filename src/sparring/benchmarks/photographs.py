@@ -1,21 +1,29 @@
-"""A folder of JPEG files such as people have, made of whatever data are at hand, and the loader they read it with."""
+"""A folder of JPEG files such as people have, made from any data, and the loader that people read it with."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Annotated
 
 from omegaconf import DictConfig
-from PIL import Image
+from PIL import Image, ImageOps
+from pydantic import Field
 from torch.utils.data import DataLoader, RandomSampler
+from torchvision import datasets, transforms
+from torchvision.transforms.functional import to_pil_image
 
 from sparring.data import cache
 from sparring.evaluation.image_sets import Decoded, Subset
 from sparring.training.build import open_source
 
+Workers = Annotated[int, Field(ge=0, le=256)]
+SIZE = (178, 218)  # of CelebA's aligned photographs, in pixels
 
-def write(cfg: DictConfig, folder: Path, count: int, width: int = 178, height: int = 218) -> Path:
-    """``count`` images of the configured data as JPEG files, by default of the size of CelebA's aligned photographs.
 
-    They are enlarged and cut to that size. Returns ``folder``, in which they lie in one sub-folder, as ImageFolder wants.
+def write(cfg: DictConfig, folder: Path, count: int) -> Path:
+    """Write ``count`` images of the configured data, enlarged and cropped to the size of CelebA's, as JPEG files.
+
+    Returns:
+        ``folder``; the files are in one sub-folder, as ImageFolder wants.
     """
     data = cache.load(open_source(cfg), cfg.cache)
     images = Subset(Decoded(data), min(count, len(data)))
@@ -23,10 +31,8 @@ def write(cfg: DictConfig, folder: Path, count: int, width: int = 178, height: i
 
     def save(i: int) -> None:
         row = i % len(images)
-        pixels = images.images(range(row, row + 1))[0].expand(3, -1, -1).permute(1, 2, 0).contiguous()
-        whole = Image.fromarray(pixels.numpy()).resize((height, height), Image.Resampling.BICUBIC)
-        left = (height - width) // 2
-        whole.crop((left, 0, left + width, height)).save(folder / "all" / f"{i:06}.jpg", quality=90)
+        image = to_pil_image(images.images(range(row, row + 1))[0].expand(3, -1, -1))
+        ImageOps.fit(image, SIZE, Image.Resampling.BICUBIC).save(folder / "all" / f"{i:06}.jpg", quality=90)
 
     with ThreadPoolExecutor() as threads:
         list(threads.map(save, range(count)))
@@ -34,20 +40,10 @@ def write(cfg: DictConfig, folder: Path, count: int, width: int = 178, height: i
 
 
 def loader(folder: Path, image_size: int, batch_size: int, workers: int, pin_memory: bool = False) -> DataLoader:
-    """ImageFolder and DataLoader as in PyTorch's DCGAN example: (batch, 3, H, W) in [-1, 1], without an end."""
-    from torchvision import transforms
-    from torchvision.datasets import ImageFolder
-
-    transform = transforms.Compose(
-        [
-            transforms.Resize(image_size),
-            transforms.CenterCrop(image_size),
-            transforms.ToTensor(),
-            transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-        ]
-    )
-    images = ImageFolder(str(folder), transform)
+    """Return ImageFolder and DataLoader as in PyTorch's DCGAN example: endless batches (batch, 3, H, W) in [-1, 1]."""
+    steps = [transforms.Resize(image_size), transforms.CenterCrop(image_size), transforms.ToTensor()]
+    transform = transforms.Compose([*steps, transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))])
+    images = datasets.ImageFolder(str(folder), transform)
     endless = RandomSampler(images, replacement=True, num_samples=10**9)  # an epoch of few files is soon over
-    return DataLoader(
-        images, batch_size, sampler=endless, num_workers=workers, pin_memory=pin_memory, persistent_workers=workers > 0
-    )
+    options = {"num_workers": workers, "pin_memory": pin_memory, "persistent_workers": workers > 0}
+    return DataLoader(images, batch_size, sampler=endless, **options)

@@ -1,122 +1,92 @@
-"""What grows as training goes on and on: memory, open files, threads, time an iteration.
-
-python run.py task=benchmark benchmark=soak
-"""
+"""What grows during a long run, or a long sweep in one process: memory, open files, threads, seconds per iteration."""
 
 import csv
 import math
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from sparring.benchmarks.startup import RUN
-from sparring.benchmarks.timing import record
-from sparring.config.errors import UserError
+from sparring.benchmarks.commands import RUN, passed_on, watch
+from sparring.benchmarks.timing import CountOrNone, record, show
 
-Sample = dict[str, float]  # what was seen at one moment, and how much was done by then
+Sample = dict[str, float]  # what a process used at one moment; "done" says how much it had done by then
 LONG = ["kimg=null", "evaluation.samples=200", "evaluation.samples_during=200", "evaluation.reals=200", "grid.count=16"]
 SHORT = [*LONG, "trainer.max_steps=5", "trainer.log_every_n_steps=5"]
 
 
-def run(cfg: DictConfig, folder: Path, run_iterations: int = 10_000, sweep_jobs: int = 200) -> None:
-    """Print and keep (``benchmark.json``) what a process uses while the command runs, and its growth after the first tenth.
+def run(cfg: DictConfig, folder: Path, run_iterations: CountOrNone = 10_000, sweep_jobs: CountOrNone = 200) -> None:
+    """Print and record (``benchmark.json``) what a process uses while it trains, and its growth after the first tenth.
 
-    Args:
-        cfg: only what was set in this command is passed on; ``data.batch_size`` decides how often a run is scored.
-        folder: where the figures are written.
-        run_iterations: of one run; 0 for none.
-        sweep_jobs: of one sweep in one process; 0 for none.
+    The overrides of this command are passed on. conf/benchmark/soak.yaml explains the arguments.
 
     Raises:
-        UserError: the command failed; it is told what it said.
+        UserError: a command fails; the message holds its output.
     """
-    own = [o for o in HydraConfig.get().overrides.task if not o.startswith(("task=", "benchmark"))]
+    own = passed_on()
     every = f"{run_iterations * cfg.n_dis * cfg.data.batch_size / 1000 / 100}"
     often = [f"{key}.every_kimg={every}" for key in ("evaluation", "grid", "checkpoint")]
-    found = {}
-    with tempfile.TemporaryDirectory(prefix="sparring-") as place:
-        one, many = Path(place, "run"), Path(place, "sweep")
+    figures = {}
+    with tempfile.TemporaryDirectory(prefix="sparring-") as temporary:
+        one, many = Path(temporary, "run"), Path(temporary, "sweep")
         if run_iterations:
             command = [*LONG, *often, f"trainer.max_steps={run_iterations}", *own, f"hydra.run.dir={one}"]
-            found["run"] = watched(command, lambda: _iterations(one / "metrics.csv"), Path(place))
-            told("iterations", found["run"], _seconds(one / "metrics.csv"))
+            figures["run"] = use_of(command, lambda: max((int(row["iteration"]) for row in _rows(one)), default=0))
+            rows = [row for row in _rows(one) if row["images_per_second"]]  # of training alone
+            report(
+                "iterations", figures["run"], [(int(r["iteration"]), 1 / float(r["images_per_second"])) for r in rows]
+            )
         if sweep_jobs:
             command = ["-m", *SHORT, *own, f"seed=range(0,{sweep_jobs})", f"hydra.sweep.dir={many}"]
-            found["sweep"] = watched(command, lambda: len(list(many.glob("*/scores.json"))), Path(place))
-            told("jobs", found["sweep"])
-    record(folder, found)
+            figures["sweep"] = samples = use_of(command, lambda: len(list(many.glob("*/scores.json"))))
+            pairs = [(a, b) for a, b in zip(samples, samples[1:], strict=False) if b["done"] > a["done"]]
+            each = [(b["done"], (b["seconds"] - a["seconds"]) / (b["done"] - a["done"])) for a, b in pairs]
+            report("jobs", samples, each)
+    record(folder, figures)
 
 
-def watched(command: list[str], done: Callable[[], float], place: Path, every: float = 1.0) -> list[Sample]:
-    """What a command's process uses, every so many seconds while it has begun and not ended to do what it does."""
-    samples: list[Sample] = []
-    said = place / "said"
-    with (
-        open(said, "wb") as file,
-        subprocess.Popen([sys.executable, RUN, *command], stdout=file, stderr=file) as process,
-    ):
-        watched, started = psutil.Process(process.pid), time.perf_counter()
-        while process.poll() is None:
-            if at := done():
-                samples.append({"done": at, "seconds": time.perf_counter() - started} | _used(watched))
-            time.sleep(every)
-    if process.returncode:
-        raise UserError(f"run.py {' '.join(command)} failed:\n{said.read_text()[-2000:]}")
-    return [sample for sample in samples if "MiB" in sample]
-
-
-def growth(samples: list[Sample], name: str) -> float:
-    """Of a quantity from the second tenth of all that was done to the last one, medians, as a share."""
-    end = max(sample["done"] for sample in samples)
-    second = [s[name] for s in samples if 0.1 * end <= s["done"] <= 0.2 * end]
-    last = [s[name] for s in samples if s["done"] >= 0.9 * end]
-    return statistics.median(last) / statistics.median(second) - 1 if last and second else math.nan  # too short
-
-
-def told(what: str, samples: list[Sample], seconds: list[Sample] | None = None) -> None:
-    """A line for each quantity."""
-    end = samples[-1]
-    print(f"  {end['done']:,.0f} {what} in {end['seconds']:,.0f} s, growth after the first tenth:")
-    for name in ("MiB", "files", "threads"):
-        print(f"    {name:<12}{growth(samples, name):+8.2%}   {end[name]:,.0f} at the end")
-    seconds = seconds or [
-        {"done": b["done"], "seconds": (b["seconds"] - a["seconds"]) / (b["done"] - a["done"])}
-        for a, b in zip(samples, samples[1:], strict=False)
-        if b["done"] > a["done"]
-    ]
-    print(f"    {'seconds':<12}{growth(seconds, 'seconds'):+8.2%}   of each")
-
-
-def _used(process: psutil.Process) -> Sample:
-    try:
-        with process.oneshot():
-            memory = process.memory_info().rss / 2**20
-            return {"MiB": memory, "files": process.num_fds(), "threads": process.num_threads()}
-    except psutil.Error:
-        return {}  # it has just ended
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
+def _rows(folder: Path) -> list[dict[str, str]]:
+    if not (folder / "metrics.csv").exists():
         return []
-    with open(path, newline="") as file:
+    with open(folder / "metrics.csv", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def _iterations(path: Path) -> int:
-    rows = _rows(path)
-    return int(rows[-1]["iteration"]) if rows else 0
+def use_of(command: list[str], done: Callable[[], float], every: float = 1.0) -> list[Sample]:
+    """Run a command; return what its process used every so many seconds, once something was done."""
+    samples: list[Sample] = []
+
+    def look(process_id: int, seconds: float) -> bool:
+        try:
+            process = psutil.Process(process_id)
+            if count := done():
+                used = {"files": process.num_fds(), "threads": process.num_threads()}
+                memory = process.memory_info().rss / 2**20
+                samples.append({"done": count, "seconds": seconds, "MiB": memory} | used)
+        except psutil.Error:
+            pass  # it has just ended
+        return False
+
+    watch([*RUN, *command], look, every)
+    return samples
 
 
-def _seconds(path: Path) -> list[Sample]:
-    """Of training alone, an image."""
-    told = [row for row in _rows(path) if row["images_per_second"]]
-    return [{"done": int(row["iteration"]), "seconds": 1 / float(row["images_per_second"])} for row in told]
+def growth(values: list[tuple[float, float]]) -> float:
+    """Return the growth of (done, value) as a share: median of the last tenth over that of the second tenth, less 1.
+
+    NaN if there are too few values.
+    """
+    end = max(done for done, _ in values)
+    second = [value for done, value in values if 0.1 * end <= done <= 0.2 * end]
+    last = [value for done, value in values if done >= 0.9 * end]
+    return statistics.median(last) / statistics.median(second) - 1 if last and second else math.nan
+
+
+def report(unit: str, samples: list[Sample], seconds: list[tuple[float, float]]) -> None:
+    """Print the growth of each quantity, and of the seconds of each unit."""
+    values = {name: [(sample["done"], sample[name]) for sample in samples] for name in ("MiB", "files", "threads")}
+    growths = {name: f"{growth(each):+.2%}" for name, each in (values | {"seconds each": seconds}).items()}
+    show({unit: {"at the end": samples[-1], "growth after the first tenth": growths}})

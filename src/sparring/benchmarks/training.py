@@ -1,4 +1,4 @@
-"""Training by the engine beside a loop written by hand: images per second, on the same machine, in turns."""
+"""Training by the engine next to a loop written by hand: images per second on the same machine, in turns."""
 
 import copy
 import math
@@ -11,48 +11,44 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from hydra import compose
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from sparring.benchmarks import photographs
-from sparring.benchmarks.baseline_loop import PlainLoop
-from sparring.benchmarks.timing import now, ratios, record, spread
+from sparring.benchmarks import photographs, timing
+from sparring.benchmarks.baseline_loop import EQUATIONS, BaselineLoop
+from sparring.benchmarks.commands import passed_on
 from sparring.config.errors import UserError
 from sparring.config.validation import check
 from sparring.data import cache
 from sparring.data.batches import Batches
+from sparring.games.generation import Generation
 from sparring.runs.metrics_file import MetricsFile
 from sparring.training.adversarial_module import AdversarialModule
 from sparring.training.build import build_game, build_module, check_machine, device_of, open_source
 from sparring.training.callbacks.health import Health
 from sparring.training.fit import build_trainer
 
-OWN = ("task=", "benchmark", "data", "cache", "evaluation", "logger")  # not passed on to the workloads
 FOLDER, MEMORY = "loop, ImageFolder", "loop, batches in memory"
 
 
-class InTurns(pl.Callback):
-    """Between two blocks of the engine's iterations every other loop has one of as many. The first blocks are warm-up.
+class EngineInTurns(pl.Callback):
+    """Runs a block of every other loop after each block of the engine's iterations; the first blocks are warm-up.
 
-    The engine's time is all that lies between: its data, Lightning's loop and hooks, the log.
+    The engine's time is all that passes between: its data, Lightning's loop and hooks, the log.
     """
 
-    def __init__(self, others: dict[str, PlainLoop], iterations: int):
-        self.others, self.iterations = others, iterations
-        self.seconds: dict[str, list[float]] = {"engine": []} | {name: [] for name in others}
-        self.memory: dict[str, int] = {}  # bytes on the GPU above what lay there, at the most
-        self.flops = 0  # of an iteration of the engine
+    def __init__(self, loops: dict[str, BaselineLoop], iterations: int):
+        self.loops, self.iterations = loops, iterations
+        self.seconds: timing.Figures = {"engine": []} | {name: [] for name in loops}
+        self.memory: dict[str, int] = {}  # peak bytes on the GPU, above what was allocated before
+        self.flops = 0  # of the engine per iteration
 
     def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
+        self._first = ExitStack()
+        self._first.enter_context(module.game.uncompiled())
+        self._counter = self._first.enter_context(FlopCounterMode(display=False))
         self._begin(module.device)
-
-    def on_train_batch_start(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
-        if module.iteration == 0:
-            self._first = ExitStack()
-            self._first.enter_context(module.game.uncompiled())
-            self._counter = self._first.enter_context(FlopCounterMode(display=False))
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
         if module.iteration == 1:
@@ -60,25 +56,25 @@ class InTurns(pl.Callback):
             self.flops = self._counter.get_total_flops()
         if module.iteration % self.iterations:
             return
-        warm_up = module.iteration == self.iterations
-        self._end("engine", module.device, warm_up)
-        for name, loop in self.others.items():
+        self._end("engine", module.device)
+        for name, loop in self.loops.items():
             self._begin(module.device)
             loop.iterate(self.iterations)
-            self._end(name, module.device, warm_up)
+            self._end(name, module.device)
+        if module.iteration == self.iterations:  # warm-up
+            self.seconds = {name: [] for name in self.seconds}
         self._begin(module.device)
 
     def _begin(self, device: torch.device) -> None:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-            self._held = torch.cuda.memory_allocated(device)
-        self._started = now(device)
+            self._allocated = torch.cuda.memory_allocated(device)
+        self._started = timing.now(device)
 
-    def _end(self, name: str, device: torch.device, warm_up: bool) -> None:
-        if not warm_up:
-            self.seconds[name].append(now(device) - self._started)
+    def _end(self, name: str, device: torch.device) -> None:
+        self.seconds[name].append(timing.now(device) - self._started)
         if device.type == "cuda":
-            self.memory[name] = torch.cuda.max_memory_allocated(device) - self._held
+            self.memory[name] = torch.cuda.max_memory_allocated(device) - self._allocated
 
 
 def run(
@@ -87,29 +83,19 @@ def run(
     workloads: list[dict],
     on_gpu: list[dict],
     only: list[str] | None = None,
-    seconds: float = 2.0,
-    rounds: int = 5,
-    workers: int = 2,
-    files: int = 2000,
+    seconds: timing.BlockSeconds = 2.0,
+    rounds: timing.Rounds = 5,
+    workers: photographs.Workers = 2,
+    files: timing.Count = 2000,
     gpu: bool = False,
 ) -> None:
-    """Time every workload; print and keep (``benchmark.json``) images per second and the ratios of each round.
+    """Time every workload; print and record (``benchmark.json``) images per second and the ratios of each round.
 
-    Args:
-        cfg: of its data a folder of photographs is made, which all workloads are trained on; what else was typed is set in
-            each of them.
-        folder: where the figures are written.
-        workloads: each its ``name`` and what is ``set`` beside the defaults.
-        on_gpu: likewise, ways to train each of them there.
-        only: names of workloads, or parts of them; None for all.
-        seconds: that a block lasts at least.
-        rounds: each has a block of every way.
-        workers: of the DataLoader.
-        files: photographs.
-        gpu: nothing is to be measured without one.
+    Photographs are made from the data of ``cfg``; the other overrides of this command are set in every workload.
+    conf/benchmark/training.yaml explains the arguments.
 
     Raises:
-        UserError: no workload is meant, or there is no GPU.
+        UserError: ``only`` matches no workload, or there is no GPU.
     """
     device = device_of(cfg)
     if gpu and device.type != "cuda":
@@ -118,55 +104,53 @@ def run(
         )
     chosen = [w for w in workloads if only is None or any(part in w["name"] for part in only)]
     if not chosen:
-        raise UserError(
-            f"benchmark.only={only}: no workload is called so; there are: " + "; ".join(w["name"] for w in workloads)
-        )
-    ways = on_gpu if device.type == "cuda" else [{"name": "", "set": []}]
-    found = []
-    with tempfile.TemporaryDirectory(prefix="sparring-") as place:
-        pictures = photographs.write(cfg, Path(place) / "photographs", files)
-        common = ["data=image_folder", f"data.path='{pictures}'", f"cache='{place}'", "evaluation=none", "logger=none"]
-        typed = [o for o in HydraConfig.get().overrides.task if not o.startswith(OWN)]
+        names = "; ".join(workload["name"] for workload in workloads)
+        raise UserError(f"benchmark.only={only}: matches no workload; there are: {names}")
+    entries = []
+    with tempfile.TemporaryDirectory(prefix="sparring-") as temporary:
+        pictures = photographs.write(cfg, Path(temporary) / "photographs", files)
+        overrides = ["data=image_folder", f"data.path='{pictures}'", f"cache='{temporary}'"]
+        overrides += ["evaluation=none", "logger=none"]
+        passed = passed_on("data", "cache", "evaluation", "logger")
         for workload in chosen:
-            for way in ways:
-                each = compose("config", overrides=[*common, *workload["set"], *way["set"], *typed])
+            for way in on_gpu if device.type == "cuda" else [{"name": "", "set": []}]:
+                each = compose("config", overrides=[*overrides, *workload["set"], *way["set"], *passed])
                 check(each)
                 check_machine(each)
-                peak = _matrix_product(device, each.trainer.precision)
-                entry = _compare(each, pictures, Path(place), seconds, rounds, workers)
-                found.append({"workload": workload["name"], "way": way["name"], "peak_flops": peak} | entry)
-                _print(found[-1])
-    record(folder, {"training": found}, device)
+                entry = {"workload": workload["name"], "way": way["name"]}
+                entry["peak_flops"] = matrix_product_flops(device, each.trainer.precision)
+                entries.append(entry | compare(each, pictures, Path(temporary), seconds, rounds, workers))
+                timing.show({"workload": entries[-1]})
+    timing.record(folder, {"training": entries}, device)
 
 
-def _compare(cfg: DictConfig, pictures: Path, place: Path, seconds: float, rounds: int, workers: int) -> dict:
-    """One workload: the engine, and the plain loop with either kind of data."""
-    device = device_of(cfg)
+def compare(cfg: DictConfig, pictures: Path, folder: Path, seconds: float, rounds: int, workers: int) -> dict:
+    """Time one workload: the engine, and the baseline loop with either kind of data."""
+    device, batch_size = device_of(cfg), cfg.data.batch_size
     data = cache.load(open_source(cfg), cfg.cache)
     game = build_game(cfg)
-    size, batch_size = cfg.data.image_size, cfg.data.batch_size
-    loader = photographs.loader(pictures, size, batch_size, workers, device.type == "cuda")
+    if not isinstance(game, Generation) or type(game.loss) not in EQUATIONS:
+        raise UserError(
+            "benchmark=training: the baseline loop takes model=mlp, dcgan, resnet and loss=nonsaturating, hinge"
+        )
     module = build_module(cfg, copy.deepcopy(game), data)
     optimizers = {player: settings.build for player, settings in module.player_optimizers.items()}
     settings = {"optimizers": optimizers, "n_dis": cfg.n_dis, "reuse_fakes": cfg.reuse_fakes, "device": device}
+    loader = photographs.loader(pictures, cfg.data.image_size, batch_size, workers, device.type == "cuda")
     memory = _in_memory(Batches(data.columns, batch_size, cfg.seed).to(device), cfg.n_dis)
-    others = {
-        FOLDER: PlainLoop(game, (images for images, _ in loader), **settings),
-        MEMORY: PlainLoop(game, memory, **settings),
+    loops = {
+        FOLDER: BaselineLoop(game, (images for images, _ in loader), **settings),
+        MEMORY: BaselineLoop(game, memory, **settings),
     }
-    others[MEMORY].iterate(1)
-    started = now(device)
-    others[MEMORY].iterate(1)
-    iterations = max(math.ceil(seconds / (now(device) - started)), 1)
-    turns = InTurns(others, iterations)
-    callbacks = [Health(), turns]
-    log = MetricsFile(place / "metrics.csv", 0)
-    build_trainer(cfg, (1 + rounds) * iterations, [log], callbacks, place).fit(module)
-    images = iterations * module.clock.images_per_iteration
+    loops[MEMORY].iteration()  # warm-up
+    iterations = max(math.ceil(seconds / timing.timed(loops[MEMORY].iteration, device)), 1)
+    turns = EngineInTurns(loops, iterations)
+    log = MetricsFile(folder / "metrics.csv", 0)
+    build_trainer(cfg, (1 + rounds) * iterations, [log], [Health(), turns], folder).fit(module)
     return {
         "iterations": iterations,
-        "images_per_second": {name: [images / s for s in each] for name, each in turns.seconds.items()},
-        "ratios": {name: ratios(turns.seconds["engine"], turns.seconds[name]) for name in others},
+        "images_per_second": timing.per_second(turns.seconds, iterations * module.clock.images_per_iteration),
+        "ratios": {name: timing.ratios(turns.seconds["engine"], turns.seconds[name]) for name in loops},
         "memory": turns.memory,
         "flops": turns.flops,
         "flops_per_second": turns.flops * iterations / statistics.median(turns.seconds["engine"]),
@@ -182,26 +166,9 @@ def _in_memory(batches: Batches, n_dis: int) -> Iterator[Tensor]:
         iteration += 1
 
 
-def _matrix_product(device: torch.device, precision: str) -> float:
-    """Operations a second of a large matrix product, what can be reached here at the most."""
+def matrix_product_flops(device: torch.device, precision: str) -> float:
+    """Return the operations per second of a large matrix product: what this device reaches at most."""
     size, dtype = (8192 if device.type == "cuda" else 2048), torch.bfloat16 if "bf16" in precision else torch.float32
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    taken = []
-    for _ in range(6):
-        started = now(device)
-        a @ b
-        taken.append(now(device) - started)
-    return 2 * size**3 / statistics.median(taken[1:])
-
-
-def _print(entry: dict) -> None:
-    print(f"\n{entry['workload']}{entry['way'] and ', '}{entry['way']}", flush=True)
-    for name, speeds in entry["images_per_second"].items():
-        beside = f"   engine {spread(entry['ratios'][name], ',.2f')} x" if name in entry["ratios"] else ""
-        memory = f"   {entry['memory'][name] / 2**20:,.0f} MiB" if entry["memory"] else ""
-        print(f"  {name:<24}{statistics.median(speeds):>10,.1f} images/s{memory}{beside}")
-    share = entry["flops_per_second"] / entry["peak_flops"]
-    print(
-        f"  the engine's layers do {entry['flops_per_second'] / 1e9:,.0f} GFLOP/s, {share:.0%} of a large matrix product's "
-        f"{entry['peak_flops'] / 1e9:,.0f}"
-    )
+    _, *seconds = (timing.timed(lambda: a @ b, device) for _ in range(6))
+    return 2 * size**3 / statistics.median(seconds)

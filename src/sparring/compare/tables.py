@@ -1,22 +1,23 @@
-"""Scores as tables: a row for each run, or one for each combination of what was varied, over its seeds."""
+"""Scores as a table: a row for each run, or one for each combination of what was varied, over its seeds."""
 
 import csv
 import io
 import math
 import re
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from statistics import mean, stdev
+from dataclasses import dataclass, field
 
-from sparring.compare.protocols import described, differences, kinds
+from sparring.compare import protocols
 from sparring.compare.records import Record
 from sparring.config.redaction import escape_control_characters
 from sparring.runs.console import better_direction
 
-APART = re.compile(r"[~+]*(hydra|logger|task|cache|resume|run|sweep|seed)\b")  # overrides that are not compared
-BESIDE = re.compile(r"_(low|high|sd|std|\d+)$")  # intervals of other scores, and those of single classes
-FACTS = {  # of a row, under their names in a CSV file: how they are headed and written
+NOT_VARIED = re.compile(r"[~+]*(hydra|logger|task|cache|resume|run|sweep|seed)\b")  # overrides that are not compared
+DETAIL = re.compile(r"_(low|high|sd|std|\d+)$")  # scores that belong to another: intervals, single classes
+ARROWS = {"lower is better": " ↓", "higher is better": " ↑"}
+FACTS = {  # by their names in a CSV file: the heading, and how a value is written
     "state": ("state", str),
     "seeds": ("seeds", str),
     "kimg": ("kimg", lambda kimg: f"{kimg:.4g}"),
@@ -26,23 +27,26 @@ FACTS = {  # of a row, under their names in a CSV file: how they are headed and 
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Cell:
-    """A score.
+    """A score of the runs in a row."""
 
-    Attributes:
-        mean: of the runs in the row.
-        deviation: of them, n - 1 in the denominator; None for a single one.
-        n: how many they are.
-        comparable: whether it was computed as most others of its column were.
-        best: the best of those that may be compared, if there are two or more.
-    """
+    values: list[float]  # one of each run
+    comparable: bool = True  # it was computed by the most usual protocol of its column
+    best: bool = False  # of the comparable ones, if they differ
 
-    mean: float
-    deviation: float | None
-    n: int
-    comparable: bool = True
-    best: bool = False
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @property
+    def mean(self) -> float:
+        return statistics.mean(self.values)
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard deviation, n - 1 in the denominator; None of a single run."""
+        return statistics.stdev(self.values) if self.n > 1 else None
 
     def __str__(self) -> str:
         if self.deviation is None:
@@ -53,243 +57,202 @@ class Cell:
         return f"{self.mean:,.{digits}f} ± {self.deviation:,.{digits}f}"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
-    """What is known of a run, or of the runs of a combination.
+    """A run, or the runs of a combination."""
 
-    Attributes:
-        name: the run's, or what was varied.
-        facts: by the names in ``FACTS``.
-        protocol: the letter of what its scores were computed from; empty without scores.
-        cells: by score.
-        records: the runs.
-    """
-
-    name: str
-    facts: dict[str, str | float]
-    protocol: str
-    cells: dict[str, Cell]
+    name: str  # the run's, or what was varied
+    facts: dict[str, str | float]  # by the names in FACTS
+    protocol: str  # the letter of the protocol of its scores; empty without scores
+    cells: dict[str, Cell]  # by score
     records: list[Record]
 
     def fact(self, name: str) -> str:
-        """A fact as it is written; empty where it is not known."""
+        """Return a fact as text; empty if it is unknown."""
         value = self.facts.get(name)
         return "" if value is None or value != value else FACTS[name][1](value)
 
+    def text(self, score: str) -> str:
+        """Return a score as Markdown, with the number of runs and the protocol where they differ from the row's."""
+        cell = self.cells.get(score)
+        if cell is None:
+            return ""
+        text = f"**{cell}**" if cell.best else str(cell)
+        text += f" (n={cell.n})" if cell.n != self.facts.get("seeds", 1) else ""
+        return text if cell.comparable else f"{text} [{self.protocol}]"
 
-@dataclass(frozen=True)
+
+@dataclass
 class Table:
-    """Rows of scores, best first.
-
-    Attributes:
-        rows: each a run, or a combination.
-        directions: of every score that is a column: ``lower is better``, ``higher is better``, another word, or empty.
-        facts: names of the other columns.
-        protocols: what scores were computed from, by letter; A is that of the most runs.
-        notes: what keeps numbers from being compared, and what runs failed of.
-    """
+    """Rows of scores, best first."""
 
     rows: list[Row]
-    directions: dict[str, str]
-    facts: list[str]
-    protocols: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    directions: dict[
+        str, str
+    ]  # of every score that is a column: lower is better, higher is better, other words or none
+    facts: list[str]  # names of the other columns
+    protocols: dict[str, str]  # what scores were computed from, by letter; A is the protocol of most runs
+    notes: list[str] = field(default_factory=list)  # why scores can't be compared, and why runs failed
 
     @property
     def over_seeds(self) -> bool:
         return "seeds" in self.facts
 
     def markdown(self, width: int | None = None) -> str:
-        """An aligned table; the best number of a column in bold, one that may not be compared with its letter in brackets.
+        """Return an aligned table: the best score of a column is bold, one of another protocol has its letter.
 
         Args:
-            width: characters in a line, for a terminal; scores that do not fit are only named.
+            width: characters in a line, for a terminal; columns that do not fit are only named.
         """
-        arrows, several = {"lower is better": " ↓", "higher is better": " ↑"}, len(self.protocols) > 1
+        several = len(self.protocols) > 1
         columns = {"what was varied" if self.over_seeds else "run": [row.name for row in self.rows]}
         facts = {FACTS[name][0]: [row.fact(name) for row in self.rows] for name in self.facts}
         columns |= {heading: facts.pop(heading) for heading in ("state", "seeds", "kimg") if heading in facts}
         if several:
             columns["computed from"] = [row.protocol for row in self.rows]
         least = len(columns) + 1
-        for score, way in self.directions.items():
-            columns[score + arrows.get(way, "")] = [_written(row, row.cells.get(score)) for row in self.rows]
+        columns |= {s + ARROWS.get(way, ""): [row.text(s) for row in self.rows] for s, way in self.directions.items()}
         columns |= facts
-        texts = [[_plain(text) for text in (heading, *cells)] for heading, cells in columns.items()]
+        texts = [[_markdown_text(text) for text in (heading, *cells)] for heading, cells in columns.items()]
         widths = [max(map(len, column)) for column in texts]
         fits = [n for n in range(len(texts) + 1) if not width or sum(widths[:n]) + 3 * n + 1 <= width]
         shown = min(max(fits[-1], least), len(texts))
         lines = list(zip(*texts[:shown], strict=True))
         lines.insert(1, tuple("-" * each for each in widths[:shown]))
         rows = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines]
-        said = [f"{letter}: {words}" if several else f"from {words}" for letter, words in self.protocols.items()]
-        said += self.notes
-        if set(self.directions.values()) & arrows.keys():
-            said.insert(0, "↓ lower is better, ↑ higher is better" + ", ± deviation over seeds" * self.over_seeds)
-        said += (
-            [f"not shown here: {', '.join(name.rstrip(' ↑↓') for name in list(columns)[shown:])}"]
-            if shown < len(texts)
-            else []
-        )
-        return "\n".join(rows) + "\n\n" + "\n".join(f"- {_plain(line)}" for line in said) + "\n"
+
+        notes = []
+        if set(self.directions.values()) & ARROWS.keys():
+            deviation = ", ± deviation over seeds" if self.over_seeds else ""
+            notes.append(f"↓ lower is better, ↑ higher is better{deviation}")
+        notes += [f"{letter}: {words}" if several else f"from {words}" for letter, words in self.protocols.items()]
+        notes += self.notes
+        if shown < len(texts):
+            notes.append(f"not shown here: {', '.join(name.rstrip(' ↑↓') for name in list(columns)[shown:])}")
+        return "\n".join(rows) + "\n\n" + "\n".join(f"- {_markdown_text(note)}" for note in notes) + "\n"
 
     def csv(self) -> str:
-        """Plain numbers: of scores over seeds ``<score>_mean``, ``<score>_sd`` and ``<score>_n``."""
+        """Return plain numbers as CSV: of scores over seeds ``<score>_mean``, ``<score>_sd`` and ``<score>_n``."""
         parts = ("_mean", "_sd", "_n") if self.over_seeds else ("",)
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            ["name", *self.facts, "protocol", *(_cell(score) + part for score in self.directions for part in parts)]
-        )
+        scores = [_csv_text(score) + part for score in self.directions for part in parts]
+        writer.writerow(["name", *self.facts, "protocol", *scores])
         for row in self.rows:
             cells = [row.cells.get(score) for score in self.directions]
             numbers = [(c.mean, c.deviation, c.n)[: len(parts)] if c else [None] * len(parts) for c in cells]
-            facts = [_cell(v) if isinstance(v, str) else v for v in (row.facts.get(name) for name in self.facts)]
-            writer.writerow([_cell(row.name), *facts, row.protocol, *(number for cell in numbers for number in cell)])
+            facts = [row.facts.get(name) for name in self.facts]
+            line = [row.name, *facts, row.protocol, *(number for cell in numbers for number in cell)]
+            writer.writerow([_csv_text(value) if isinstance(value, str) else value for value in line])
         return file.getvalue()
 
 
 def side_by_side(records: Sequence[Record]) -> Table:
-    """A row for each run: its state, how far it came, and the scores of its newest evaluation."""
-    letters, protocols = kinds([record.newest.get("protocol") for record in records])
+    """Return a row for each run: its state, how far it was trained, and the scores of its newest evaluation."""
+    letters, first = protocols.group([record.newest.get("protocol") for record in records])
     rows = []
     for record, letter in zip(records, letters, strict=True):
-        facts = {
-            "state": record.state,
-            "kimg": record.kimg,
-            "seconds": record.status.get("seconds", math.nan),
-            "images_per_second": record.images_per_second,
-            "device": record.status.get("device", ""),
-        }
-        rows.append(_row(record.name, facts, letter, [record], [record]))
-    return _table(rows, [name for name in FACTS if name != "seeds"], protocols)
+        facts = {"state": record.state, "kimg": record.kimg, "images_per_second": record.images_per_second}
+        facts |= {"seconds": record.status.get("seconds", math.nan), "device": record.status.get("device", "")}
+        rows.append(Row(record.name, facts, letter, _cells([record]), [record]))
+    return _table(rows, [name for name in FACTS if name != "seeds"], first)
 
 
 def over_seeds(records: Sequence[Record]) -> Table:
-    """A row for each combination of what was varied: means and deviations over its runs, best first.
+    """Return a row for each combination of what was varied: means and deviations over its runs, best first.
 
-    Runs that failed or have not ended are counted in ``state``, and their scores left out; runs of one combination that were
-    scored by different protocols have a row for each.
+    Runs that failed or have not ended are counted in ``state`` without their scores. A combination whose runs were
+    scored by different protocols has a row for each.
     """
-    letters, protocols = kinds([record.newest.get("protocol") for record in records])
-    together: dict[str, list[tuple[Record, str]]] = defaultdict(list)
+    letters, first = protocols.group([record.newest.get("protocol") for record in records])
+    combined: dict[str, list[tuple[Record, str]]] = defaultdict(list)
     for name, record, letter in zip(combinations(records), records, letters, strict=True):
-        together[name].append((record, letter if record.state in ("done", "unknown") else ""))
+        combined[name].append((record, letter if record.state in ("done", "unknown") else ""))
     rows, notes = [], []
-    for name, members in together.items():
-        found = [letter for letter, _ in Counter(letter for _, letter in members if letter).most_common()] or [""]
-        for letter in found:
-            counted = [record for record, of in members if of == letter and letter]
-            beside = [record for record, of in members if not of and letter == found[0]]
-            states = Counter(record.state for record in counted + beside)
-            facts = {"state": ", ".join(f"{n} {state}" for state, n in states.items()), "seeds": len(counted)}
-            rows.append(_row(name, facts, letter, counted, counted + beside))
-            if len({record.config.get("seed") for record in counted}) < len(counted):
-                notes.append(f"{name}: of several runs with the same seed, which tell nothing of the spread over seeds")
-    table = _table(rows, ["state", "seeds"], protocols)
-    return replace(table, notes=table.notes + notes)
+    for name, members in combined.items():
+        unscored = [record for record, letter in members if not letter]
+        for letter, _ in Counter(letter for _, letter in members if letter).most_common() or [("", 0)]:
+            scored = [record for record, own in members if letter and own == letter]
+            states = Counter(record.state for record in scored + unscored)
+            facts = {"state": ", ".join(f"{n} {state}" for state, n in states.items()), "seeds": len(scored)}
+            rows.append(Row(name, facts, letter, _cells(scored), scored + unscored))
+            unscored = []  # they are in the first row
+            if len({record.config.get("seed") for record in scored}) < len(scored):
+                notes.append(f"{name}: several runs have the same seed; they say nothing of the spread over seeds")
+    table = _table(rows, ["state", "seeds"], first)
+    table.notes += notes
+    return table
 
 
 def combinations(records: Sequence[Record]) -> list[str]:
-    """What was varied, for each run: its overrides but the seed and those that all runs share.
+    """Return for each run what was varied: its overrides except the seed and those that all runs share.
 
-    A run that does not say what was typed to start it is a combination of its own.
+    A run without stored overrides is a combination of its own.
     """
-    typed = [
-        {override.partition("=")[0].lstrip("+"): override for override in record.overrides if not APART.match(override)}
-        for record in records
-    ]
-    shared = set.intersection(*(set(each.values()) for each in typed)) if typed else set()
-    shared = shared if any(set(each.values()) != shared for each in typed) else set()  # else all would be nameless
-    order = list(dict.fromkeys(key for each in typed for key in each))  # as first typed
-    names = [" ".join(each[key] for key in order if key in each and each[key] not in shared) for each in typed]
-    told = [(record.folder / "overrides.yaml").is_file() for record in records]
-    return [
-        (name or "defaults") if tells else record.name for name, tells, record in zip(names, told, records, strict=True)
-    ]
+    overrides = [{o.partition("=")[0].lstrip("+"): o for o in r.overrides if not NOT_VARIED.match(o)} for r in records]
+    shared = set.intersection(*(set(each.values()) for each in overrides)) if overrides else set()
+    if all(set(each.values()) == shared for each in overrides):
+        shared = set()  # else no run had a name
+    order = list(dict.fromkeys(key for each in overrides for key in each))  # as first typed
+    names = [" ".join(each[key] for key in order if key in each and each[key] not in shared) for each in overrides]
+    stored = [(record.folder / "overrides.yaml").is_file() for record in records]
+    return [(n or "defaults") if known else r.name for n, known, r in zip(names, stored, records, strict=True)]
 
 
 def number(value: float) -> str:
-    """Four digits, and all of those before the point."""
+    """Return four digits, and all of those before the point."""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 def duration(seconds: float) -> str:
-    """In the two largest units."""
+    """Return seconds in the two largest units: ``1 h 5 min``, ``3 min 20 s``, ``8 s``."""
     minutes, hours = seconds / 60, seconds / 3600
     if hours >= 1:
         return f"{int(hours)} h {int(minutes) % 60} min"
     return f"{int(minutes)} min {seconds % 60:.0f} s" if minutes >= 1 else f"{seconds:.0f} s"
 
 
-def _plain(text: str) -> str:
-    """Text that Markdown and a terminal leave as it is, in one line."""
-    return (
-        escape_control_characters(" ".join(text.splitlines()))
-        .replace("|", "&#124;")
-        .replace("<", "&lt;")
-        .replace("](", "]\\(")
-    )
+def _markdown_text(text: str) -> str:
+    """Return text that Markdown and a terminal show as it is, in one line."""
+    text = escape_control_characters(" ".join(text.splitlines()))
+    return text.replace("|", "&#124;").replace("<", "&lt;").replace("](", "]\\(")
 
 
-def _cell(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula."""
+def _csv_text(text: str) -> str:
+    """Return text that a spreadsheet does not run as a formula."""
     text = escape_control_characters(text)
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-def _written(row: Row, cell: Cell | None) -> str:
-    if cell is None:
-        return ""
-    text = f"**{cell}**" if cell.best else str(cell)
-    text += f" (n={cell.n})" if cell.n != row.facts.get("seeds", 1) else ""
-    return text if cell.comparable else f"{text} [{row.protocol}]"
-
-
-def _row(name: str, facts: dict, letter: str, counted: list[Record], records: list[Record]) -> Row:
-    values: dict[str, list[float]] = defaultdict(list)
-    for record in counted:
+def _cells(records: Sequence[Record]) -> dict[str, Cell]:
+    cells: dict[str, Cell] = {}
+    for record in records:
         for score, value in record.scores.items():
-            if not BESIDE.search(score):
-                values[score].append(value)
-    cells = {
-        score: Cell(mean(found), stdev(found) if len(found) > 1 else None, len(found))
-        for score, found in values.items()
-    }
-    return Row(name, facts, letter, cells, records)
+            if not DETAIL.search(score):
+                cells.setdefault(score, Cell([])).values.append(value)
+    return cells
 
 
-def _table(rows: list[Row], facts: list[str], protocols: dict[str, dict]) -> Table:
-    """The rows in order, with marks, and what is to be said of them."""
-    directions = {}
-    for row in rows:
-        for score in row.cells:
-            known = [r.newest.get("lower_is_better") for r in row.records if score in r.scores]
-            lower = [name for names in known if names is not None for name in names]
-            told = any(names is not None for names in known)  # an old run says nothing
-            directions[score] = directions.get(score) or (better_direction(score, lower) if told else "")
-    having = Counter(score for row in rows for score in row.cells)
-    directions = {score: directions[score] for score in sorted(directions, key=lambda score: -having[score])}
-    notes = {}
+def _table(rows: list[Row], facts: list[str], first: dict[str, dict]) -> Table:
+    """Return the rows in order, with comparable and best cells marked, and notes."""
+    directions, notes = _directions(rows), {}
     for score, way in directions.items():
-        beside = [row for row in rows if score in row.cells]
-        usual = min(Counter(row.protocol for row in beside).items(), key=lambda item: (-item[1], item[0]))[0]
-        alike = [row for row in beside if row.protocol == usual and math.isfinite(row.cells[score].mean)]
-        for row in beside:
-            row.cells[score] = replace(row.cells[score], comparable=row.protocol == usual)
+        having = [row for row in rows if score in row.cells]
+        usual = min(Counter(row.protocol for row in having).items(), key=lambda item: (-item[1], item[0]))[0]
+        for row in having:
+            row.cells[score].comparable = row.protocol == usual
             if row.protocol != usual:
-                apart = "; ".join(differences(protocols[row.protocol], protocols[usual]))
-                notes[row.protocol, usual] = f"{row.protocol} is not comparable with {usual}: {apart}"
-        if len(alike) > 1 and way in ("lower is better", "higher is better"):
-            values = [row.cells[score].mean for row in alike]
-            best = min(values) if way.startswith("lower") else max(values)
-            for row in alike:
-                row.cells[score] = replace(
-                    row.cells[score], best=row.cells[score].mean == best and len(set(values)) > 1
-                )
+                reasons = "; ".join(protocols.differences(first[row.protocol], first[usual]))
+                notes[row.protocol, usual] = f"{row.protocol} is not comparable with {usual}: {reasons}"
+        cells = [row.cells[score] for row in having if row.protocol == usual]
+        means = {cell.mean for cell in cells if math.isfinite(cell.mean)}
+        if way in ARROWS and len(means) > 1:
+            best = min(means) if way == "lower is better" else max(means)
+            for cell in cells:
+                cell.best = cell.mean == best
     leading = [name for name, _ in Counter(r.leading_score for row in rows for r in row.records).most_common() if name]
 
-    def place(row: Row) -> tuple:
+    def rank(row: Row) -> tuple[int, bool, float]:
         for i, name in enumerate(leading):
             if name in row.cells and math.isfinite(row.cells[name].mean):
                 return i, not row.cells[name].comparable, row.cells[name].mean
@@ -297,5 +260,16 @@ def _table(rows: list[Row], facts: list[str], protocols: dict[str, dict]) -> Tab
 
     failed = {record.folder: record for row in rows for record in row.records if record.status.get("error")}
     errors = [f"{record.name}: {str(record.status['error']).splitlines()[0]}" for record in failed.values()]
-    protocols = {letter: protocol for letter, protocol in protocols.items() if letter in {row.protocol for row in rows}}
-    return Table(sorted(rows, key=place), directions, facts, described(protocols), [*notes.values(), *errors])
+    used = {row.protocol for row in rows}
+    lines = protocols.describe({letter: facts for letter, facts in first.items() if letter in used})
+    return Table(sorted(rows, key=rank), directions, facts, lines, [*notes.values(), *errors])
+
+
+def _directions(rows: list[Row]) -> dict[str, str]:
+    """Return which values of each score are better, the score of most rows first; empty where no run says it."""
+    directions = {}
+    for score, _ in Counter(score for row in rows for score in row.cells).most_common():
+        lists = [r.newest.get("lower_is_better") for row in rows for r in row.records if score in r.scores]
+        lower = [names for names in lists if names is not None]
+        directions[score] = better_direction(score, [name for names in lower for name in names]) if lower else ""
+    return directions

@@ -49,7 +49,7 @@ def build(node: DictConfig, path: str, partial: bool = False, **given: Any) -> A
 def signature(target: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
     """Parameters and their types; with those of the base class where a constructor hands ``**options`` on to it."""
     parameters = dict(inspect.signature(target).parameters)
-    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
     handed_on = parameters.get("options")
     if inspect.isclass(target) and handed_on is not None and handed_on.kind is handed_on.VAR_KEYWORD:
         del parameters["options"]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -14,10 +15,10 @@ Batch = dict[str, Tensor]
 
 
 class Batches:
-    """Gathers batches from columns that lie in memory, in a memory-mapped file, or on the device.
+    """Gathers batches from columns in memory, in a memory-mapped file, or on the device.
 
     Each player walks through the data in its own order, reshuffled every epoch; no example comes twice in an epoch. A
-    batch that reaches the end of an epoch goes on with the next one, so no example is dropped.
+    batch that reaches the end of an epoch continues with the next one, so no example is dropped.
 
     Args:
         columns: arrays of equal length, e.g. ``images`` (N, C, H, W) uint8, ``labels`` (N,) int64, and ``inputs``
@@ -25,15 +26,15 @@ class Batches:
         batch_size: examples a turn on each rank.
         seed: decides the order and every draw.
         flip: mirror images left to right with probability 1/2, and the inputs that belong to them alike.
-        device_memory_gb: how much of a GPU's memory the data may take; larger data stay where they are.
-        rank, world_size: this process among those that share each global batch.
+        device_memory_gb: GiB of a GPU's memory that the data may take; larger data stay where they are.
+        rank: this process among those that share each global batch.
+        world_size: number of these processes.
         balance: give every class equally many turns in an epoch, so that examples of rare ones come several times in it
-            and some of frequent ones not at all (see Balanced).
-        jitter: enlarge each image, and the input that belongs to it alike, by up to this share and cut a place of the old
-            size out of it (pix2pix: .117, to which all are enlarged).
+            and some of frequent ones not at all (see ``Balanced``).
+        jitter: enlarge each image, and its input alike, by up to this share, and crop a random place to the old size
+            (pix2pix: .117).
         rotation: turn each image, and its input alike, by up to so many degrees to either side.
-        paired: input i belongs to image i. Unpaired ``inputs``, of any length, are walked through in an order and
-            epochs of their own, and mirrored by draws of their own.
+        paired: input i belongs to image i. Unpaired ``inputs``, of any number, have their own order, epochs and draws.
 
     Raises:
         UserError: ``balance`` without labels.
@@ -44,6 +45,7 @@ class Batches:
         columns: Batch,
         batch_size: int,
         seed: int = 0,
+        *,
         flip: bool = False,
         device_memory_gb: float = 4.0,
         rank: int = 0,
@@ -62,11 +64,11 @@ class Batches:
         self._part = slice(rank * batch_size, (rank + 1) * batch_size)
         self._length = len(next(iter(columns.values())))
         self._balanced = Balanced(columns, seed) if balance else None
-        self._orders: dict[tuple[str, ...], tuple[int, Tensor]] = {}
+        self._orders: dict[tuple[str, ...], tuple[int, Tensor]] = {}  # of each walk its epoch, and the order in it
         self._on_device = sum(column.nbytes for column in columns.values()) <= device_memory_gb * 2**30
 
     def to(self, device: torch.device) -> "Batches":
-        """Deliver to ``device``; the columns are moved there, too, if they take at most ``device_memory_gb``."""
+        """Deliver to ``device``; move the columns there, too, if they take at most ``device_memory_gb``."""
         self.device = device
         if self._on_device:
             self.columns = {name: column.to(device) for name, column in self.columns.items()}
@@ -77,17 +79,25 @@ class Batches:
         return self._length
 
     def draws(self, player: str, iteration: int, turn: int, make: Callable[..., torch.Generator] = generator) -> Draws:
-        """The random numbers of a turn, for this rank's part of the global batch, by generators that ``make`` gives."""
+        """Return the random numbers of a turn, this rank's part of the global batch's, by generators from ``make``."""
         return Draws((self.seed, iteration, player, turn), self.global_size, self._part, self.device, make)
 
-    def indices(self, player: str, position: int) -> Tensor:
-        """Which examples (global batch,) are seen from ``position`` in the player's endless walk."""
-        return self._walk((player,), self._length, position)
-
     def batch(self, player: str, iteration: int, turn: int, turns: int, reals: bool = True) -> Batch:
-        """This rank's part of one turn's batch; without the images for a player that draws no ``reals``."""
+        """Return this rank's part of a turn's batch, on the device.
+
+        Args:
+            player: whose turn it is.
+            iteration: from 0.
+            turn: of the player in the iteration, from 0.
+            turns: of the player in each iteration.
+            reals: whether ``images`` are wanted; a player that draws none still gets the other columns.
+
+        Returns:
+            By the columns' names: ``images`` (batch, C, H, W) and ``inputs`` (batch, C', H', W') in the dtype they are
+            stored in, mirrored, enlarged and turned; ``labels`` (batch,) int64.
+        """
         position = (iteration * turns + turn) * self.global_size
-        rows = self.indices(player, position)[self._part]
+        rows = self._walk((player,), self._length, position)[self._part]
         batch = {}
         for name, column in self.columns.items():
             if name == "images" and not reals:
@@ -96,51 +106,49 @@ class Batches:
             chosen = self._walk((player, name), len(column), position)[self._part] if apart else rows
             batch[name] = self._gather(column, chosen)
             if name in ("images", "inputs"):
-                own = " inputs" if apart else ""
-                batch[name] = self._moved(batch[name], self.draws(player, iteration, turn), own)
+                draws = self.draws(player, iteration, turn)
+                batch[name] = self._transform(batch[name], draws, " inputs" if apart else "")
         return batch
 
-    def _moved(self, images: Tensor, draws: Draws, own: str) -> Tensor:
-        """Images mirrored, enlarged and turned as is drawn for each."""
+    def stream(self, turns: dict[str, int], draws_reals: frozenset[str], start: int = 0) -> "Stream":
+        """Return endless iterations from ``start`` on: for each player a list of batches, one a turn."""
+        return Stream(self, turns, draws_reals, start)
+
+    def _transform(self, images: Tensor, draws: Draws, purpose: str) -> Tensor:
+        """Mirror, enlarge and turn each image as is drawn for it."""
         if self.flip:
-            mirrored = draws.uniform(f"flip{own}", 1, 1, 1).flatten() < 0.5
+            mirrored = draws.uniform(f"flip{purpose}", 1, 1, 1).flatten() < 0.5
             rows = torch.arange(len(images), device=images.device) + len(images) * mirrored
             images = torch.cat([images, images.flip(-1)]).index_select(0, rows)  # 4 times as quick as where, on bytes
         if not (self.jitter or self.rotation):
             return images
-        numbers = draws.uniform(f"jitter{own}", 4)
-        seen = 1 / (1 + self.jitter * numbers[:, 0])  # the share of height and width that is cut out
+        numbers = draws.uniform(f"jitter{purpose}", 4)
+        seen = 1 / (1 + self.jitter * numbers[:, 0])  # the share of height and width that is cropped
         places = (2 * numbers[:, 1:3] - 1) * (1 - seen)[:, None]
         angles = (2 * numbers[:, 3] - 1) * math.radians(self.rotation)
         cosines, sines = seen * angles.cos(), seen * angles.sin()
         matrices = torch.stack([cosines, -sines, places[:, 0], sines, cosines, places[:, 1]], 1).view(-1, 2, 3)
-        grid = affine_grid(matrices, images.shape, align_corners=False)
+        grid = affine_grid(matrices, list(images.shape), align_corners=False)
         moved = grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
         return moved.round_().to(images.dtype)
 
-    def stream(self, turns: dict[str, int], draws_reals: frozenset[str], start: int = 0) -> "Stream":
-        """Endless iterations from ``start`` on: for each player a list of batches, one a turn."""
-        return Stream(self, turns, draws_reals, start)
-
     def _walk(self, walk: tuple[str, ...], length: int, position: int) -> Tensor:
-        """The next global batch of an endless walk through ``length`` rows: a player's, or a player's through a column."""
-        found, wanted = [], self.global_size
+        """Return a global batch of an endless walk: a player's, or a player's through one column."""
+        parts, wanted = [], self.global_size
         while wanted:
             epoch, start = divmod(position, length)
-            taken = self._order(walk, length, epoch)[start : start + wanted]
-            found.append(taken)
-            position, wanted = position + len(taken), wanted - len(taken)
-        return torch.cat(found)
+            parts.append(self._order(walk, length, epoch)[start : start + wanted])
+            position, wanted = position + len(parts[-1]), wanted - len(parts[-1])
+        return torch.cat(parts)
 
     def _order(self, walk: tuple[str, ...], length: int, epoch: int) -> Tensor:
-        if self._orders.get(walk, (None,))[0] != epoch:
-            self._orders[walk] = (epoch, self._shuffled(walk, length, epoch))
+        if walk not in self._orders or self._orders[walk][0] != epoch:
+            if self._balanced and len(walk) == 1:
+                order = self._balanced.order(*walk, epoch)
+            else:
+                order = torch.randperm(length, generator=generator(self.seed, "order", *walk, epoch))
+            self._orders[walk] = epoch, order
         return self._orders[walk][1]
-
-    def _shuffled(self, walk: tuple[str, ...], length: int, epoch: int) -> Tensor:
-        if self._balanced and len(walk) == 1:
-            return self._balanced.order(*walk, epoch)
-        return torch.randperm(length, generator=generator(self.seed, "order", *walk, epoch))
 
     def _gather(self, column: Tensor, rows: Tensor) -> Tensor:
         if self.device.type == "cpu":
@@ -151,19 +159,14 @@ class Batches:
 
 
 class Stream:
-    """An iterable without a length: Lightning sees no epochs, and resuming is entering it at another iteration."""
+    """An iterable without a length: Lightning sees no epochs, and a resumed run enters it at another iteration."""
 
     def __init__(self, batches: Batches, turns: dict[str, int], draws_reals: frozenset[str], start: int):
         self.batches, self.turns, self.draws_reals, self.start = batches, turns, draws_reals, start
 
     def __iter__(self) -> Iterator[dict[str, list[Batch]]]:
-        iteration = self.start
-        while True:
+        for iteration in count(self.start):
             yield {
-                player: [
-                    self.batches.batch(player, iteration, turn, turns, reals=player in self.draws_reals)
-                    for turn in range(turns)
-                ]
-                for player, turns in self.turns.items()
+                player: [self.batches.batch(player, iteration, i, n, player in self.draws_reals) for i in range(n)]
+                for player, n in self.turns.items()
             }
-            iteration += 1

@@ -1,4 +1,4 @@
-"""Every data set is decoded once, into a memory-mapped file: images as uint8 pixels."""
+"""The cache of decoded data: every data set is decoded once, into memory-mapped files."""
 
 import hashlib
 import json
@@ -6,10 +6,8 @@ import logging
 import math
 import os
 import re
-from array import array
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,25 +22,18 @@ from sparring.storage.cached_folder import build_once
 from sparring.storage.files import check_free_space
 from sparring.storage.locks import one_at_a_time
 
-if TYPE_CHECKING:
-    pass
-
 log = logging.getLogger(__name__)
-VERSION = 1  # raised when the same source would be decoded to other pixels
+VERSION = 1  # raise it when the same source is decoded to other pixels
 
 
 def load(source: Source, folder: str | os.PathLike) -> Data:
-    """The source's examples from the cache, which is filled first if it has to be.
+    """Load a source's examples from ``datasets`` in the cache folder; decode them first if they are not in it.
 
-    The cache is written under a temporary name and renamed when complete, and its checksums are looked at whenever it is
-    opened, so that neither a half-written nor a damaged one is read.
-
-    Args:
-        source: what is decoded.
-        folder: the cache folder; the data lie in ``datasets`` below it.
+    An entry is written under a temporary name and renamed when complete, and its checksums are verified whenever it is
+    opened, so that neither an incomplete nor a damaged one is read.
 
     Raises:
-        UserError: data missing, unreadable or empty, or no space for them.
+        UserError: data are missing, unreadable or empty, or there is no space for them.
     """
     if (drawn := source.drawn()) is not None:
         return drawn
@@ -51,13 +42,14 @@ def load(source: Source, folder: str | os.PathLike) -> Data:
         source.prepare()
     identity = _identity(source)
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    place = folder / f"{name}-{source.image_size}px-{key}"
-    build_once(place, lambda partial: _build(source, identity, partial), f"the decoded data of {source.name}, {place}")
-    return _open(place, key, source)
+    entry = folder / f"{name}-{source.image_size}px-{key}"
+    build_once(entry, lambda partial: _build(source, identity, partial), f"the decoded data of {source.name}, {entry}")
+    return _open(entry, key, source)
 
 
 def _identity(source: Source) -> dict:
-    own = {
+    """Return all that the decoded examples depend on; its hash names the entry."""
+    identity = {
         "source": type(source).__name__,
         "image_size": source.image_size,
         "channels": source.channels,
@@ -65,67 +57,62 @@ def _identity(source: Source) -> dict:
         "version": VERSION,
         **source.identity(),
     }
-    return own if source.inputs is None else own | {"inputs": _identity(source.inputs)}
+    return identity if source.inputs is None else identity | {"inputs": _identity(source.inputs)}
 
 
 def _build(source: Source, identity: dict, partial: Path) -> None:
-    sides = {"images.bin": source} | ({"inputs.bin": source.inputs} if source.inputs is not None else {})
-    numbers = 8 if source.groups is None else 16  # bytes of a label, and of a group
-    needed = sum(len(side) * (math.prod(side.shape) * side.dtype.itemsize + numbers) for side in sides.values())
+    sides = {"images": source} | ({} if source.inputs is None else {"inputs": source.inputs})
+    row = 8 if source.groups is None else 16  # bytes of a label, and of a group
+    needed = sum(len(side) * (math.prod(side.shape) * side.dtype.itemsize + row) for side in sides.values())
     check_free_space(partial.parents[1], needed, "the decoded data", "a smaller data.image_size")
     if source.paired:
-        labels, groups, skipped = _decode({partial / name: side for name, side in sides.items()})
-        counts = dict.fromkeys(sides, len(labels))
+        skipped = _decode(sides, partial)
     else:
-        decoded = {name: _decode({partial / name: side}) for name, side in sides.items()}
-        labels, groups, _ = decoded["images.bin"]
-        skipped = sum(left_out for *_, left_out in decoded.values())
-        counts = {name: len(kept) for name, (kept, *_) in decoded.items()}
-    if source.num_classes:
-        np.asarray(labels).tofile(partial / "labels.bin")
-    if source.groups is not None:
-        np.asarray(groups).tofile(partial / "groups.bin")
-    shapes = {n: [counts[n], *side.shape] for n, side in sides.items()}
-    facts = {"shape": shapes["images.bin"], "class_names": source.class_names, "skipped": skipped}
-    if "inputs.bin" in shapes:
-        facts["inputs_shape"] = shapes["inputs.bin"]
-    (partial / "facts.json").write_text(json.dumps(facts | {"identity": identity}, indent=2))
+        skipped = sum(_decode({name: side}, partial) for name, side in sides.items())
+    facts = {"class_names": source.class_names, "skipped": skipped, "identity": identity}
+    for name, side in sides.items():
+        size = math.prod(side.shape) * side.dtype.itemsize
+        count = (partial / f"{name}.bin").stat().st_size // size
+        facts["shape" if name == "images" else "inputs_shape"] = [count, *side.shape]
+    (partial / "facts.json").write_text(json.dumps(facts, indent=2))
 
 
-def _decode(sides: dict[Path, Source]) -> tuple[array, array, int]:
-    """Write each source's pixels to its file, row beside row; one that can't be read in one of them is left out of all.
+def _decode(sides: dict[str, Source], folder: Path) -> int:
+    """Write the sources' examples row by row, and labels and groups of the images; return how many rows were left out.
 
-    Returns:
-        the labels of the rows that were written, their groups (empty without), and how many were left out.
+    A row that one of the sources can't read is left out of all.
     """
-    first = next(iter(sides.values()))
-    labels, groups, skipped = array("q"), array("q"), 0
-    together = first.groups
-    with ExitStack() as opened:
-        files = [opened.enter_context(open(path, "wb")) for path in sides]
+    name, first = next(iter(sides.items()))
+    labels, skipped = [], []
+    with ExitStack() as stack:
+        files = [stack.enter_context(open(folder / f"{side}.bin", "wb")) for side in sides]
         rows = zip(*sides.values(), strict=True)
         for i, row in enumerate(tqdm(rows, "decoding", len(first), unit=f" {first.modality}", delay=2, leave=False)):
             if any(pixels is None for pixels, _ in row):
-                skipped += 1
+                skipped.append(i)
                 continue
             for file, (pixels, _) in zip(files, row, strict=True):
                 file.write(pixels.tobytes())
             labels.append(row[0][1])
-            if together is not None:
-                groups.append(together[i])
     if not labels:
-        raise UserError(f"data.on_bad_image=skip: none of the {skipped:,} {first.modality} of {first.name} can be read")
-    return labels, groups, skipped
+        raise UserError(
+            f"data.on_bad_image=skip: none of the {len(skipped):,} {first.modality} of {first.name} can be read"
+        )
+    if name == "images" and first.num_classes:
+        np.array(labels, np.int64).tofile(folder / "labels.bin")
+    if first.groups is not None:
+        np.delete(np.asarray(first.groups, np.int64), skipped).tofile(folder / "groups.bin")
+    return len(skipped)
 
 
-def _open(place: Path, key: str, source: Source) -> Data:
-    facts = json.loads((place / "facts.json").read_text())
-    columns = {"images": _mapped(place / "images.bin", facts["shape"], getattr(torch, source.dtype.name))}
+def _open(entry: Path, key: str, source: Source) -> Data:
+    facts = json.loads((entry / "facts.json").read_text())
+    columns = {"images": _mapped(entry / "images.bin", facts["shape"], getattr(torch, source.dtype.name))}
     if "inputs_shape" in facts:
-        columns["inputs"] = _mapped(place / "inputs.bin", facts["inputs_shape"])
+        columns["inputs"] = _mapped(entry / "inputs.bin", facts["inputs_shape"])
     if facts["class_names"]:
-        columns["labels"] = _mapped(place / "labels.bin", facts["shape"][:1], torch.int64)
-    groups = place / "groups.bin"
+        columns["labels"] = _mapped(entry / "labels.bin", facts["shape"][:1], torch.int64)
+    groups = entry / "groups.bin"
     if facts["skipped"]:
         log.warning("%d unreadable %s were left out (data.on_bad_image=skip)", facts["skipped"], source.modality)
     return Data(

@@ -1,4 +1,4 @@
-"""Pictures, uint8 (C, H, W), of what was made: laid out, and written to files."""
+"""Pictures of samples, uint8 (C, H, W): laid out in grids, plotted, and written to files."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from torchvision.utils import make_grid
 
 from sparring.storage.files import atomic_write
 
-LEAST_SIDE = 64  # pixels of an example that is looked at closely; smaller ones are enlarged
+LEAST_SIDE = 64  # pixels; smaller examples are enlarged where a person looks at them closely
 
 
 def save_image(image: Tensor, path: Path) -> None:
@@ -27,33 +27,33 @@ def save_gif(frames: list[Tensor], path: Path, milliseconds: int = 80) -> None:
 
 
 def tile(images: Tensor, columns: int) -> Tensor:
-    """One picture (3, H', W') uint8 of many images (N, C, H, W) uint8, ``columns`` in a row."""
+    """Lay images (N, C, H, W) uint8 out in one picture (3, H', W') uint8, ``columns`` in a row."""
     return make_grid(images.cpu(), columns, padding=2, pad_value=255)
 
 
 def enlarged(images: Tensor) -> Tensor:
-    """Images or clips (..., H, W) of at least ``LEAST_SIDE`` pixels a side: each pixel as a square of some."""
+    """Enlarge images or clips (..., H, W) to at least ``LEAST_SIDE`` pixels, each pixel to a square."""
     times = -(-LEAST_SIDE // max(images.shape[-2:]))
     return images.repeat_interleave(times, -2).repeat_interleave(times, -1)
 
 
 def side_by_side(steps: list[Tensor]) -> Tensor:
-    """Batches (N, ...) of the steps of N walks as one (N * steps, ...), walk after walk: laid out, a walk is a row."""
+    """Join the steps of N walks, each a batch (N, ...), to one batch (N * steps, ...), walk after walk."""
     return torch.stack([step.cpu() for step in steps], dim=1).flatten(0, 1)
 
 
 def rows_of(steps: list[Tensor], times: int = 1) -> Tensor:
-    """One picture of a walk: the steps of an image, each a batch (N, C, H, W), side by side, those of ``times`` images in a row."""
+    """Lay out walks whose steps are batches (N, C, H, W) in one picture: ``times`` walks in a row."""
     return tile(side_by_side(steps), times * len(steps))
 
 
 def columns_for(count: int, classes: int) -> int:
-    """A class a column where there are few of them, else nearly a square."""
+    """Return the columns of a grid: one a class if there are few of them, else nearly a square."""
     return classes if 2 <= classes <= 20 else max(round(count**0.5), 1)
 
 
 def scatter(points: Tensor, behind: Tensor | None = None, size: int = 512) -> Tensor:
-    """A picture (3, size, size) uint8 of points (N, 1 or 2), blue, before others, light grey; both axes alike."""
+    """Plot points (N, 1 or 2), blue, in front of others, light grey: (3, size, size) uint8, both axes to one scale."""
     shown = points if behind is None else behind
     reach = 1.2 * float(shown.abs().max().clamp(min=1))
     picture = Image.new("RGB", (2 * size, 2 * size), "white")  # drawn at twice the size, so that dots are round

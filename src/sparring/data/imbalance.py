@@ -12,11 +12,11 @@ log = logging.getLogger(__name__)
 
 
 def long_tailed(columns: dict[str, Tensor], ratio: float) -> dict[str, Tensor]:
-    """The examples that remain where class c of K keeps n * ratio^(-c / (K - 1)) of its images, rounded down.
+    """Thin classes to a long tail: class c of K keeps n * ratio^(-c / (K - 1)) of its images, rounded down.
 
-    The long tail of Cui et al. 2019 and Cao et al. 2019 (ratio 100 makes CIFAR-10-LT of CIFAR-10). n is what the first
-    class holds, or as much less as the others need to have their share. Which images are kept depends on nothing but the
-    labels, so that runs of different seeds see the same ones; a larger ratio keeps some of those that a smaller one keeps.
+    The long tail of Cui et al. 2019 and Cao et al. 2019 (ratio 100 makes CIFAR-10-LT of CIFAR-10). n is the size of the
+    first class, or less if others are too small for their share. The choice depends on the labels alone, not on a seed;
+    a larger ratio keeps a subset of what a smaller one keeps.
 
     Args:
         columns: arrays of equal length, among them ``labels`` (N,) int64.
@@ -26,33 +26,35 @@ def long_tailed(columns: dict[str, Tensor], ratio: float) -> dict[str, Tensor]:
         UserError: there are no labels, or a class would be left without an image.
     """
     labels = _labels(columns, f"data.long_tail={ratio:g}")
-    kept = tail_sizes(labels.bincount(), ratio)
-    if kept.min() < 1:
+    sizes = tail_sizes(labels.bincount(), ratio)
+    if sizes.min() < 1:
+        empty = int(sizes.argmin())
         raise UserError(
-            f"data.long_tail={ratio:g}: class {int(kept.argmin())} would be left without an image; choose a smaller ratio"
+            f"data.long_tail={ratio:g}: class {empty} would be left without an image; choose a smaller ratio"
         )
     members = _members(labels)
     orders = [torch.randperm(len(rows), generator=generator("long tail", i)) for i, rows in enumerate(members)]
-    chosen = [rows[order[:n]] for rows, order, n in zip(members, orders, kept.tolist(), strict=True)]
+    chosen = [rows[order[:n]] for rows, order, n in zip(members, orders, sizes.tolist(), strict=True)]
     rows = torch.cat(chosen).sort().values
+    first, last, total, all_rows = (f"{int(n):,}" for n in (sizes[0], sizes[-1], len(rows), len(labels)))
     log.info(
         "data.long_tail=%g: trained on %s of %s images, from %s of the first class to %s of the last",
-        *(ratio, f"{len(rows):,}", f"{len(labels):,}", f"{kept[0]:,}", f"{kept[-1]:,}"),
+        *(ratio, total, all_rows, first, last),
     )
     return {name: column[rows] for name, column in columns.items()}
 
 
 def tail_sizes(counts: Tensor, ratio: float) -> Tensor:
-    """How many images (K,) of each class ``long_tailed`` keeps of those there are, ``counts`` (K,)."""
+    """Return how many images (K,) of each class ``long_tailed`` keeps of ``counts`` (K,)."""
     shares = ratio ** (-torch.arange(len(counts), dtype=torch.float64) / max(len(counts) - 1, 1))
-    return ((counts / shares).min() * shares + 1e-6).long()  # 5000 / 100 is 50, whatever rounding makes of it
+    return ((counts / shares).min() * shares + 1e-6).long()  # 5000 / 100 is 50, whatever the rounding
 
 
 class Balanced:
     """Orders of examples in which every class comes equally often, up to one example an epoch.
 
-    Within a class the images come in walks through all of them, reshuffled each time, that go on from epoch to epoch: none
-    comes again before the others of its class have come. An order is a function of (seed, player, epoch) alone.
+    Within a class the images come in reshuffled walks through all of them, which continue from epoch to epoch: an image
+    comes again only after all others of its class. An order is a function of (seed, player, epoch) alone.
 
     Args:
         columns: arrays of equal length, among them ``labels`` (N,) int64. Classes without examples have no turn.
@@ -68,9 +70,9 @@ class Balanced:
         self.length, self.seed = len(labels), seed
 
     def order(self, player: str, epoch: int) -> Tensor:
-        """The examples (N,) of an epoch."""
+        """Return the examples (N,) of an epoch."""
         classes, start = len(self.members), epoch * self.length
-        turns = torch.arange(start, start + self.length) % classes  # whose turn it is, in the walk through all epochs
+        turns = torch.arange(start, start + self.length) % classes  # the class of each turn, through all epochs
         turns = turns[torch.randperm(self.length, generator=generator(self.seed, "order", player, epoch))]
         rows = torch.empty_like(turns)
         for i, places in enumerate(_members(turns, classes)):
@@ -79,22 +81,20 @@ class Balanced:
         return rows
 
     def _walk(self, i: int, before: int, count: int, player: str) -> Tensor:
-        """The next ``count`` examples of a class, ``before`` of which have come."""
+        """Return the next ``count`` examples of class ``i`` after the first ``before``."""
         rows = self.members[i]
         first, last = before // len(rows), (before + count) // len(rows)
-        laps = [
-            torch.randperm(len(rows), generator=generator(self.seed, "class order", player, i, lap))
-            for lap in range(first, last + 1)
-        ]
-        return rows[torch.cat(laps)[before - first * len(rows) :][:count]]
+        generators = (generator(self.seed, "class order", player, i, lap) for lap in range(first, last + 1))
+        laps = torch.cat([torch.randperm(len(rows), generator=each) for each in generators])
+        return rows[laps[before - first * len(rows) :][:count]]
 
 
 def _labels(columns: dict[str, Tensor], key: str) -> Tensor:
     if "labels" not in columns:
-        raise UserError(f"{key}: these data have no labels, and it goes by classes")
+        raise UserError(f"{key}: needs labels; these data have none")
     return columns["labels"].cpu()
 
 
 def _members(labels: Tensor, classes: int = 0) -> tuple[Tensor, ...]:
-    """The places of each label 0, 1, ... in ``labels``, ascending."""
+    """Return the rows of each label 0, 1, ..., ascending."""
     return labels.argsort(stable=True).split(labels.bincount(minlength=classes).tolist())

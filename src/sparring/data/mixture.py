@@ -1,51 +1,40 @@
-"""Points drawn from a mixture of Gaussians whose modes are known: what a generator misses can be counted.
+"""Points drawn from a mixture of Gaussians whose modes are known, so that missed modes can be counted.
 
-To networks and checks a point is an image of ``image_size`` 1 with its coordinates as ``channels``.
+To networks and checks a point is an image of ``image_size`` 1 whose ``channels`` are its coordinates.
 """
 
 import math
-from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from sparring.data.dataset import Data
 from sparring.data.modalities.points import Points
-from sparring.data.source import Example, Source
+from sparring.data.source import Count, Source
 from sparring.randomness import generator
 from sparring.storage.tensor_files import hash_of
 
+Modes = Annotated[int, Field(ge=1, le=10_000)]
+
 
 class Mixture(Source):
-    """``count`` points (dims,) float32, every mode as often as any other; the label is the mode. The same for every seed.
+    """``count`` points (dims,) float32, every mode equally often; the label is the mode. The same for every seed.
 
     Args:
         centres: (modes, dims).
         sigma: deviation of each coordinate around its mode.
-        count: points.
+        count: points; at least one a mode.
     """
 
     modality = "points"
 
     def __init__(self, centres: Tensor, sigma: float, count: int):
-        if sigma < 0 or count < len(centres):
-            raise ValueError(
-                f"sigma={sigma} count={count}: wanted sigma >= 0 and a point for each of {len(centres)} modes"
-            )
+        if count < len(centres):
+            raise ValueError(f"count={count}: must be at least {len(centres)}, a point for each mode")
         self.centres, self.sigma, self.count = centres, sigma, count
-        self.image_size, self.channels = 1, centres.shape[1]
-        self.class_names = [str(mode) for mode in range(len(centres))]
-
-    def identity(self) -> dict:
-        return {"centres": hash_of({"centres": self.centres}), "sigma": self.sigma, "count": self.count}
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[Example]:
-        data = self.drawn()
-        yield from zip(data.columns["images"].numpy(), data.columns["labels"].tolist(), strict=True)
+        super().__init__(1, centres.shape[1], [str(mode) for mode in range(len(centres))])
 
     def drawn(self) -> Data:
         labels = torch.arange(self.count) % len(self.centres)
@@ -56,7 +45,8 @@ class Mixture(Source):
             hash_of({"points": points}),
             self.class_names,
             name=self.name,
-            mixture=self,
+            centres=self.centres,
+            sigma=self.sigma,
             modality=Points(),
         )
 
@@ -66,10 +56,10 @@ class Ring(Mixture):
 
     def __init__(
         self,
-        modes: int = 8,
-        radius: float = 1.0,
-        sigma: float = 0.01,
-        count: int = 100_000,
+        modes: Modes = 8,
+        radius: PositiveFloat = 1.0,
+        sigma: NonNegativeFloat = 0.01,
+        count: Count = 100_000,
         image_size: Literal[1] = 1,
         channels: Literal[2] = 2,
     ):
@@ -82,10 +72,10 @@ class Grid(Mixture):
 
     def __init__(
         self,
-        side: int = 5,
-        spacing: float = 2.0,
-        sigma: float = 0.05,
-        count: int = 100_000,
+        side: Modes = 5,
+        spacing: PositiveFloat = 2.0,
+        sigma: NonNegativeFloat = 0.05,
+        count: Count = 100_000,
         image_size: Literal[1] = 1,
         channels: Literal[2] = 2,
     ):
@@ -96,5 +86,5 @@ class Grid(Mixture):
 class Dirac(Mixture):
     """All data at 0, of one dimension (Mescheder et al. 2018, definition 2.1)."""
 
-    def __init__(self, count: int = 1_000, image_size: Literal[1] = 1, channels: Literal[1] = 1):
+    def __init__(self, count: Count = 1_000, image_size: Literal[1] = 1, channels: Literal[1] = 1):
         super().__init__(torch.zeros(1, 1), 0.0, count)

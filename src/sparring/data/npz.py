@@ -1,23 +1,25 @@
-"""Files of arrays, .npy and .npz: their headers say what they hold, and nothing in them is unpickled."""
+"""Arrays in .npy and .npz files: read by their headers first, and never unpickled."""
 
 import math
-import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
+import psutil
 from numpy.lib import format as npy
 
+from sparring.data.image_io import check_regular_file
 
-class NoArrays(ValueError):
-    """A file that is no .npy or .npz of plain arrays, or is damaged, and why."""
+
+class ArrayFileError(ValueError):
+    """A file that is no .npy or .npz of plain arrays, or is damaged; the message says why."""
 
 
 class Header(NamedTuple):
-    """What an array is, before it is read."""
+    """Type and shape of an array, read before its content."""
 
     dtype: np.dtype
     shape: tuple[int, ...]
@@ -36,30 +38,30 @@ class ArraysIn:
 
     Args:
         path: the file.
-        only: what the array of a .npy is called.
+        only: the name to give to the array of a .npy.
 
     Raises:
-        NoArrays: the file can't be read, here or later.
+        ArrayFileError: the file can't be read, here or later.
     """
 
     def __init__(self, path: Path, only: str = "images"):
-        self.path, self._packed = path, True
-        with self._named():
-            if not path.is_file():  # a pipe would be waited for
-                raise ValueError("it is no regular file")
+        self.path = path
+        with self._errors():
+            check_regular_file(path)
             with open(path, "rb") as file:
                 start = file.read(6)
             if start == npy.MAGIC_PREFIX:
                 self._packed, self.names = False, [only]
             elif start.startswith(b"PK"):
                 with zipfile.ZipFile(path) as archive:
+                    self._packed = True
                     self.names = [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
             else:
                 raise ValueError(f"it starts with {start!r}" if start else "it is empty")
 
     def header(self, name: str) -> Header:
-        """Of an array: one that is as long as it says, and of no Python objects."""
-        with self._named(), self._opened(name) as (file, length):
+        """Return the header of an array that is as long as it says and holds no Python objects."""
+        with self._errors(), self._opened(name) as (file, length):
             reader = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(npy.read_magic(file))
             if reader is None:
                 raise ValueError(f"{name} is of an unknown version")
@@ -68,28 +70,28 @@ class ArraysIn:
             if dtype.hasobject:
                 raise ValueError(f"{name} holds Python objects, which are never unpickled")
             if min(shape, default=0) < 0 or header.size > left:
-                raise ValueError(f"{name} is to be {header} and holds {left:,} bytes")
+                raise ValueError(f"{name} should be {header} but holds {left:,} bytes")
             return header
 
     def read(self, name: str) -> np.ndarray:
-        """An array: of a .npy mapped, of a .npz in memory."""
+        """Return an array: memory-mapped from a .npy, in memory from a .npz."""
         size = self.header(name).size
-        with self._named():
+        with self._errors():
             if not self._packed:
                 return np.load(self.path, mmap_mode="r", allow_pickle=False)
-            if size > (free := free_memory()):
+            if size > (free := psutil.virtual_memory().available):
                 raise ValueError(
                     f"{name} takes {size / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free; "
                     "a .npy, as np.save writes it, is read piece by piece"
                 )
             with self._opened(name) as (file, _):
                 array = npy.read_array(file, allow_pickle=False)
-                file.read(1)  # at its end the checksum is looked at
+                file.read(1)  # the zip module verifies the checksum at the end
                 return array
 
     @contextmanager
-    def _opened(self, name: str) -> Iterator[tuple[BinaryIO, int]]:
-        """The array's file, and how many bytes it holds."""
+    def _opened(self, name: str) -> Iterator[tuple[IO[bytes], int]]:
+        """Open an array's file; yield it and its length in bytes."""
         if not self._packed:
             with open(self.path, "rb") as file:
                 yield file, self.path.stat().st_size
@@ -98,18 +100,9 @@ class ArraysIn:
             yield file, archive.getinfo(f"{name}.npy").file_size
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
+    def _errors(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # numpy's, zipfile's, zlib's, the parser's, the system's
+        except Exception as error:  # from numpy, zipfile, zlib, the header's parser, the system
             reason = str(error).strip().partition("\n")[0]
-            raise NoArrays(reason or type(error).__name__) from error
-
-
-def free_memory() -> int:
-    """Bytes that can still be had, where Linux tells; else all there are."""
-    try:
-        told = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        return int(told["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            raise ArrayFileError(reason or type(error).__name__) from error

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 
-def mirror_index(places: Tensor, size: int) -> Tensor:
-    """Places on an axis brought back into [0, size - 1] by mirrors at its first and last pixel."""
+def mirror_index(positions: Tensor, size: int) -> Tensor:
+    """Mirror positions on an axis at its first and last pixel, until they are in [0, size - 1]."""
     last = max(size - 1, 1)
-    return (last - (places.remainder(2 * last) - last).abs()).clamp(max=size - 1)
+    return (last - (positions.remainder(2 * last) - last).abs()).clamp(max=size - 1)

@@ -1,53 +1,53 @@
-"""Data for translation: images, and inputs that they are made from."""
+"""Data for translation: images (domain B), and the inputs that they are made from (domain A)."""
 
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 from PIL import Image
+from pydantic import PositiveInt
 
 from sparring.config.errors import UserError
-from sparring.data.array_files import ArrayFile
+from sparring.data.array_file import ArrayFile
 from sparring.data.image_folder import ImageFolder
 from sparring.data.image_io import read
-from sparring.data.source import Example, Source
+from sparring.data.source import Channels, Example, OnBadImage, Source
 
-Bad = Literal["error", "skip"]
+UNPAIRED = "(data=unpaired if they don't belong together)"
 
 
 class Named(ArrayFile):
-    """One of several arrays of images in a .npz; ``option`` is the key of the configuration that names it."""
+    """One of several arrays of images in a .npz; ``images_option`` is the configuration's key that names it."""
 
-    def __init__(self, path: Path, image_size: int | None, channels: int | None, key: str, option: str):
-        self.option = option
+    def __init__(self, path: Path, image_size: int | None, channels: Channels | None, key: str, option: str):
+        self.images_option = option
         super().__init__(str(path), image_size, channels, key, labels_key="none")
 
 
 class ByStem(ImageFolder):
-    """The images below a folder, in the order of their names without their endings."""
+    """The images below a folder, in the order of their names without suffixes."""
 
-    def __init__(self, path: Path, image_size: int, channels: int, on_bad_image: Bad):
+    def __init__(self, path: Path, image_size: int, channels: Channels, on_bad_image: OnBadImage):
         super().__init__(str(path), image_size, channels, on_bad_image=on_bad_image)
-        self._files.sort(key=lambda file: self.stem(file[0]))
+        self.files = sorted(self.files, key=lambda file: self.stem(file[0]))
 
-    def stem(self, path: Path) -> str:
-        # other systems write the same letters in other ways
-        return unicodedata.normalize("NFC", path.relative_to(self.path).with_suffix("").as_posix())
+    def stem(self, path: str) -> str:
+        # systems differ in how they compose the same letters
+        return unicodedata.normalize("NFC", Path(path).relative_to(self.path).with_suffix("").as_posix())
 
     def stems(self) -> Counter[str]:
-        return Counter(self.stem(path) for path, _ in self._files)
+        return Counter(self.stem(path) for path, _ in self.files)
 
 
 class Half(ByStem):
     """The left or the right half of each image below a folder."""
 
-    def __init__(self, path: Path, image_size: int, channels: int, on_bad_image: Bad, side: Literal["left", "right"]):
+    def __init__(self, path: Path, image_size: int, channels: Channels, on_bad_image: OnBadImage, side: str):
         super().__init__(path, image_size, channels, on_bad_image)
         self.side = side
 
-    def picture(self, path: Path) -> Image.Image:
+    def open_image(self, path: Path) -> Image.Image:
         whole = read(path)
         if whole.width % 2:
             raise ValueError(f"it is {whole.width} pixels wide, which makes no two equal halves")
@@ -61,33 +61,37 @@ class Half(ByStem):
 class Pairs(Source):
     """Images (the target, domain B) and the inputs they are made from (domain A), row by row; no labels.
 
-    They lie in two folders below ``path``, and files of one name, whatever their endings, belong together; or beside each
-    other in one picture, as pix2pix's own data do (Isola et al. 2017); or in two arrays of a .npz, uint8 (N, H, W[, C]).
-    Both are cropped to their centre square and resized to the same size.
+    They are in two folders below ``path``, where files of one name (without suffix) belong together; or halves of one
+    picture, as in pix2pix's data (Isola et al. 2017); or two arrays of a .npz, uint8 (N, H, W[, C]). Both are cropped
+    to their centre square and resized to the same size.
 
     Args:
         path: the folder, or the .npz.
-        image_size: pixels of a side; by default 256 of files, and the images' own of arrays.
-        channels: of the images, 1 or 3; by default 3 of files, and their own of arrays.
-        input_channels: of the inputs; by default as many as the images have.
-        inputs_name, images_name: the two folders: ``trainA``, or ``A`` where there is no such (see ``split``).
-        side_by_side: each picture holds the input as its left half and the image as its right one.
-        inputs_key, images_key: the arrays' names in a .npz.
-        reverse: exchange the roles, so that A is made of B.
-        split: ``train`` ``val`` ``test`` ...: the folders so called (side by side), or whose names start so (``trainA``).
-            A folder without such is all for training. Arrays have none.
-        on_bad_image: of files: ``error``, or ``skip``, which leaves a pair out if either of it can't be read.
+        image_size: pixels of a side; None for 256 (files) or the images' own (arrays).
+        channels: of the images, 1 or 3; None for 3 (files) or their own (arrays).
+        input_channels: of the inputs, 1 or 3; None for as many as the images have.
+        inputs_name: the inputs' folder: ``trainA``, or ``A`` if that is missing (see ``split``).
+        images_name: the images' folder, likewise.
+        side_by_side: each picture holds the input as its left half and the image as its right half.
+        inputs_key: name of the inputs' array in a .npz.
+        images_key: name of the images' array in a .npz.
+        reverse: exchange the roles, so that A is made from B.
+        split: ``train``, ``val``, ``test`` ...: prefix of the folders' names (``trainA``); side by side, the folder. A
+            folder without splits is for training. Arrays have none.
+        on_bad_image: of files: ``error``, or ``skip``, which leaves out a pair if either file can't be read.
 
     Raises:
-        UserError: there are no such folders, files or arrays, or one lacks its partner.
+        UserError: folders, files, arrays or partners are missing.
     """
+
+    inputs: Source
 
     def __init__(
         self,
         path: str,
-        image_size: int | None = None,
-        channels: int | None = None,
-        input_channels: int | None = None,
+        image_size: PositiveInt | None = None,
+        channels: Channels | None = None,
+        input_channels: Channels | None = None,
         inputs_name: str = "A",
         images_name: str = "B",
         side_by_side: bool = False,
@@ -95,31 +99,42 @@ class Pairs(Source):
         images_key: str = "b",
         reverse: bool = False,
         split: str = "train",
-        on_bad_image: Bad = "error",
+        on_bad_image: OnBadImage = "error",
     ):
-        self.path, self.split, self.on_bad_image = Path(path).expanduser(), split, on_bad_image
+        self.path, self.split = Path(path).expanduser(), split
+        is_file = self.path.suffix == ".npz"
         if input_channels not in (None, 1, 3):
             raise ValueError(f"data.input_channels={input_channels}: must be 1 (grey) or 3 (RGB)")
-        self.names = {"images": images_name, "inputs": inputs_name}
-        self.keys = {"images": images_key, "inputs": inputs_key}
-        if side_by_side and self._is_file:
+        if side_by_side and is_file:
             raise UserError(f"data.side_by_side=true: data.path={path} is no folder of pictures")
-        if not self._is_file:
-            image_size = 256 if image_size is None else image_size
-            channels = 3 if channels is None else channels
-        make = self._array if self._is_file else self._half if side_by_side else self._folder
-        target, given = ("inputs", "images") if reverse else ("images", "inputs")
-        self.images = make(target, image_size, channels)
-        self.inputs = make(given, self.images.image_size, input_channels or self.images.channels)
-        super().__init__(self.images.image_size, self.images.channels)
-        if self.paired and self._is_file:
-            self._check_lengths()
-        elif self.paired and not side_by_side:
-            self._check_names()
+
+        def open_domain(domain: str, size: int | None, channels: Channels | None) -> Named | ByStem:
+            key, option, name, side = inputs_key, "inputs_key", inputs_name, "left"
+            if domain == "B":
+                key, option, name, side = images_key, "images_key", images_name, "right"
+            if is_file:
+                return Named(self.path, size, channels, key, option)
+            size, channels = size or 256, channels or 3
+            if side_by_side:
+                return Half(self._folder(""), size, channels, on_bad_image, side)
+            return ByStem(self._folder(name), size, channels, on_bad_image)
+
+        self.images = images = open_domain("A" if reverse else "B", image_size, channels)
+        super().__init__(images.image_size, images.channels)
+        input_channels = input_channels or (1 if images.channels == 1 else 3)
+        self.inputs = inputs = open_domain("B" if reverse else "A", images.image_size, input_channels)
+        if is_file and len(images) != len(inputs) and self.paired:
+            raise UserError(
+                f"data.path={self.path}: {len(inputs):,} inputs and {len(images):,} images; row i of one belongs "
+                f"to row i of the other {UNPAIRED}"
+            )
+        if isinstance(images, ByStem) and isinstance(inputs, ByStem) and self.paired and not side_by_side:
+            self._check_names(inputs, images)
+            self._check_names(images, inputs)
 
     @property
     def name(self) -> str:
-        return self.path.stem if self._is_file else self.path.absolute().name
+        return self.images.name if isinstance(self.images, Named) else self.path.absolute().name
 
     def identity(self) -> dict:
         return self.images.identity()
@@ -130,73 +145,56 @@ class Pairs(Source):
     def __iter__(self) -> Iterator[Example]:
         return iter(self.images)
 
-    @property
-    def _is_file(self) -> bool:
-        return self.path.suffix == ".npz"
-
-    def _array(self, side: str, image_size: int | None, channels: int | None) -> Named:
-        return Named(self.path, image_size, channels, self.keys[side], f"{side}_key")
-
-    def _folder(self, side: str, image_size: int, channels: int) -> ByStem:
-        return ByStem(self._place(self.names[side]), image_size, channels, self.on_bad_image)
-
-    def _half(self, side: str, image_size: int, channels: int) -> Half:
-        half = "left" if side == "inputs" else "right"
-        return Half(self._place(""), image_size, channels, self.on_bad_image, half)
-
-    def _place(self, name: str) -> Path:
-        """The folder ``trainA``, say, of ``name`` A; or A itself where the data are not split."""
+    def _folder(self, name: str) -> Path:
+        """Return the folder of a split, ``trainA`` for ``name`` A; or A itself if the data are not split."""
         if not self.path.is_dir():
             raise UserError(f"data.path={self.path}: no such folder, and no .npz")
         wanted = [f"{self.split}{name}", *([name] if self.split == "train" else [])]
-        for place in (self.path / folder for folder in wanted):
-            if place.is_dir():
-                return place
-        held = sorted(place.name for place in self.path.iterdir() if place.is_dir())
+        for folder in (self.path / each for each in wanted):
+            if folder.is_dir():
+                return folder
+        held = sorted(folder.name for folder in self.path.iterdir() if folder.is_dir())
         raise UserError(
             f"data.path={self.path}: no folder {' or '.join(wanted)} in it; it holds {', '.join(held) or 'none'}. "
-            "Which are meant is said by data.inputs_name, data.images_name and data.split "
-            "(and data.side_by_side=true, where input and image are the halves of one picture)"
+            "Name the folders with data.inputs_name, data.images_name and data.split "
+            "(and data.side_by_side=true if input and image are the halves of one picture)"
         )
 
-    def _check_lengths(self) -> None:
-        if len(self.images) != len(self.inputs):
+    @staticmethod
+    def _check_names(these: ByStem, others: ByStem) -> None:
+        """Raise UserError if two files share a name, or one has no partner of its name."""
+        stems = these.stems()
+        if twice := [stem for stem, count in stems.items() if count > 1]:
+            raise UserError(f"{these.path}: two files are called {twice[0]}; which of them belongs to the pair?")
+        if lonely := sorted(stems.keys() - others.stems().keys()):
             raise UserError(
-                f"data.path={self.path}: {len(self.inputs):,} inputs and {len(self.images):,} images; row i of the one "
-                "belongs to row i of the other (where they don't belong together: data=unpaired)"
+                f"{these.path}: {len(lonely):,} of {len(these):,} images have no partner of their name in "
+                f"{others.path}: {', '.join(lonely[:3])}{' ...' if len(lonely) > 3 else ''} {UNPAIRED}"
             )
-
-    def _check_names(self) -> None:
-        for here, there in ((self.inputs, self.images), (self.images, self.inputs)):
-            stems = here.stems()
-            if twice := [stem for stem, count in stems.items() if count > 1]:
-                raise UserError(f"{here.path}: two files are called {twice[0]}; which of them belongs to the pair?")
-            if lonely := sorted(stems.keys() - there.stems().keys()):
-                raise UserError(
-                    f"{here.path}: {len(lonely):,} of {len(here):,} images have no partner of their name in {there.path}: "
-                    f"{', '.join(lonely[:3])}{' ...' if len(lonely) > 3 else ''} "
-                    "(where they don't belong together: data=unpaired)"
-                )
 
 
 class Unpaired(Pairs):
-    """Images and inputs of two domains, as many as there are of each, none belonging to any other (CycleGAN's data).
+    """Images and inputs of two domains, any number of each, none belonging to any other (CycleGAN's data).
 
-    They lie as those of Pairs do and are named alike; nothing has to match. Arrays are kept in their order.
+    Folders and arrays are named as those of ``Pairs``; nothing has to match. Arrays keep their order.
 
     Args:
-        aligned: input i belongs to image i after all. Nobody is told in training, but held-out ones are compared.
+        aligned: input i belongs to image i after all: training does not use it, but held-out ones are compared.
         options: those of ``Pairs``.
     """
 
     paired = False
 
     def __init__(
-        self, path: str, image_size: int | None = None, channels: int | None = None, aligned: bool = False, **options
+        self,
+        path: str,
+        image_size: PositiveInt | None = None,
+        channels: Channels | None = None,
+        aligned: bool = False,
+        **options,
     ):
         super().__init__(path, image_size, channels, **options)
         self.aligned = aligned
-        if aligned and len(self.images) != len(self.inputs):
-            raise UserError(
-                f"data.aligned=true: {len(self.inputs):,} inputs and {len(self.images):,} images can't belong together"
-            )
+        images, inputs = len(self.images), len(self.inputs)
+        if aligned and images != inputs:
+            raise UserError(f"data.aligned=true: {inputs:,} inputs and {images:,} images can't belong together")

@@ -1,59 +1,63 @@
-"""The interface of a data set, and the two kinds there are: files that are decoded, arrays that lie ready."""
+"""The interface of a data set, and its two usual forms: files to decode, and an array of images."""
 
 import hashlib
 import math
 import os
 from abc import ABC, abstractmethod
-from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from PIL import Image
+from pydantic import Field
 
 from sparring.config.errors import UserError
-from sparring.data.image_io import Unreadable, decoding, fit, read
+from sparring.data.image_io import UnreadableFileError, decoding, read
+from sparring.data.image_resizing import fit, fit_array
 
 if TYPE_CHECKING:
     from sparring.data.dataset import Data
 
-Example = tuple[np.ndarray | None, int]  # of the source's shape and dtype, None if unreadable and skipped; label, or -1
+Example = tuple[
+    np.ndarray | None, int
+]  # an array of the source's shape and dtype, or None if skipped; its label, or -1
+Channels = Literal[1, 3]  # grey or RGB
+Crop = Annotated[int, Field(ge=1, le=10_000)]  # pixels of a side
+Count = Annotated[int, Field(ge=1, le=10**9)]
+OnBadImage = Literal["error", "skip"]
+TrainTest = Literal["train", "test"]
 
 
-class Source(ABC):
-    """A data set. Building one costs little and downloads nothing; ``prepare`` does.
+class Source:
+    """A data set. Constructing one downloads nothing; ``prepare`` may.
+
+    A source returns all its examples from ``drawn``; or it has ``identity``, ``__len__`` and ``__iter__``, called after
+    ``prepare``, and the cache stores its examples.
 
     Attributes:
-        image_size: pixels of a side, of the square images it yields.
-        channels: 1 or 3.
-        class_names: of the labels 0, 1, ...; empty for data without labels.
-        inputs: of data for translation: the source of what the images are made from; None for others.
+        inputs: for translation: the source of what the images are made from; else None.
         paired: whether input i belongs to image i. Unpaired inputs may be more or fewer than the images.
-        fetches: whether ``prepare`` may download and unpack; not into a folder that a stored run names.
-        aligned: whether answers to inputs may be compared with the images of the same rows.
-        modality: the name of what its examples are, of ``sparring.data.modalities``.
-        dtype: of the numbers of an example.
-        groups: a number for each example, unreadable ones included, equal for those that are held out together or not at all, pieces
-            of one recording for instance; None where each is by itself. Asked after ``prepare``.
+        aligned: whether the translation of input i may be compared with image i.
+        fetches: whether ``prepare`` may download and unpack; not to a folder that a stored run names.
+        modality: what the examples are: a name of ``sparring.data.modalities``.
+        dtype: of an example's numbers.
+        groups: a number for each example, unreadable ones included; examples of equal numbers, e.g. the pieces of one
+            recording, are held out together. None: each by itself. Read after ``prepare``.
     """
 
     inputs: "Source | None" = None
     paired = True
-    fetches = True
     aligned = True
+    fetches = True
     modality = "images"
     dtype = np.dtype(np.uint8)
     groups: Sequence[int] | None = None
 
     def __init__(self, image_size: int, channels: int, class_names: Sequence[str] = ()):
-        if image_size < 1:
-            raise ValueError(f"data.image_size={image_size}: must be positive")
-        if channels not in (1, 3):
-            raise ValueError(f"data.channels={channels}: must be 1 (grey) or 3 (RGB)")
         self.image_size = image_size
         self.channels = channels
         self.class_names = list(class_names)
@@ -64,115 +68,96 @@ class Source(ABC):
 
     @property
     def num_classes(self) -> int:
-        """Number of labels, 0 for data without."""
+        """Number of classes; 0 without labels."""
         return len(self.class_names)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of an example."""
+        """Shape of an example."""
         return self.channels, self.image_size, self.image_size
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What networks, and those who show what they make, have to know of the data: keys of ``data`` that it fills in."""
+        """Keys of ``data`` that the source fills in, for networks and for whoever shows their samples."""
         kind = {"modality": self.modality, "num_classes": self.num_classes}
         return kind | {"image_size": self.image_size, "channels": self.channels}
 
-    def prepare(self) -> None:  # noqa: B027, most data are simply there
-        """See to it that the data are there, by a download if need be.
+    def prepare(self) -> None:
+        """Make sure that the data are in place; download them if need be.
 
         Raises:
-            UserError: they are not, and how to get them.
+            UserError: they are missing; the message says how to get them.
         """
 
     def drawn(self) -> "Data | None":
-        """The examples, where they are drawn from a distribution and nothing has to be decoded."""
+        """Return the whole data set if it needs no decoding and no cache; else None."""
         return None
 
-    @abstractmethod
     def identity(self) -> dict:
-        """What the decoded images depend on besides name, size and channels; JSON. Called after ``prepare``."""
+        """Return what the decoded examples depend on besides name, size and channels, as JSON."""
+        raise NotImplementedError
 
-    @abstractmethod
     def __len__(self) -> int:
-        """Number of examples, unreadable ones included. Called after ``prepare``."""
+        """Return the number of examples, unreadable ones included."""
+        raise NotImplementedError
 
-    @abstractmethod
     def __iter__(self) -> Iterator[Example]:
-        """The examples in order. Called after ``prepare``."""
-
-
-class Listing(Sequence):
-    """Files below a folder and their labels. A path is made when it is asked for: millions of them would fill the memory.
-
-    Args:
-        folder: where they lie.
-        names: paths relative to it.
-        labels: of each; -1 by default.
-    """
-
-    def __init__(self, folder: Path, names: list[str], labels: Iterable[int] | None = None):
-        self.folder, self.names = folder, names
-        self.labels = array("q", [-1]) * len(names) if labels is None else array("q", labels)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, i: int) -> tuple[Path, int]:
-        return Path(self.folder, self.names[i]), self.labels[i]
-
-    def sort(self, key: Callable[[tuple[Path, int]], Any]) -> None:
-        order = sorted(range(len(self)), key=lambda i: key(self[i]))
-        self.names, self.labels = [self.names[i] for i in order], array("q", (self.labels[i] for i in order))
+        """Yield the examples in order."""
+        raise NotImplementedError
 
 
 class Files(Source):
-    """Images in files, or examples of another kind, decoded on all cores.
+    """Images, or examples of another kind, in files that are decoded on all cores.
 
     Args:
-        crop: side of the centre square that is kept, in pixels of the files; by default the shorter side.
-        on_bad_image: ``error`` stops at an unreadable file and names it, ``skip`` leaves it out and counts it.
+        path: their folder, which names the data.
+        files: their paths, as strings (they take less memory), and labels (-1 without).
+        image_size: pixels of a side.
+        channels: 1 or 3.
+        class_names: names of the labels 0, 1, ...
+        crop: side of the centre square, in pixels of the files; None for the shorter side.
+        on_bad_image: ``error`` stops at an unreadable file and names it; ``skip`` leaves it out and counts it.
     """
 
-    kind = "an image"  # of a file
+    kind = "an image"  # what a file holds, in messages
 
     def __init__(
         self,
+        path: Path,
+        files: list[tuple[str, int]],
         image_size: int,
         channels: int = 3,
         class_names: Sequence[str] = (),
         crop: int | None = None,
-        on_bad_image: Literal["error", "skip"] = "error",
+        on_bad_image: OnBadImage = "error",
     ):
         super().__init__(image_size, channels, class_names)
-        if crop is not None and crop < 1:
-            raise ValueError(f"data.crop={crop}: must be positive, or null for the shorter side")
-        self.crop = crop
-        self.on_bad_image = on_bad_image
+        self.path, self.files = path, files
+        self.crop, self.on_bad_image = crop, on_bad_image
 
-    @abstractmethod
-    def files(self) -> Sequence[tuple[Path, int]]:
-        """The image files and their labels (-1 without)."""
+    @property
+    def name(self) -> str:
+        return self.path.absolute().name
 
     def parts(self) -> Sequence[tuple]:
-        """What each example is made of: a file, its label, and what else ``fitted`` is to be told."""
-        return self.files()
+        """Return for each example its file, its label, and further arguments of ``decode``."""
+        return self.files
 
-    def picture(self, path: Path) -> Image.Image:
-        """A file's image, from which the centre square is taken. Called ``decoding``: it may raise anything."""
+    def open_image(self, path: Path) -> Image.Image:
+        """Decode a file to the image whose centre square is used; may raise anything."""
         return read(path)
 
-    def fitted(self, path: Path) -> np.ndarray:
-        """A file as an example, and of one that gives several which of them ``parts`` tells. Called ``decoding``."""
-        return fit(self.picture(path), self.image_size, self.channels, self.crop)
+    def decode(self, path: Path) -> np.ndarray:
+        """Decode a file to an example; may raise anything."""
+        return fit(self.open_image(path), self.image_size, self.channels, self.crop)
 
     def identity(self) -> dict:
         digest = hashlib.sha256()
-        for path, label in self.files():
+        for path, label in self.files:
             try:
-                status = path.stat()
+                status = os.stat(path)
                 version = f"{label}\0{status.st_size}\0{status.st_mtime_ns}"
-            except OSError:  # e.g. a link to nowhere: told, or skipped, when it is read
+            except OSError:  # e.g. a broken link: an error when it is decoded
                 version = f"{label}\0missing"
             digest.update(os.fsencode(path) + f"\0{version}\n".encode())
         return {"files": digest.hexdigest(), "crop": self.crop, "on_bad_image": self.on_bad_image}
@@ -181,80 +166,76 @@ class Files(Source):
         return len(self.parts())
 
     def __iter__(self) -> Iterator[Example]:
-        kept, lost = set(), set()  # classes with an image that can be read, and with one that can't
-        for pixels, label in in_threads(self._decode, self.parts(), math.prod(self.shape)):
-            (lost if pixels is None else kept).add(label)
+        readable: set[int] = set()  # labels
+        unreadable: set[int] = set()
+        for pixels, label in map_in_threads(self._example, self.parts(), math.prod(self.shape)):
+            (unreadable if pixels is None else readable).add(label)
             yield pixels, label
-        if self.class_names and kept and (lost := sorted(lost - kept)):
+        if self.class_names and readable and (lost := sorted(unreadable - readable)):
             raise UserError(
-                f"data.on_bad_image=skip: none of the {self.modality} of the class {self.class_names[lost[0]]} of {self.name} can be read; mend or remove them all"
+                f"data.on_bad_image=skip: none of the {self.modality} of the class {self.class_names[lost[0]]} of "
+                f"{self.name} can be read; mend or remove them all"
             )
 
-    def _decode(self, part: tuple) -> Example:
-        path, label, *which = part
+    def _example(self, part: tuple) -> Example:
+        path, label, *arguments = part
         try:
             with decoding(path, self.kind):
-                return self.fitted(path, *which), label
-        except Unreadable as error:
+                return self.decode(Path(path), *arguments), label
+        except UnreadableFileError as error:
             if self.on_bad_image == "skip":
                 return None, label
-            raise UserError(
-                f"{error}.\nMend or remove it, or leave out such files with data.on_bad_image=skip."
-            ) from error
+            raise UserError(f"{error}.\nMend or remove it, or skip such files: data.on_bad_image=skip.") from error
 
 
-class Arrays(Source):
-    """Images that lie in one uint8 array, (N, H, W) or (N, H, W, C), with labels or none."""
+class Arrays(Source, ABC):
+    """Images in one uint8 array, (N, H, W) or (N, H, W, C), with labels or without."""
+
+    _arrays: tuple[np.ndarray, np.ndarray | None] | None = None
 
     @abstractmethod
     def load(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """Images and labels (N,)."""
+        """Return images and labels (N,)."""
 
-    def __len__(self) -> int:
-        return len(self._loaded()[0])
-
-    def __iter__(self) -> Iterator[Example]:
-        images, labels = self._loaded()
-        pixels = in_threads(self.fitted, images, math.prod(self.shape))
-        yield from zip(pixels, [-1] * len(images) if labels is None else labels.tolist(), strict=True)
-
-    def fitted(self, array: np.ndarray) -> np.ndarray:
-        """One of the arrays as an example."""
-        return fit_array(array, self.image_size, self.channels)
-
-    def _loaded(self) -> tuple[np.ndarray, np.ndarray | None]:
-        if not hasattr(self, "_arrays"):
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Images and labels, loaded once."""
+        if self._arrays is None:
             self._arrays = self.load()
         return self._arrays
 
+    def __len__(self) -> int:
+        return len(self.arrays[0])
 
-def fit_array(array: np.ndarray, image_size: int, channels: int) -> np.ndarray:
-    """An image (H, W) or (H, W, C) uint8, cropped, resized and of as many channels: (channels, image_size, image_size)."""
-    array = array.squeeze(-1) if array.ndim == 3 and array.shape[-1] == 1 else array
-    return fit(Image.fromarray(np.ascontiguousarray(array)), image_size, channels)
+    def __iter__(self) -> Iterator[Example]:
+        images, labels = self.arrays
+        pixels = map_in_threads(self.decode, images, math.prod(self.shape))
+        yield from zip(pixels, [-1] * len(images) if labels is None else labels.tolist(), strict=True)
+
+    def decode(self, array: np.ndarray) -> np.ndarray:
+        """Turn one of the arrays into an example."""
+        return fit_array(array, self.image_size, self.channels)
 
 
-def in_threads(function: Callable, items: Iterable, size: int) -> Iterator:
-    """Results of a function, of ``size`` bytes, in order. Each thread has a few groups of items before it, so that none waits and few
-    results are in memory.
-    """
-    workers = min(os.cpu_count() or 1, 32)  # more than cores would wait for each other's Python
-    together = min(max(2**24 // size, 1), 32)  # handing over costs about as much as opening a file
+def map_in_threads(function: Callable, items: Iterable, size: int) -> Iterator:
+    """Yield a function's results, of ``size`` bytes each, in order; threads compute a limited number of them ahead."""
+    workers = min(os.cpu_count() or 1, 32)  # more threads than cores wait for each other's Python
+    together = min(max(2**24 // size, 1), 32)  # handing over an item costs about as much as opening a file
     with ThreadPoolExecutor(workers) as threads:
         remaining, ahead = iter(items), deque()
         try:
             while (group := list(islice(remaining, together))) or ahead:
                 if group:
-                    ahead.append(threads.submit(lambda items: [function(item) for item in items], group))
+                    ahead.append(threads.submit(lambda group: [function(item) for item in group], group))
                 if not group or len(ahead) == 2 * workers:
                     yield from ahead.popleft().result()
-        finally:  # after an error, or when no more is asked for
+        finally:  # after an error, or when the caller stops early
             for future in ahead:
                 future.cancel()
 
 
 def stamp(*paths: Path) -> list:
-    """Name, size and time of files: what tells one version of them from another. Raises UserError if one is not there."""
+    """Return name, size and time of files, which tell one version from another; raise UserError if one is missing."""
     try:
         return [[str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Short sentences about animals, written by a probabilistic context-free grammar: text of which it is known what is right.
+"""Short sentences about animals from a probabilistic context-free grammar: whether a text is right can be decided.
 
 (Kusner & Hernandez-Lobato 2016 trained the first text GAN by Gumbel-softmax on the language of a grammar, too.)
 """
@@ -40,28 +40,28 @@ GRAMMAR = {
 
 
 def sentences(count: int) -> list[str]:
-    """``count`` different sentences, always the same ones: words, and , . ? ! apart by blanks."""
-    draw, found = random.Random(0), {}
-    while len(found) < count:
-        found[" ".join(_written("SENTENCE", draw))] = None
-    return list(found)
+    """Return ``count`` different sentences, always the same: words, and , . ? ! between blanks."""
+    draw, texts = random.Random(0), {}
+    while len(texts) < count:
+        texts[" ".join(_expand("SENTENCE", draw))] = None
+    return list(texts)
 
 
 def is_sentence(text: str) -> bool:
-    """Whether the grammar makes it."""
+    """Whether the grammar makes a text."""
     return _pattern().fullmatch(text) is not None
 
 
-def _written(part: str, draw: random.Random) -> list[str]:
+def _expand(part: str, draw: random.Random) -> list[str]:
     if part not in GRAMMAR:
         return [part]
     chosen = GRAMMAR[part][int(draw.random() * len(GRAMMAR[part]))]
-    return [word for inner in chosen.split() for word in _written(inner, draw)]
+    return [word for inner in chosen.split() for word in _expand(inner, draw)]
 
 
 @cache
 def _pattern() -> re.Pattern[str]:
-    """The whole language, which is finite, as one expression."""
+    """Return one expression for the whole language, which is finite."""
 
     @cache
     def expression(part: str) -> str:

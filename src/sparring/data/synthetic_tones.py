@@ -1,4 +1,4 @@
-"""Sounds of six kinds, drawn from formulas: what there is to learn of them is known, and nothing has to be downloaded."""
+"""Sounds of six kinds, drawn from formulas: nothing to download."""
 
 import math
 from collections.abc import Callable
@@ -8,18 +8,18 @@ from torch import Tensor
 
 from sparring.randomness import generator
 
-TOGETHER = 500  # sounds that are drawn at a time
+BATCH = 500  # sounds that are drawn at a time
 HISS = (0.005, 0.02)  # its deviation, of full scale
 PARTIALS = [1, 2.76, 5.4, 8.93]  # of a free bar, over its lowest
 
 
 def between(low: float, high: float, share: Tensor) -> Tensor:
-    """Pitches on a musical scale: equal shares are equal ratios."""
+    """Return pitches on a musical scale: equal shares are equal ratios."""
     return low * (high / low) ** share
 
 
 def tone(low: float, high: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """A sine that fades in and out, of a pitch from ``low`` to ``high`` in cycles a sample."""
+    """Return a sine that fades in and out, its pitch from ``low`` to ``high`` in cycles a sample."""
 
     def draw(time: Tensor, u: Tensor) -> Tensor:
         return _faded(time, u) * _sine(between(low, high, u[:, 2]) * time, u[:, 3])
@@ -28,7 +28,7 @@ def tone(low: float, high: float) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def chirp(octaves: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """A sine that glides evenly by so many octaves, up or down, through a middle of 1/32 to 1/12 cycles a sample."""
+    """Return a sine that glides evenly by so many octaves, up or down; its middle is 1/32 to 1/12 cycles a sample."""
 
     def draw(time: Tensor, u: Tensor) -> Tensor:
         rate = octaves * math.log(2) / time.shape[1]  # of the growth of the pitch
@@ -39,12 +39,12 @@ def chirp(octaves: float) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def pluck(time: Tensor, u: Tensor) -> Tensor:
-    """A string: eight harmonics of 1/80 to 1/25 cycles a sample, the higher ones weaker and sooner gone."""
+    """Return a string: eight harmonics of 1/80 to 1/25 cycles a sample, the higher ones weaker and shorter."""
     return _struck(time, u, between(1 / 80, 1 / 25, u[:, 2]), range(1, 9), 6.0)
 
 
 def bell(time: Tensor, u: Tensor) -> Tensor:
-    """A bar: four partials that are no harmonics, the lowest of 1/32 to 1/14 cycles a sample."""
+    """Return a bar: four partials that are no harmonics, the lowest of 1/32 to 1/14 cycles a sample."""
     return _struck(time, u, between(1 / 32, 1 / 14, u[:, 2]), PARTIALS, 3.0)
 
 
@@ -59,23 +59,22 @@ KINDS = {
 
 
 def draw(count: int, length: int) -> tuple[Tensor, Tensor]:
-    """``count`` sounds int16 (count, 1, length), of every kind as many, and their labels (count,); always the same ones.
+    """Draw ``count`` sounds int16 (count, 1, length), equally many of every kind, and their labels (count,).
 
-    Each has a pitch, a phase, an onset in the first eighth, a loudness, and a faint hiss of its own, as recordings have: silence of
-    zeros would tell them from whatever a network makes. Pitches are decided in samples: in Hz they grow with the sample rate.
+    They are always the same. Each has its own pitch, phase, onset in the first eighth, loudness, and a faint hiss, as
+    recordings have: silence of zeros would give them away. Pitches are in cycles a sample.
     """
     labels = torch.arange(count) % len(KINDS)
     sounds = torch.empty(count, 1, length, dtype=torch.int16)
     shares, noise = torch.rand(count, 16, generator=generator("tones")), generator("hiss")
     for label, make in enumerate(KINDS.values()):
-        for rows in (labels == label).nonzero()[:, 0].split(TOGETHER):
+        for rows in (labels == label).nonzero()[:, 0].split(BATCH):
             u = shares[rows][..., None]
             waves = make(torch.arange(length).float()[None], u)
             waves = waves / waves.abs().amax(1, keepdim=True).clamp(min=1e-6)
             hiss = between(*HISS, u[:, 15]) * torch.randn(waves.shape, generator=noise)
-            sounds[rows, 0] = (
-                ((between(0.25, 0.9, u[:, 0]) * waves + hiss).clamp(-1, 1) * 32767).round().to(torch.int16)
-            )
+            waves = (between(0.25, 0.9, u[:, 0]) * waves + hiss).clamp(-1, 1) * 32767
+            sounds[rows, 0] = waves.round().to(torch.int16)
     return sounds, labels
 
 
@@ -84,14 +83,14 @@ def _sine(cycles: Tensor, phase: Tensor) -> Tensor:
 
 
 def _faded(time: Tensor, u: Tensor) -> Tensor:
-    """0 before the onset and at the end, 1 between: a raised cosine of a sixteenth of the length at either side."""
+    """Return 0 before the onset and at the end, 1 between, with raised cosines of a sixteenth of the length."""
     place = time / time.shape[1]
     edge = torch.minimum(place - u[:, 1] / 8, 1 - place).mul(16).clamp(0, 1)
     return (1 - (math.pi * edge).cos()) / 2
 
 
 def _struck(time: Tensor, u: Tensor, pitch: Tensor, partials: range | list[float], decay: float) -> Tensor:
-    """Partials that begin at the onset and die away, each the sooner the higher; none above half the sample rate."""
+    """Return partials that begin at the onset and die away, higher ones sooner; none above half the sample rate."""
     since = (time - time.shape[1] * u[:, 1] / 8).round()
     waves = torch.zeros_like(since)
     for i, ratio in enumerate(partials):

@@ -1,1 +1,1 @@
-"""How good the images are: what shows them, what features are taken, which scores are made of those."""
+"""Evaluation: samples of a generator, their features, and the scores computed from those."""

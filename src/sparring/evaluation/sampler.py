@@ -1,53 +1,54 @@
-"""The generator as it is shown and scored: which weights, which batch-norm policy, which latents or inputs."""
+"""Sample a generator: which weights, latents or inputs, and batch-norm statistics are used."""
 
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from sparring.data.held_out import Columns
+from sparring.data.splits import Columns
 from sparring.games.game import Game
 from sparring.randomness import Draws
 
 BatchNormPolicy = Literal["running", "standing", "batch"]
-BLOCK = 64  # latents drawn together: part of what sample i is, so it never changes
+BLOCK = 64  # latents drawn together; a change of it changes every sample
 STANDING_BATCHES = 25
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 def draw_latents(
     game: Game, seed: int, purpose: str, count: int, start: int = 0, device: torch.device | str = "cpu"
 ) -> Tensor:
-    return Sampler._in_blocks(
-        range(start, start + count),
-        lambda block: game.latents(Draws((seed, purpose, block), BLOCK, slice(0, BLOCK), torch.device(device))),
-    )
+    """Draw latents ``start`` to ``start + count - 1``, (count, latent_dim), of an endless sequence.
+
+    Each seed and ``purpose`` (``grid``, ``sample``, ``evaluation`` ...) has its own sequence, drawn in blocks of 64. A
+    block is a function of (seed, purpose, number), so latent i is the same for every batch size, rank and run, but not
+    on another kind of device.
+    """
+    return _in_blocks(range(start, start + count), lambda block: game.latents(_draws(seed, purpose, block, device)))
 
 
 def in_passes(make: Callable[[slice], Tensor], count: int, size: int) -> Tensor:
+    """Concatenate what ``make`` returns for slices of at most ``size`` of ``count`` examples."""
     return torch.cat([make(slice(i, i + size)) for i in range(0, count, size)])
 
 
 class Sampler:
-    """Makes images with a fixed copy of a game's producer. Sample i is a function of (seed, purpose, i).
-
-    Of a game that translates, sample i is the answer to example i of ``examples``.
+    """Samples a copy of a game's producer. Sample i is a function of (seed, purpose, i), see ``draw_latents``.
 
     Args:
-        game: knows how to make latents and images.
-        producer: the weights to show, the average or the raw ones.
-        batch_norm: ``running`` uses the statistics gathered in training; ``standing`` gathers them anew over 25 batches,
-            for these very weights (Brock et al. 2019, BigGAN, appendix), and is ``running`` for a game that translates;
-            ``batch`` uses each batch's own, so that an image depends on its neighbours. Networks without batch norm are not
-            affected.
+        game: draws the latents and runs the producer.
+        producer: the weights that are sampled: the running average (EMA) or the raw ones.
+        batch_norm: the statistics that batch norm uses. ``running``: those gathered in training. ``standing``: gathered
+            anew for these weights over 25 batches of 64 latents (Brock et al. 2019, BigGAN); a game that translates
+            uses ``running``. ``batch``: each batch's own, so an image depends on its neighbours.
         seed: of the latents.
-        batch_size: images a pass.
+        batch_size: images in a pass of the producer.
         num_classes: labels to cycle through while standing statistics are gathered, 0 for none.
-        device: where images are made.
-        examples: held-out columns, if there are any; of a game that translates ``images`` among them where it is known what
-            was wanted.
+        device: where images are generated.
+        examples: held-out columns: the inputs of a game that translates, with their targets as ``images`` if known.
     """
 
     def __init__(
@@ -59,16 +60,16 @@ class Sampler:
         batch_size: int = 100,
         num_classes: int = 0,
         device: torch.device | str = "cpu",
-        examples: dict[str, Tensor] | None = None,
+        examples: Columns | None = None,
     ):
-        self.examples = examples
+        self.examples, self.num_classes = examples, num_classes
         self.example_count = min(map(len, examples.values())) if examples else 0
         self.game, self.seed, self.batch_size, self.device = game, seed, batch_size, torch.device(device)
         self.producer = copy.deepcopy(producer).requires_grad_(False).eval()
-        norms = [m for m in self.producer.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         self.dtype = next(self.producer.parameters()).dtype
+        norms = [m for m in self.producer.modules() if isinstance(m, BATCH_NORMS)]
         if game.translates and batch_norm == "standing":
-            batch_norm = "running"  # there are no inputs to gather statistics from but those that are to be scored
+            batch_norm = "running"  # the only inputs to gather statistics from are those to be scored
         self.batch_norm = batch_norm if norms else "not in the network"
         if norms and batch_norm != "running":
             for norm in norms:
@@ -76,86 +77,94 @@ class Sampler:
                 norm.momentum = None  # a plain mean over all batches
                 norm.train()
             if batch_norm == "standing":
-                self._pass_statistics(num_classes)
+                self._gather_statistics()
                 for norm in norms:
                     norm.eval()
 
     def latents(self, purpose: str, count: int, start: int = 0) -> Tensor:
-        """Latents start, ..., start + count - 1 of an endless sequence, (count, latent_dim)."""
-        return self._in_blocks(
-            range(start, start + count), lambda block: self.game.latents(self._draws(purpose, block))
-        )
+        """Draw latents ``start`` to ``start + count - 1`` of a purpose, (count, latent_dim); see ``draw_latents``."""
+        return draw_latents(self.game, self.seed, purpose, count, start, self.device)
 
     def inputs(self, rows: range) -> Tensor:
-        """What these of the examples are answered as: the producer's condition, (len(rows), C, H, W)."""
-        return self._in_blocks(rows, lambda block: self.game.condition(*self._examples("inputs", block)))
+        """Return the producer's inputs for these held-out examples, (len(rows), C, H, W)."""
+        return _in_blocks(rows, lambda block: self.game.condition(*self._examples("inputs", block)))
+
+    @torch.inference_mode()
+    def show(self, latents: Tensor | None, condition: Tensor | None = None, batch_size: int | None = None) -> Tensor:
+        """Generate examples as the data store them (images as uint8, batch x C x H x W), in passes of ``batch_size``.
+
+        Args:
+            latents: (batch, latent_dim); None for a game that translates.
+            condition: labels (batch,), or inputs (batch, C, H, W).
+            batch_size: None for the sampler's own.
+        """
+
+        def produce(part: slice) -> Tensor:
+            noise = None if latents is None else latents[part].to(self.dtype)
+            labels = None if condition is None else condition[part].to(self.device)
+            if labels is not None and labels.is_floating_point():  # inputs of a game that translates
+                labels = labels.to(self.dtype)
+            return self.game.as_data(self.game.produce(noise, labels, self.producer))
+
+        given = condition if latents is None else latents
+        assert given is not None
+        return in_passes(produce, len(given), batch_size or self.batch_size)
 
     @torch.no_grad()
     def own_scores(self, columns: Columns | None = None, count: int = 0) -> dict[str, float]:
-        """What only this game says of its held-out examples, or of the first ``count`` of others, on average."""
-        if type(self.game).own_scores is Game.own_scores:
-            return {}
-        columns, count = (self.examples, self.example_count) if columns is None else (columns, count)
-        starts = range(0, count, BLOCK)
-        with self._networks_at_rest():
-            batches = (self._examples("own scores", i // BLOCK, columns, min(i + BLOCK, count)) for i in starts)
-            found = [self.game.own_scores(*batch, self.producer) for batch in batches]
-        return {name: float(torch.cat([part[name] for part in found]).mean()) for name in (found[0] if found else ())}
+        """Return the game's own scores, such as a likelihood: means over held-out examples or ``count`` given ones."""
+        if columns is None:
+            columns, count = self.examples, self.example_count
+        parts = []
+        with self._game_at_rest():
+            for start in range(0, count, BLOCK):
+                batch = self._examples("own scores", start // BLOCK, columns, min(start + BLOCK, count))
+                scores = self.game.own_scores(*batch, self.producer)
+                if not scores:
+                    return {}
+                parts.append(scores)
+        return {name: float(torch.cat([part[name] for part in parts]).mean()) for name in (parts[0] if parts else ())}
 
     @torch.no_grad()
-    def reconstructions(self, columns: dict[str, Tensor]) -> Tensor | None:
-        """Examples, encoded and made anew by a game that can: images as uint8."""
-        with self._networks_at_rest():
+    def reconstructions(self, columns: Columns) -> Tensor | None:
+        """Return examples that were encoded and decoded, as the data store them; None if the game has no encoder."""
+        with self._game_at_rest():
             batch = {name: column.to(self.device) for name, column in columns.items()}
-            made = self.game.reconstruct(batch, self.producer)
-        return None if made is None else self.game.as_data(made)
+            images = self.game.reconstruct(batch, self.producer)
+        return None if images is None else self.game.as_data(images)
 
     @contextmanager
-    def _networks_at_rest(self) -> Iterator[None]:
-        """The game in evaluation mode, and reals of the type of its weights, as in training."""
-        training, usual = self.game.training, torch.get_default_dtype()
+    def _game_at_rest(self) -> Iterator[None]:
+        """Put the game into evaluation mode; reals get the type of its weights, as in training."""
+        training, default_dtype = self.game.training, torch.get_default_dtype()
         self.game.eval()
         torch.set_default_dtype(self.dtype)
         try:
             yield
         finally:
             self.game.train(training)
-            torch.set_default_dtype(usual)
+            torch.set_default_dtype(default_dtype)
 
     def _examples(
         self, purpose: str, block: int, columns: Columns | None = None, end: int | None = None
     ) -> tuple[dict[str, Tensor], Draws]:
-        """A block of the examples, or of others, and its draws; up to row ``end``."""
-        columns, rows = columns or self.examples, slice(block * BLOCK, end or (block + 1) * BLOCK)
-        batch = {name: column[rows].to(self.device) for name, column in columns.items()}
-        return batch, self._draws(purpose, block).only(slice(0, len(next(iter(batch.values())))))
+        """Return a block of the held-out examples, or of ``columns`` up to row ``end``, and its random draws."""
+        rows = slice(block * BLOCK, end or (block + 1) * BLOCK)
+        batch = {name: column[rows].to(self.device) for name, column in (columns or self.examples or {}).items()}
+        draws = _draws(self.seed, purpose, block, self.device)
+        return batch, draws.only(slice(0, len(next(iter(batch.values())))))
 
-    @torch.inference_mode()
-    def show(self, latents: Tensor | None, condition: Tensor | None = None, batch_size: int | None = None) -> Tensor:
-        """What latents (batch, ...) and labels (batch,), or inputs (batch, ...) become: images as uint8 (batch, C, H, W).
-
-        Made in passes of at most ``batch_size``.
-        """
-        made, size = [], batch_size or self.batch_size
-        for i in range(0, len(condition if latents is None else latents), size):
-            part = slice(i, i + size)
-            noise = None if latents is None else latents[part].to(self.dtype)
-            told = None if condition is None else condition[part].to(self.device)
-            if told is not None and told.is_floating_point():  # an image, no labels
-                told = told.to(self.dtype)
-            made.append(self.game.as_data(self.game.produce(noise, told, self.producer)))
-        return torch.cat(made)
-
-    def _pass_statistics(self, num_classes: int) -> None:
+    def _gather_statistics(self) -> None:
         count = STANDING_BATCHES * BLOCK
-        labels = torch.arange(count) % num_classes if num_classes else None
+        labels = torch.arange(count) % self.num_classes if self.num_classes else None
         self.show(self.latents("standing statistics", count), labels, BLOCK)
 
-    def _draws(self, purpose: str, block: int) -> Draws:
-        return Draws((self.seed, purpose, block), BLOCK, slice(0, BLOCK), self.device)
 
-    @staticmethod
-    def _in_blocks(rows: range, make: Callable[[int], Tensor]) -> Tensor:
-        """The wanted rows of what is made in blocks."""
-        first, last = rows.start // BLOCK, (rows.stop - 1) // BLOCK
-        return torch.cat([make(block) for block in range(first, last + 1)])[rows.start - first * BLOCK :][: len(rows)]
+def _draws(seed: int, purpose: str, block: int, device: torch.device | str) -> Draws:
+    return Draws((seed, purpose, block), BLOCK, slice(0, BLOCK), device)
+
+
+def _in_blocks(rows: range, make: Callable[[int], Any]) -> Tensor:
+    """Return the given rows of a sequence that ``make`` returns block by block."""
+    first, last = rows.start // BLOCK, (rows.stop - 1) // BLOCK
+    return torch.cat([make(block) for block in range(first, last + 1)])[rows.start - first * BLOCK :][: len(rows)]

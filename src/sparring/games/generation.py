@@ -1,8 +1,9 @@
-"""The original game: a generator makes images from noise, a discriminator tells them from real ones."""
+"""The original game: a generator makes images from noise, a discriminator learns to distinguish them from reals."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from sparring.augment.base import Augment
@@ -10,6 +11,7 @@ from sparring.config.errors import UserError
 from sparring.games.latents import FromLatents
 from sparring.games.two_player import TwoPlayer
 from sparring.losses import Loss
+from sparring.networks.arguments import Width
 from sparring.regularizers.base import Regularizer
 
 
@@ -20,11 +22,11 @@ class Generation(FromLatents, TwoPlayer):
         generator: latents (batch, latent_dim), labels (batch,) or None -> images (batch, C, H, W) in [-1, 1].
         discriminator: images, labels or None -> logits (batch,).
         loss, regularizers, augment, options: those of ``TwoPlayer``.
-        latent_dim: size of the noise vector.
+        latent_dim: length of the noise vector.
         latent: ``normal``, N(0, 1), or ``uniform``, U(-1, 1).
         conditional: both networks see the class label.
-        packing: images that the discriminator sees together, stacked by channel, and tells apart as one
-            (Lin et al. 2018, PacGAN); its network then has that many times the channels.
+        packing: images that the discriminator sees as one, stacked by channel (Lin et al. 2018, PacGAN); its network
+            then has that many times the channels.
     """
 
     def __init__(
@@ -34,26 +36,22 @@ class Generation(FromLatents, TwoPlayer):
         loss: Loss,
         regularizers: Mapping[str, Regularizer] | None = None,
         augment: Augment | None = None,
-        latent_dim: int = 100,
+        latent_dim: Width = 100,
         latent: Literal["normal", "uniform"] = "normal",
         conditional: bool = False,
-        packing: int = 1,
+        packing: Annotated[int, Field(ge=1, le=64)] = 1,
         **options,
     ):
         super().__init__(generator, discriminator, loss, regularizers, augment, **options)
-        if packing < 1:
-            raise ValueError(f"packing={packing}: images that are judged together; 1 for each by itself")
         if packing > 1 and conditional:
-            raise ValueError(
-                f"packing={packing}: a pack has no one label, so it is for models without (conditional=false)"
-            )
+            raise ValueError(f"packing={packing}: a pack has no single label: conditional=false")
         self.latent_dim = latent_dim
         self.latent = latent
         self.conditional = conditional
         self.packing = packing
 
     def shown(self, images: Tensor, condition: Tensor | None) -> Tensor:
-        """Images (batch, C, ...) as packs (batch / packing, packing * C, ...)."""
+        """Return images (batch, C, ...) as packs (batch / packing, packing * C, ...)."""
         if self.packing == 1:
             return images
         if len(images) % self.packing:

@@ -1,26 +1,30 @@
-"""InfoGAN: part of the latent is a code that can be read back from the image, and so comes to mean something."""
+"""InfoGAN: part of the latent is a code that can be predicted from the image, and so gets a meaning."""
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from sparring.games.generation import Generation
 from sparring.games.turn import Turn
+from sparring.networks.arguments import Classes, Width
+from sparring.networks.base_discriminator import BaseDiscriminator
 from sparring.randomness import Draws
 
 STEPS = 10  # of a walk along a continuous code
 
 
 class InfoGAN(Generation):
-    """Generation from noise and codes; a head Q on D's features reads the codes back (Chen et al. 2016, eq. 6).
+    """Generation from noise and codes; a head Q on D's features predicts the codes (Chen et al. 2016, eq. 6).
 
     Latents are (batch, latent_dim): noise, then each categorical code as one-hot, then continuous codes, U(-1, 1). The
-    term ``information`` is -log Q(c | G(z, c)), whose negative bounds the mutual information from below (eq. 5) up to the
-    codes' entropy; Q (with D's features) minimises it in D's turn, G in its own. Continuous codes are read as Gaussians of
-    deviation 1, as in the authors' code for MNIST.
+    term ``information`` is -log Q(c | G(z, c)), whose negative bounds the mutual information from below (eq. 5) up to
+    the codes' entropy; Q (with D's features) minimises it in D's turn, G in its own. Q of a continuous code is a
+    Gaussian of deviation 1, as in the authors' code for MNIST.
 
     Args:
         categorical: number of values of each categorical code.
@@ -31,15 +35,16 @@ class InfoGAN(Generation):
     """
 
     reads_features = True
+    discriminator: BaseDiscriminator
 
     def __init__(
         self,
         *,
-        categorical: Sequence[int] = (10,),
-        continuous: int = 2,
-        categorical_weight: float = 1.0,
-        continuous_weight: float = 0.1,
-        hidden: int = 128,
+        categorical: Sequence[Annotated[int, Field(ge=2, le=65536)]] = (10,),
+        continuous: Classes = 2,
+        categorical_weight: NonNegativeFloat = 1.0,
+        continuous_weight: NonNegativeFloat = 0.1,
+        hidden: Width = 128,
         **options,
     ):
         super().__init__(**options)
@@ -52,7 +57,7 @@ class InfoGAN(Generation):
                 f"categorical ones and {continuous} continuous"
             )
         if self.packing > 1 or self.conditional:
-            raise ValueError("InfoGAN's codes are read from single images without labels: packing=1 conditional=false")
+            raise ValueError("InfoGAN predicts the codes of single images without labels: packing=1 conditional=false")
         self.reader = nn.Sequential(
             nn.Linear(self.discriminator.feature_dim, hidden, bias=False),
             nn.BatchNorm1d(hidden),
@@ -66,20 +71,18 @@ class InfoGAN(Generation):
 
     def latents(self, draws: Draws) -> Tensor:
         noise = super().latents(draws)[:, : self.noise_dim]
-        codes = [
-            one_hot((draws.uniform(f"code {i}") * values).long(), values).to(noise)
-            for i, values in enumerate(self.categorical)
-        ]
+        drawn = [(draws.uniform(f"code {i}") * n).long() for i, n in enumerate(self.categorical)]
+        codes = [one_hot(code, n).to(noise) for code, n in zip(drawn, self.categorical, strict=True)]
         return torch.cat([noise, *codes, draws.uniform("codes", self.continuous).mul_(2).sub_(1)], dim=1)
 
     def terms(self, player: str, turn: Turn) -> dict[str, Tensor]:
         return super().terms(player, turn) | self._information(self.reader(turn.fake_features), turn)
 
-    def _information(self, read: Tensor, turn: Turn) -> dict[str, Tensor]:
-        """Weighted -log Q of the codes that the fakes were made of."""
+    def _information(self, predictions: Tensor, turn: Turn) -> dict[str, Tensor]:
+        """Return the weighted -log Q of the codes of the fakes."""
         sizes = [*self.categorical, self.continuous]
         codes = turn.latents[:, self.noise_dim :].split(sizes, dim=1)
-        *logits, means = read.split(sizes, dim=1)
+        *logits, means = predictions.split(sizes, dim=1)
         terms = {}
         if self.categorical:
             categorical = sum(cross_entropy(q, code.argmax(1)) for q, code in zip(logits, codes[:-1], strict=True))
@@ -106,23 +109,18 @@ class InfoGAN(Generation):
         return [torch.cat([z, torch.lerp(codes, goals, i / frames)], dim=1) for i, z in enumerate(noise)]
 
     def traversals(self, latents: Tensor) -> dict[str, list[Tensor]]:
-        """Every value of each categorical code, and each continuous code from -1 to 1; a batch of latents a step."""
+        """Return every value of each categorical code, each continuous code from -1 to 1; a batch of latents a step."""
         walks, start = {}, self.noise_dim
         for i, values in enumerate(self.categorical):
-            walks[f"code-{i}"] = [
-                _replaced(latents, start, one_hot(torch.full((len(latents),), value), values))
-                for value in range(values)
-            ]
+            walks[f"code-{i}"] = [_with_code(latents, start, code) for code in torch.eye(values)]
             start += values
         for i in range(self.continuous):
-            column = torch.ones(len(latents), 1)
-            walks[f"continuous-{i}"] = [
-                _replaced(latents, start + i, column * value) for value in torch.linspace(-1, 1, STEPS).tolist()
-            ]
+            steps = torch.linspace(-1, 1, STEPS)[:, None]
+            walks[f"continuous-{i}"] = [_with_code(latents, start + i, code) for code in steps]
         return walks
 
 
-def _replaced(latents: Tensor, start: int, values: Tensor) -> Tensor:
+def _with_code(latents: Tensor, start: int, code: Tensor) -> Tensor:
     changed = latents.clone()
-    changed[:, start : start + values.shape[1]] = values.to(latents)
+    changed[:, start : start + len(code)] = code.to(latents)
     return changed

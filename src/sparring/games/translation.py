@@ -1,6 +1,7 @@
-"""An image is made of an image: translation of pairs, restoration, super-resolution."""
+"""Translation of paired images, restoration, super-resolution: an image is made from an image."""
 
 import torch
+from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -14,26 +15,25 @@ from sparring.randomness import Draws
 
 
 class Translation(TwoPlayer):
-    """The generator answers to an image; it is judged, and compared with the image that was wanted.
+    """The generator gets an image; its output is judged, and compared with the target image.
 
-    What it answers to is the column ``inputs`` of the data (Isola et al. 2017, pix2pix), or the wanted image itself after
-    a ``degradation``: damaged (Pathak et al. 2016, context encoders) or made small (Ledig et al. 2017, SRGAN). G minimises
-    the adversarial term + ``l1_weight`` E|y - G(x)| (pix2pix, eq. 4) + ``l2_weight`` E(y - G(x))^2 (context encoders, eq. 1)
-    - ``psnr_weight`` E PSNR(G(x), y) in dB (Chen et al. 2021, HINet: an image that is nearly right counts as much as one that
-    is far off) + ``perceptual``, the distance in features of VGG. Pixels that were not lost are kept, where some of an image
-    were.
+    Its input is the column ``inputs`` of the data (Isola et al. 2017, pix2pix), or the target after a ``degradation``:
+    damaged (Pathak et al. 2016, context encoders) or made small (Ledig et al. 2017, SRGAN). G minimises the adversarial
+    term + ``l1_weight`` E|y - G(x)| (pix2pix, eq. 4) + ``l2_weight`` E(y - G(x))^2 (context encoders, eq. 1) -
+    ``psnr_weight`` E PSNR(G(x), y) in dB (Chen et al. 2021, HINet: images near their target count as much as others) +
+    ``perceptual``. Where a part of an image was lost, its other pixels are copied to the output.
 
     Args:
         generator: images (batch, C_in, h, w) in [-1, 1] -> images (batch, C, H, W) in [-1, 1]. A degradation that keeps
-            the size adds a channel to them: 1 where pixels are lost, else 0.
-        discriminator: images, None -> logits; of C + C_in channels where pairs are judged.
-        degradation: makes the inputs of the images; None for data that have them.
-        judge_pairs: D sees the input beside the image.
-        adversarial_weight: factor of G's adversarial term; 0 leaves the comparison with the wanted image.
+            the size adds a channel to its input: 1 where pixels are lost, else 0.
+        discriminator: images, None -> logits; of C + C_in channels with ``judge_pairs``.
+        degradation: makes the inputs from the images; None for data that have inputs.
+        judge_pairs: D sees the input as well as the image.
+        adversarial_weight: factor of G's adversarial term; 0 leaves the comparison with the target.
         discriminator_weight: factor of D's adversarial term; pix2pix halves it.
         l1_weight, l2_weight: of the mean absolute and the mean squared difference.
-        psnr_weight: of each image's peak signal-to-noise ratio.
-        perceptual: further distance from the wanted image.
+        psnr_weight: of the mean peak signal-to-noise ratio.
+        perceptual: distance to the target in VGG's features.
         options: those of ``TwoPlayer``.
     """
 
@@ -44,21 +44,21 @@ class Translation(TwoPlayer):
         *,
         degradation: Degradation | None = None,
         judge_pairs: bool = True,
-        adversarial_weight: float = 1.0,
-        discriminator_weight: float = 1.0,
-        l1_weight: float = 100.0,
-        l2_weight: float = 0.0,
-        psnr_weight: float = 0.0,
+        adversarial_weight: NonNegativeFloat = 1.0,
+        discriminator_weight: NonNegativeFloat = 1.0,
+        l1_weight: NonNegativeFloat = 100.0,
+        l2_weight: NonNegativeFloat = 0.0,
+        psnr_weight: NonNegativeFloat = 0.0,
         perceptual: Perceptual | None = None,
         **options,
     ):
         super().__init__(**options)
         self.degradation, self.needs_pairs = degradation, degradation is None
-        self.marks = degradation is not None and degradation.image_size(64) == 64
+        self.adds_mask = degradation is not None and degradation.image_size(64) == 64
         self.judge_pairs = judge_pairs
         self.weights = {"discriminator": discriminator_weight, "generator": adversarial_weight}
         self.l1_weight, self.l2_weight, self.psnr_weight = l1_weight, l2_weight, psnr_weight
-        self.perceptual = perceptual or None  # nothing was chosen
+        self.perceptual = perceptual or None  # model/perceptual=none is an empty node
         self.draws_reals = frozenset({"discriminator", "generator"})
 
     def terms(self, player: str, turn: Turn) -> dict[str, Tensor]:
@@ -71,39 +71,45 @@ class Translation(TwoPlayer):
             if self.l2_weight:
                 terms["l2"] = self.l2_weight * difference.square().mean()
             if self.psnr_weight:
-                noise = difference.square().flatten(1).mean(1) + 1e-8  # an image that is right has no gradient
+                noise = difference.square().flatten(1).mean(1) + 1e-8  # a finite gradient at the target
                 terms["psnr"] = -self.psnr_weight * 10 * (4 / noise).log10().mean()
             if self.perceptual is not None:
                 terms["perceptual"] = self.perceptual.weight * self.perceptual(turn.fakes, turn.reals).mean()
         return terms
 
     def produce(self, latents: None, condition: Tensor, producer: nn.Module | None = None) -> Tensor:
-        made = (producer or self.generator)(condition)
+        images = (producer or self.generator)(condition)
         if self.degradation is None or not self.degradation.masks:
-            return made
-        lost = condition[:, -1:] > 0  # what is known of an image from which pixels were lost stays as it is
-        return torch.where(lost | ~lost.any((1, 2, 3), keepdim=True), made, condition[:, :-1].to(made.dtype))
+            return images
+        lost = condition[:, -1:] > 0
+        unmasked = ~lost.any((1, 2, 3), keepdim=True)  # images without lost pixels were damaged in another way
+        return torch.where(lost | unmasked, images, condition[:, :-1].to(images.dtype))
 
     def condition(self, batch: dict[str, Tensor], draws: Draws) -> Tensor:
         if self.degradation is None:
             return self.scaled(batch["inputs"])
-        return self._marked(*self.degradation(self.reals(batch), draws))
+        return self._with_mask(*self.degradation(self.reals(batch), draws))
 
-    def told(self, images: Tensor, lost: Tensor) -> Tensor:
-        """The condition of a person's own images (batch, C, h, w) in [-1, 1], ``lost`` (batch, 1, h, w) where it is above 0.
+    def condition_for(self, images: Tensor, lost: Tensor) -> Tensor:
+        """Return the generator's input for a person's own images.
 
-        A model that never saw lost pixels is told of none.
+        Args:
+            images: (batch, C, h, w) in [-1, 1].
+            lost: (batch, 1, h, w), above 0 where pixels are lost; a model that was not trained on lost pixels ignores
+                it.
 
         Raises:
-            UserError: the model does nothing but fill in, and nothing is lost.
+            UserError: no pixel is lost, and the model does nothing but fill in lost pixels.
         """
         if isinstance(self.degradation, Mask) and not lost.any():
             raise UserError("nothing is transparent in it, and this model fills in what is")
         fills = [part.fill for part in self.modules() if isinstance(part, Mask)]
-        return self._marked(images.masked_fill(lost > 0, fills[0]), lost) if fills else self._marked(images, None)
+        if fills:
+            return self._with_mask(images.masked_fill(lost > 0, fills[0]), lost)
+        return self._with_mask(images, None)
 
-    def _marked(self, images: Tensor, lost: Tensor | None) -> Tensor:
-        if not self.marks:
+    def _with_mask(self, images: Tensor, lost: Tensor | None) -> Tensor:
+        if not self.adds_mask:
             return images
         return torch.cat([images, torch.zeros_like(images[:, :1]) if lost is None else lost], 1)
 
@@ -111,13 +117,15 @@ class Translation(TwoPlayer):
         return torch.cat([images, condition.to(images.dtype)], 1) if self.judge_pairs else images
 
     def baselines(self, condition: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
-        """The input, or it enlarged to the size of the images; where pixels are lost, ``mean_fill`` of the others.
+        """Return the input; with lost pixels also ``mean_fill`` of it, and instead of a small input its enlargement.
 
-        Enlarged by the ``bicubic`` filter of the publications, a = -0.5 as Pillow's and MATLAB's; torch's own has -0.75.
+        The ``bicubic`` filter is that of the publications, a = -0.5 as Pillow's and MATLAB's; torch's default has
+        -0.75.
         """
-        if self.marks:
+        if self.adds_mask:
             images, lost = condition[:, :-1], condition[:, -1:]
-            return {"input": images} | ({"mean_fill": mean_fill(images, lost)} if self.degradation.masks else {})
+            masks = self.degradation is not None and self.degradation.masks
+            return {"input": images} | ({"mean_fill": mean_fill(images, lost)} if masks else {})
         if condition.shape[2:] == size:
             return {"input": condition}
         return {"bicubic": interpolate(condition, size, mode="bicubic", antialias=True).clamp(-1, 1)}
@@ -130,12 +138,13 @@ class Translation(TwoPlayer):
                 raise UserError(f"model.degradation: {error}") from error
         elif "inputs" not in columns:
             raise UserError(
-                "model: it makes images of other images, and these data hold none: data=pairs (model=cyclegan: data=unpaired)"
+                "model: it makes images from images, and these data have no inputs: data=pairs "
+                "(model=cyclegan: data=unpaired)"
             )
         if self.perceptual is not None:
             self.perceptual.prepare(columns["images"].shape[1:])
         if self.augment is not None and self.judge_pairs:
             raise UserError(
-                "augment: D judges an image beside what it was made of, which would not be augmented alike: model.judge_pairs=false"
+                "augment: D sees an image and its input, which would not be augmented alike: model.judge_pairs=false"
             )
         super().check_fits(producer, columns)

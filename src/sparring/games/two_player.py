@@ -9,7 +9,8 @@ from sparring.augment.base import Augment
 from sparring.games.game import Game
 from sparring.games.turn import Turn
 from sparring.losses import Loss
-from sparring.networks.layers import Several, normalize_spectrally
+from sparring.networks.base_discriminator import Several
+from sparring.networks.layers import normalize_spectrally
 from sparring.regularizers.base import Regularizer
 
 

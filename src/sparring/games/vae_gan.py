@@ -1,24 +1,26 @@
-"""A VAE and a GAN in one."""
+"""A VAE and a GAN that share the decoder."""
 
+from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 
 from sparring.games.turn import Turn
 from sparring.games.two_player import TwoPlayer
-from sparring.games.vae import Encoding, Posterior
-from sparring.networks.layers import BaseDiscriminator
+from sparring.games.vae import Autoencoder, Posterior
+from sparring.networks.arguments import Classes, Width
+from sparring.networks.base_discriminator import BaseDiscriminator
 
 
-class VAEGAN(Encoding, TwoPlayer):
+class VAEGAN(Autoencoder, TwoPlayer):
     """A VAE whose images are compared in the discriminator's features, and judged (Larsen et al. 2016, algorithm 1).
 
-    The discriminator tells reals from reconstructions and from images of the prior, in equal parts. Encoder: ``kl`` and
-    ``features``, |h(x) - h(G(z))|^2 / 2 summed over the numbers of h, what D's logits are read from (the paper: an inner
-    layer). Generator: the adversarial term and ``feature_weight`` times ``features``.
+    The discriminator judges reals, reconstructions and images of the prior, both kinds of fakes in equal parts. Terms
+    of the encoder: ``kl`` and ``features``, |h(x) - h(G(z))|^2 / 2, with h D's features (an inner layer in the paper).
+    Of the generator: the adversarial term and ``feature_weight`` times ``features``.
 
     Args:
-        encoder: a discriminator, of which the features are used.
-        latent_dim: size of z.
-        conditional: all networks are told the label.
+        encoder: a discriminator, whose features are used.
+        latent_dim: length of z.
+        conditional: all networks see the label.
         num_classes: number of labels then.
         feature_weight: gamma.
         options: those of ``TwoPlayer``.
@@ -31,10 +33,10 @@ class VAEGAN(Encoding, TwoPlayer):
         self,
         *,
         encoder: BaseDiscriminator,
-        latent_dim: int = 32,
+        latent_dim: Width = 32,
         conditional: bool = False,
-        num_classes: int = 0,
-        feature_weight: float = 1e-2,
+        num_classes: Classes = 0,
+        feature_weight: NonNegativeFloat = 1e-2,
         **options,
     ):
         super().__init__(**options)
@@ -50,14 +52,14 @@ class VAEGAN(Encoding, TwoPlayer):
         z, kl = self.posterior.sample(turn.reals, turn.draws, turn.condition)
         images = self.produce(z, turn.condition)
         features = self.features(turn.augmented(images, "fake"), turn.condition)
-        apart = (turn.real_features.detach() - features).square().flatten(1).sum(1).mean() / 2
+        distance = (turn.real_features.detach() - features).square().flatten(1).sum(1).mean() / 2
         if player == "encoder":
-            return {"features": apart, "kl": kl.mean()}
+            return {"features": distance, "kl": kl.mean()}
         terms = super().terms(player, turn)  # of images of the prior
         logits = self.judge_features(features, turn.condition)
         if player == "discriminator":
-            judged = self.loss.discriminator(turn.real_logits, logits).mean()
+            adversarial = self.loss.discriminator(turn.real_logits, logits).mean()
         else:
-            judged = self._mixed(self.loss.generator(logits, turn.real_logits).mean(0))
-            terms["features"] = self.feature_weight * apart
-        return terms | {"adversarial": (terms["adversarial"] + judged) / 2}
+            adversarial = self._mixed(self.loss.generator(logits, turn.real_logits).mean(0))
+            terms["features"] = self.feature_weight * distance
+        return terms | {"adversarial": (terms["adversarial"] + adversarial) / 2}

@@ -1,1 +1,1 @@
-"""Plain modules, a file a published family; they know neither Lightning nor Hydra."""
+"""Plain modules, a file a published family; tests compare their parameter counts with the published code's."""

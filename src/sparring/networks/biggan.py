@@ -1,6 +1,6 @@
-"""BigGAN (Brock et al. 2019): SAGAN, wider, whose latents speak to every block of the generator.
+"""BigGAN (Brock et al. 2019): SAGAN, wider, whose latents reach every block of the generator.
 
-Self-attention stands at 64 pixels, and for smaller images at half their size. At 32 pixels the networks are those of
+Self-attention is at 64 pixels, and for smaller images at half their size. At 32 pixels the networks are those of
 StudioGAN's CIFAR-10 score (Kang et al. 2023), at 128 the paper's but for where D's shortcuts start (``DownBlock``);
 beyond, the coarse stages have 16 times the width throughout, where the paper has 8 in some.
 """
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sparring.networks import sagan
+from sparring.networks.arguments import Classes, Width
 from sparring.networks.layers import halvings, initialize_orthogonally, normalize_spectrally
 from sparring.networks.resnet import Ascent
 
@@ -20,32 +21,25 @@ ATTENTION = 64  # pixels, at most
 class Generator(nn.Module):
     """Latents (batch, latent_dim), labels (batch,) -> images (batch, channels, image_size, image_size) in [-1, 1].
 
-    The latents are cut into one chunk for the first layer and one for each block. A block's chunk, behind the label's
-    embedding, which all blocks share, decides the gains and shifts of its batch norms, linearly; without labels, the
-    chunk alone does. All weights are spectrally normalised but the embedding. At 32 pixels, width 96, 80 latents and
-    ten classes: 9,416,196 parameters, those that StudioGAN's log of its published run names; at 128 with 120 latents
-    and 1000 classes 70,433,988, those of the authors' BigGAN-PyTorch.
+    The latents are cut into one chunk for the first layer and one for each block. The label's embedding, which all
+    blocks share, and the block's chunk decide linearly the gains and shifts of the block's batch norms. All weights but
+    the embedding are spectrally normalised.
 
     Args:
-        image_size: b * 2**n with 4 <= b <= 7.
-        channels: 1 or 3, of the images.
-        latent_dim: size of the noise vector. Of n + 1 chunks that are not equally long the last are longer, by one.
+        image_size, channels, num_classes: see ``arguments``.
+        latent_dim: size of the noise vector. If its n + 1 chunks are not equally long, the last are longer by one.
         width: a quarter of every stage's channels up to 32 pixels, the finest stage's for larger images.
-        num_classes: number of labels, 0 for an unconditional network.
         embedding_dim: length of a label's embedding.
-
-    Raises:
-        ValueError: if there are fewer latents than chunks.
     """
 
     def __init__(
         self,
         image_size: int,
         channels: int = 3,
-        latent_dim: int = 80,
-        width: int = 96,
-        num_classes: int = 0,
-        embedding_dim: int = 128,
+        latent_dim: Width = 80,
+        width: Width = 96,
+        num_classes: Classes = 0,
+        embedding_dim: Width = 128,
     ):
         super().__init__()
         _, n = halvings(image_size)
@@ -70,10 +64,6 @@ class Generator(nn.Module):
 
 
 class Discriminator(sagan.Discriminator):
-    """SAGAN's, with self-attention at up to 64 pixels.
-
-    At 32 pixels, width 96 and ten classes: 2,415,170 parameters, those that StudioGAN's log of its published run names;
-    at 128 with 1000 classes 87,982,370, those of the authors' BigGAN-PyTorch.
-    """
+    """SAGAN's, with self-attention at up to 64 pixels."""
 
     attention = ATTENTION

@@ -1,15 +1,19 @@
-"""The generator of CycleGAN (Zhu et al. 2017, section 7.2; after Johnson et al. 2016): residual blocks at a quarter of the size."""
+"""CycleGAN's generator (Zhu et al. 2017, section 7.2; after Johnson et al. 2016)."""
 
 from torch import Tensor, nn
 
-from sparring.networks.dcgan import Normalization
-from sparring.networks.translating import initialize, normalization, padded
+from sparring.networks.arguments import Blocks, Width
+from sparring.networks.layers import Normalization, initialize_normally, normalization, padded
 
 
 def convolution(before: int, after: int, kernel: int, norm: Normalization) -> list[nn.Module]:
-    """A convolution that keeps the size, its border mirrored, and the normalisation after it."""
+    """Return a convolution that keeps the size, mirroring the border, and its normalisation."""
     padding = nn.ReflectionPad2d(kernel // 2)
-    return [padding, nn.Conv2d(before, after, kernel, bias=norm != "batch"), normalization(norm, after)]
+    return [
+        padding,
+        nn.Conv2d(before, after, kernel, bias=norm != "batch"),
+        normalization(norm, after, instance_gains=False),
+    ]
 
 
 class ResidualBlock(nn.Module):
@@ -30,10 +34,7 @@ class ResidualBlock(nn.Module):
 class Generator(nn.Module):
     """Condition (batch, in_channels, H, W) -> images (batch, channels, H, W) in [-1, 1].
 
-    H and W may be any: the condition is continued to a multiple of 4, to 8 at least, and the images are cropped.
-
-    Parameters as in the authors' PyTorch code, with instance norm, width 64 and three channels in and out: 11,378,179
-    with nine blocks, 7,837,699 with six.
+    H and W may be any: the condition is padded to a multiple of 4, at least 8, and the images are cropped.
 
     Args:
         image_size: height and width of the training images.
@@ -49,8 +50,8 @@ class Generator(nn.Module):
         image_size: int,
         in_channels: int = 3,
         channels: int = 3,
-        width: int = 64,
-        blocks: int | None = None,
+        width: Width = 64,
+        blocks: Blocks | None = None,
         norm: Normalization = "instance",
     ):
         super().__init__()
@@ -59,13 +60,13 @@ class Generator(nn.Module):
         layers: list[nn.Module] = [*convolution(in_channels, width, 7, norm), nn.ReLU(inplace=True)]
         for fine, coarse in ((width, 2 * width), (2 * width, 4 * width)):
             layers += [nn.Conv2d(fine, coarse, 3, stride=2, padding=1, bias=bias)]
-            layers += [normalization(norm, coarse), nn.ReLU(inplace=True)]
+            layers += [normalization(norm, coarse, instance_gains=False), nn.ReLU(inplace=True)]
         layers += [ResidualBlock(4 * width, norm) for _ in range(blocks)]
         for coarse, fine in ((4 * width, 2 * width), (2 * width, width)):
             layers += [nn.ConvTranspose2d(coarse, fine, 3, stride=2, padding=1, output_padding=1, bias=bias)]
-            layers += [normalization(norm, fine), nn.ReLU(inplace=True)]
+            layers += [normalization(norm, fine, instance_gains=False), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, channels, 7), nn.Tanh())
-        self.apply(initialize)
+        self.apply(initialize_normally)
 
     def forward(self, condition: Tensor) -> Tensor:
         height, width = condition.shape[-2:]

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from sparring.networks.layers import BaseDiscriminator
+from sparring.networks.base_discriminator import BaseDiscriminator
 
 
 class Generator(nn.Module):
-    """Makes theta, whatever the latents (batch, latent_dim): (batch, 1)."""
+    """Latents (batch, latent_dim) -> theta, (batch, 1), whatever the latents are."""
 
     def __init__(self, start: float = 1.0):
         super().__init__()

@@ -1,16 +1,19 @@
-"""What the network families share: sizes, labels, initialisation."""
+"""Layers that several network families share, and how their weights start."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
+Normalization = Literal["batch", "instance", "layer", "none"]
+
 
 def halvings(image_size: int) -> tuple[int, int]:
-    """(b, n) with image_size = b * 2**n and 4 <= b <= 7: where a pyramid of factors of two starts.
+    """Return (b, n) with image_size = b * 2**n and 4 <= b <= 7: where a pyramid of factors of two starts.
 
     Raises:
         ValueError: for a size that is not of that form, naming the nearest that are.
@@ -22,18 +25,19 @@ def halvings(image_size: int) -> tuple[int, int]:
         sizes = sorted(b * 2**k for b in range(4, 8) for k in range(1, 10))
         below = [size for size in sizes if size < image_size][-1:]
         above = [size for size in sizes if size > image_size][:1]
-        nearest = " or ".join(str(size) for size in below + above) + (
-            " (points: model=points, text: model=text, sounds: model=wavegan)" if image_size == 1 else ""
+        nearest = " or ".join(map(str, below + above))
+        other = " (points: model=points, text: model=text, sounds: model=wavegan)" if image_size == 1 else ""
+        raise ValueError(
+            f"image_size={image_size}: must be 4, 5, 6 or 7 times a power of two; the nearest: {nearest}{other}"
         )
-        raise ValueError(f"image_size={image_size}: must be 4, 5, 6 or 7 times a power of two; the nearest: {nearest}")
     return base, n
 
 
 class LabelledLatents(nn.Module):
-    """Joins latents (batch, latent_dim) with a learned embedding of the labels (batch,), if there are classes.
+    """Join latents (batch, latent_dim) with a learned embedding of the labels (batch,), if there are classes.
 
-    The embedding has a number a class (at most 128) and starts at length 1, as a one-hot code has: one that is as long
-    as the latents drowns them, and every class collapses to one image. Result: (batch, ``dim``).
+    The embedding has a number a class (at most 128) and starts at length 1, like a one-hot code: an embedding as long
+    as the latents outweighs them, and every class collapses to one image. The result is (batch, ``dim``).
     """
 
     def __init__(self, latent_dim: int, num_classes: int):
@@ -50,96 +54,6 @@ class LabelledLatents(nn.Module):
         return torch.cat([latents, self.embedding(labels)], dim=1)
 
 
-class ProjectionHead(nn.Module):
-    """Logits (batch,) from features (batch, dim): linear, plus the label's own direction (Miyato & Koyama 2018, eq. 3).
-
-    Without classes it is a linear layer.
-    """
-
-    def __init__(self, dim: int, num_classes: int):
-        super().__init__()
-        self.linear = nn.Linear(dim, 1)
-        self.embedding = nn.Embedding(num_classes, dim) if num_classes else None
-
-    def forward(self, features: Tensor, labels: Tensor | None) -> Tensor:
-        logits = self.linear(features).squeeze(1)
-        if self.embedding is not None:
-            logits = logits + (self.embedding(labels) * features).sum(1)
-        return logits
-
-
-class BaseDiscriminator(nn.Module, ABC):
-    """Images (batch, channels, image_size, image_size) in [-1, 1], labels (batch,) -> logits (batch,).
-
-    A family's discriminator defines ``features``; the head on them is the same for all, so that whatever is built on a
-    discriminator's features (feature matching, the class head of ACGAN, the codes of InfoGAN) goes with every family.
-
-    Args:
-        feature_dim: length of the features.
-        num_classes: number of labels, 0 for an unconditional network.
-        minibatch_stddev: size of the groups whose standard deviation is one more feature (``MinibatchStddev``), 0 for none.
-    """
-
-    def __init__(self, feature_dim: int, num_classes: int = 0, minibatch_stddev: int = 0):
-        super().__init__()
-        self.feature_dim = feature_dim
-        self.stddev = MinibatchStddev(minibatch_stddev) if minibatch_stddev else nn.Identity()
-        self.head = ProjectionHead(feature_dim + bool(minibatch_stddev), num_classes)
-
-    @abstractmethod
-    def features(self, images: Tensor) -> Tensor:
-        """What the logits are read from, (batch, ``feature_dim``)."""
-
-    def verdict(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Logits (batch,) of features (batch, ``feature_dim``)."""
-        return self.head(self.stddev(features), labels)
-
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.verdict(self.features(images), labels)
-
-
-class MinibatchStddev(nn.Module):
-    """Appends to examples (batch, C, ...) a channel that tells how much the examples of their group differ.
-
-    The standard deviation of every number over the group, averaged to one (Karras et al. 2018, section 3): a generator
-    that makes the same image twice is found out. Groups have ``group`` examples, or the largest divisor of the batch below that.
-    """
-
-    def __init__(self, group: int = 4):
-        super().__init__()
-        self.group = group
-
-    def forward(self, x: Tensor) -> Tensor:
-        size = next(size for size in range(min(self.group, len(x)), 0, -1) if len(x) % size == 0)
-        groups = x.view(size, -1, *x.shape[1:])  # as in the published code: example i with i + batch/size ...
-        spread = (groups.var(0, correction=0) + 1e-8).sqrt().flatten(1).mean(1)  # (batch/size,)
-        channel = spread.repeat(size).view(-1, *[1] * (x.ndim - 1)).expand(-1, 1, *x.shape[2:])
-        return torch.cat([x, channel.to(x.dtype)], dim=1)
-
-
-class Several(nn.Module):
-    """Discriminators side by side: logits (batch, discriminators), features one after the other."""
-
-    def __init__(self, discriminators: Sequence[nn.Module]):
-        super().__init__()
-        self.each = nn.ModuleList(discriminators)
-
-    @property
-    def feature_dim(self) -> int:
-        return sum(network.feature_dim for network in self.each)
-
-    def features(self, images: Tensor) -> Tensor:
-        return torch.cat([network.features(images) for network in self.each], dim=1)
-
-    def verdict(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
-        parts = features.split([network.feature_dim for network in self.each], dim=1)
-        verdicts = [network.verdict(part, labels) for network, part in zip(self.each, parts, strict=True)]
-        return torch.stack(verdicts, dim=1)
-
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        return torch.stack([network(images, labels) for network in self.each], dim=1)
-
-
 class ConditionalBatchNorm(nn.Module):
     """Batch norm of x (batch, channels, H, W) whose gains 1 + gain(y) and shifts bias(y) depend on a condition y.
 
@@ -152,7 +66,9 @@ class ConditionalBatchNorm(nn.Module):
         eps: added to the variance.
     """
 
-    def __init__(self, channels: int, embed: Callable[[int], nn.Module] | None = None, eps: float = 1e-5):
+    def __init__(
+        self, channels: int, embed: Callable[[int], nn.Embedding | nn.Linear] | None = None, eps: float = 1e-5
+    ):
         super().__init__()
         self.norm = nn.BatchNorm2d(channels, eps, affine=embed is None)
         self.gain = embed(channels) if embed else None
@@ -166,7 +82,7 @@ class ConditionalBatchNorm(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """x + gamma * o(softmax(q k^T) v), x (batch, channels, H, W): every place looks at all others (Zhang et al. 2019, SAGAN).
+    """x + gamma * o(softmax(q k^T) v), x (batch, channels, H, W): self-attention (Zhang et al. 2019, SAGAN).
 
     q, k (channels / 8 numbers each), v (channels / 2) and o are convolutions of size 1 without bias; gamma starts at 0.
     As in the authors' code, k and v are max-pooled by two; equations 1 and 2 of the paper do without, and give v
@@ -186,14 +102,68 @@ class SelfAttention(nn.Module):
         queries = self.query(x).flatten(2)  # (batch, channels / 8, H * W)
         keys, values = pool(self.key(x), 2).flatten(2), pool(self.value(x), 2).flatten(2)
         attention = (queries.transpose(1, 2) @ keys).softmax(2)  # (batch, H * W, H * W / 4)
-        seen = values @ attention.transpose(1, 2)
-        return x + self.gamma * self.out(seen.unflatten(2, x.shape[2:]))
+        return x + self.gamma * self.out((values @ attention.transpose(1, 2)).unflatten(2, x.shape[2:]))
+
+
+def normalization(kind: Normalization, channels: int, axes: int = 2, instance_gains: bool = True) -> nn.Module:
+    """Return a normalisation layer for (batch, channels, ...).
+
+    Args:
+        kind: batch, instance, layer or none.
+        channels: of its input.
+        axes: after the channels: 1 for sounds, 2 for images, 3 for volumes.
+        instance_gains: instance norm has learned gains and shifts. pix2pix's and CycleGAN's PyTorch code has none,
+            their first code, in Lua, learned them.
+    """
+    layers: dict[str, Callable[[], nn.Module]] = {
+        "batch": lambda: getattr(nn, f"BatchNorm{axes}d")(channels),
+        "instance": lambda: getattr(nn, f"InstanceNorm{axes}d")(channels, affine=instance_gains),
+        "layer": lambda: nn.GroupNorm(1, channels),
+        "none": nn.Identity,
+    }
+    return layers[kind]()
+
+
+def padded(images: Tensor, multiple: int, least: int = 1) -> Tensor:
+    """Pad images (batch, C, H, W) at the right and the bottom until ``multiple`` divides H and W, ``least`` or more.
+
+    By mirroring, or where the image is too small for that, by repeating its last column or row.
+    """
+    height, width = images.shape[-2:]
+    right, bottom = (max(-size % multiple, least - size) for size in (width, height))
+    if right:
+        images = pad(images, (0, right, 0, 0), "reflect" if right < width else "replicate")
+    if bottom:
+        images = pad(images, (0, 0, 0, bottom), "reflect" if bottom < height else "replicate")
+    return images
 
 
 def channels_last(network: nn.Module) -> nn.Module:
-    """Lay the weights of convolutions over two and over three axes as these like them."""
+    """Put the weights of convolutions over two and three axes in the memory order that is fastest for them."""
     orders = {4: torch.channels_last, 5: torch.channels_last_3d}
     return network._apply(lambda t: t.to(memory_format=orders[t.ndim]) if t.ndim in orders else t)
+
+
+def initialize_normally(module: nn.Module) -> None:
+    """N(0, 0.02) for weights, N(1, 0.02) for normalisation gains, as the authors of DCGAN, pix2pix and CycleGAN do.
+
+    Biases start at 0; embeddings of labels keep their own scale.
+    """
+    if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.modules.batchnorm._NormBase | nn.GroupNorm) and module.weight is not None:
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)
+
+
+def initialize_discriminator_normally(discriminator: nn.Module) -> None:
+    """``initialize_normally`` for all layers, and N(0, 0.02) for the label's directions of the head."""
+    discriminator.apply(initialize_normally)
+    head: Any = discriminator.head
+    if head.embedding is not None:
+        nn.init.normal_(head.embedding.weight, 0.0, 0.02)
 
 
 def initialize_orthogonally(module: nn.Module) -> None:
@@ -207,31 +177,18 @@ def initialize_orthogonally(module: nn.Module) -> None:
 def normalize_spectrally(network: nn.Module) -> nn.Module:
     """Divide every weight matrix by its largest singular value, by one power iteration a pass (Miyato et al. 2018).
 
-    Convolutions, linear layers and embeddings; those that are normalised already are left alone.
+    Convolutions, linear layers and embeddings; layers that are normalised already are left alone.
 
     Raises:
         ValueError: there are none (StyleGAN2 has layers of its own), or weights start at zero, which has no direction.
     """
-    weighty = [m for m in network.modules() if isinstance(m, nn.modules.conv._ConvNd | nn.Linear | nn.Embedding)]
-    if not weighty:
+    layers = [m for m in network.modules() if isinstance(m, nn.modules.conv._ConvNd | nn.Linear | nn.Embedding)]
+    if not layers:
         raise ValueError("spectral_norm: the discriminator has no convolution, linear layer or embedding of PyTorch's")
-    for module in weighty:
-        if parametrize.is_parametrized(module, "weight") or module.weight.is_meta:
-            continue  # weights without values, which are only counted, have no norm
-        if not module.weight.any():
+    for layer in layers:
+        if parametrize.is_parametrized(layer, "weight") or layer.weight.is_meta:
+            continue  # meta weights, which only count parameters, have no values
+        if not layer.weight.any():
             raise ValueError("spectral_norm: weights of the discriminator start at zero, which no norm can divide")
-        spectral_norm(module)
+        spectral_norm(layer)
     return network
-
-
-def normalization(kind: str, channels: int, axes: int = 2) -> nn.Module:
-    """A normalisation layer for (batch, channels, H, W), or another number of ``axes`` after the channels: ``batch``,
-    ``instance``, ``layer`` or ``none``.
-    """
-    layers = {
-        "batch": lambda: getattr(nn, f"BatchNorm{axes}d")(channels),
-        "instance": lambda: getattr(nn, f"InstanceNorm{axes}d")(channels, affine=True),
-        "layer": lambda: nn.GroupNorm(1, channels),
-        "none": nn.Identity,
-    }
-    return layers[kind]()

@@ -2,7 +2,9 @@
 
 from torch import Tensor, nn
 
-from sparring.networks.layers import BaseDiscriminator, LabelledLatents
+from sparring.networks.arguments import Classes, Depth, Dropout, Group, Width
+from sparring.networks.base_discriminator import BaseDiscriminator
+from sparring.networks.layers import LabelledLatents
 
 
 class Generator(nn.Module):
@@ -11,22 +13,20 @@ class Generator(nn.Module):
     Hidden layers of width, 2*width, ... units with LeakyReLU 0.2: 256, 512 and 1024 with the defaults.
 
     Args:
+        channels, latent_dim, num_classes: see ``arguments``.
         image_size: any.
-        channels: of the images.
-        latent_dim: size of the noise vector.
         width: units of the first hidden layer.
         depth: hidden layers, each twice as wide as the one before.
-        num_classes: number of labels, 0 for an unconditional network.
     """
 
     def __init__(
         self,
         image_size: int,
         channels: int = 1,
-        latent_dim: int = 100,
-        width: int = 256,
-        depth: int = 3,
-        num_classes: int = 0,
+        latent_dim: Width = 100,
+        width: Width = 256,
+        depth: Depth = 3,
+        num_classes: Classes = 0,
     ):
         super().__init__()
         self.latents = LabelledLatents(latent_dim, num_classes)
@@ -48,24 +48,22 @@ class Discriminator(BaseDiscriminator):
     Hidden layers of ..., 2*width, width units with LeakyReLU 0.2 and dropout: 1024, 512 and 256 with the defaults.
 
     Args:
+        channels, num_classes, minibatch_stddev: see ``arguments``.
         image_size: any.
-        channels: of the images.
         width: units of the last hidden layer.
         depth: hidden layers, each half as wide as the one before.
-        dropout: share of the hidden units that are dropped.
-        num_classes: number of labels, 0 for an unconditional network.
-        minibatch_stddev: group size of one more feature that tells how much a batch varies, 0 for none.
+        dropout: probability, for each hidden unit.
     """
 
     def __init__(
         self,
         image_size: int,
         channels: int = 1,
-        width: int = 256,
-        depth: int = 3,
-        dropout: float = 0.3,
-        num_classes: int = 0,
-        minibatch_stddev: int = 0,
+        width: Width = 256,
+        depth: Depth = 3,
+        dropout: Dropout = 0.3,
+        num_classes: Classes = 0,
+        minibatch_stddev: Group = 0,
     ):
         super().__init__(width, num_classes, minibatch_stddev)
         sizes = [channels * image_size**2] + [width * 2**level for level in reversed(range(depth))]
@@ -73,6 +71,3 @@ class Discriminator(BaseDiscriminator):
         for wide, narrow in zip(sizes, sizes[1:], strict=False):
             layers += [nn.Linear(wide, narrow), nn.LeakyReLU(0.2, inplace=True), nn.Dropout(dropout)]
         self.layers = nn.Sequential(*layers)
-
-    def features(self, images: Tensor) -> Tensor:
-        return self.layers(images)

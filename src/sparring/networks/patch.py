@@ -1,11 +1,11 @@
-"""The discriminator of pix2pix and CycleGAN (PatchGAN, Isola et al. 2017, section 3.2.2): a verdict on every patch."""
+"""The discriminator of pix2pix and CycleGAN (PatchGAN, Isola et al. 2017, section 3.2.2): logits for every patch."""
 
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from sparring.networks.dcgan import Normalization
-from sparring.networks.layers import BaseDiscriminator
-from sparring.networks.translating import initialize, normalization
+from sparring.networks.arguments import Blocks, Classes, Group, Width
+from sparring.networks.base_discriminator import BaseDiscriminator
+from sparring.networks.layers import Normalization, initialize_discriminator_normally, normalization
 
 
 class PatchHead(nn.Module):
@@ -29,40 +29,32 @@ class PatchHead(nn.Module):
 
 
 class Discriminator(BaseDiscriminator):
-    """Images (batch, channels, H, W) in [-1, 1], labels (batch,) -> logits (batch * patches,), features (batch, dim, h, w).
+    """Images (batch, channels, H, W) in [-1, 1], labels (batch,) -> logits (batch * patches,).
 
-    Patches are folded into the batch, so that a loss takes them as they are, and one that compares pairs compares the
-    same place of a real and a fake. A patch is 16, 34, 70, 142 or 286 pixels high and wide for 1 to 5 ``layers``, one
-    for 0 (PixelGAN). Of those of 70 pixels, images of 256 have 30 x 30, of 32 pixels 2 x 2, of 28 one.
-
-    Parameters as in the authors' PyTorch code, at width 64: 2,768,705 for pix2pix, which judges six channels with
-    batch norm; 2,764,737 for CycleGAN, three with instance norm.
+    Features are (batch, dim, h, w). Patches are folded into the batch: a loss takes them as they are, and one that
+    compares pairs compares the same position of a real and a fake. A patch is 16, 34, 70, 142 or 286 pixels high and
+    wide for 1 to 5 ``layers``, one for 0 (PixelGAN). Of those of 70 pixels, images of 256 have 30 x 30, of 32 pixels 2
+    x 2, of 28 one.
 
     Args:
+        num_classes, minibatch_stddev: see ``arguments``.
         image_size: height and width of the training images, at least 3 * 2**layers.
-        channels: of all that is judged: the images', and the condition's where that is judged with them.
+        channels: of the images, and of the condition where D sees it as well.
         width: channels of the finest stage; every coarser one has twice as many, at most 8 * width.
-        num_classes: number of labels, 0 for an unconditional network.
         norm: normalisation after every hidden layer but the first. ``batch`` couples the examples of a batch.
         layers: halvings, each by a hidden layer. One more follows that keeps the size, as does the head.
-        minibatch_stddev: group size of one more feature that tells how much a batch varies, 0 for none.
-
-    Raises:
-        ValueError: ``layers`` is negative, or so large that no patch is left.
     """
 
     def __init__(
         self,
         image_size: int,
         channels: int = 3,
-        width: int = 64,
-        num_classes: int = 0,
+        width: Width = 64,
+        num_classes: Classes = 0,
         norm: Normalization = "batch",
-        layers: int = 3,
-        minibatch_stddev: int = 0,
+        layers: Blocks = 3,
+        minibatch_stddev: Group = 0,
     ):
-        if layers < 0:
-            raise ValueError(f"layers={layers}: must be at least 0, which judges every pixel by itself")
         if layers and image_size < 3 * 2**layers:
             most = max(image_size // 3, 1).bit_length() - 1
             raise ValueError(f"layers={layers}: leaves nothing of image_size={image_size}; at most {most}")
@@ -75,12 +67,7 @@ class Discriminator(BaseDiscriminator):
         for level, (fine, coarse, stride) in enumerate(zip([channels, *widths], widths, strides, strict=False)):
             bias = level == 0 or norm != "batch"  # which would cancel it
             stages += [nn.Conv2d(fine, coarse, kernel, stride, padding=(kernel - 1) // 2, bias=bias)]
-            stages += [normalization(norm, coarse)] if level else []
+            stages += [normalization(norm, coarse, instance_gains=False)] if level else []
             stages += [nn.LeakyReLU(0.2, inplace=True)]
         self.layers = nn.Sequential(*stages)
-        self.apply(initialize)
-        if self.head.embedding is not None:
-            nn.init.normal_(self.head.embedding.weight, 0.0, 0.02)
-
-    def features(self, images: Tensor) -> Tensor:
-        return self.layers(images)
+        initialize_discriminator_normally(self)

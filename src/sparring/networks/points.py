@@ -3,10 +3,13 @@
 import math
 
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from sparring.networks.layers import BaseDiscriminator, LabelledLatents
+from sparring.networks.arguments import Blocks, Classes, Depth, Group, Width
+from sparring.networks.base_discriminator import BaseDiscriminator
+from sparring.networks.layers import LabelledLatents
 
 
 def perceptron(inputs: int, width: int, depth: int, outputs: int) -> nn.Sequential:
@@ -20,9 +23,10 @@ def perceptron(inputs: int, width: int, depth: int, outputs: int) -> nn.Sequenti
 class Waves(nn.Module):
     """Points (batch, dims) and sines and cosines of their coordinates, (batch, dims * (1 + 2 * octaves)).
 
-    Without them a small network is slow to learn details much finer than the whole (Tancik et al. 2020, eq. 5 with
-    frequencies frequency * 2**k).
+    With them a small network learns fine details sooner (Tancik et al. 2020, eq. 5 with frequencies frequency * 2**k).
     """
+
+    frequencies: Tensor
 
     def __init__(self, octaves: int, frequency: float = 1.0):
         super().__init__()
@@ -49,24 +53,23 @@ class Generator(nn.Module):
     """Latents (batch, latent_dim), labels (batch,) -> points (batch, dims).
 
     Args:
+        latent_dim, num_classes: see ``arguments``.
         dims: coordinates of a point.
-        latent_dim: size of the noise vector.
         width: units of each hidden layer.
         depth: hidden layers.
-        num_classes: number of labels, 0 for an unconditional network.
         sharpness: if above 0, half the units of the last hidden layer are tanh(sharpness * x). A continuous map of one
-            Gaussian to separate modes has to pass between them, and is there seldom only where it is steep.
+            Gaussian to separate modes crosses the gaps between them: few samples are in a gap only if the map is steep.
         scale: factor of the output, about the size of the data.
     """
 
     def __init__(
         self,
         dims: int = 2,
-        latent_dim: int = 2,
-        width: int = 128,
-        depth: int = 3,
-        num_classes: int = 0,
-        sharpness: float = 0.0,
+        latent_dim: Width = 2,
+        width: Width = 128,
+        depth: Depth = 3,
+        num_classes: Classes = 0,
+        sharpness: NonNegativeFloat = 0.0,
         scale: float = 1.0,
     ):
         super().__init__()
@@ -84,24 +87,23 @@ class Discriminator(BaseDiscriminator):
     """Points (batch, dims), labels (batch,) -> logits (batch,).
 
     Args:
+        num_classes, minibatch_stddev: see ``arguments``.
         dims: coordinates of a point, or of a pack of points.
         width: units of each hidden layer.
         depth: hidden layers.
-        num_classes: number of labels, 0 for an unconditional network.
-        minibatch_stddev: group size of one more feature that tells how much a batch varies, 0 for none.
-        octaves: sines and cosines of the coordinates that are added to them, see ``Waves``.
+        octaves: sines and cosines a coordinate, see ``Waves``.
         frequency: of the slowest, in radians a unit.
     """
 
     def __init__(
         self,
         dims: int = 2,
-        width: int = 128,
-        depth: int = 3,
-        num_classes: int = 0,
-        minibatch_stddev: int = 0,
-        octaves: int = 0,
-        frequency: float = math.pi / 2,
+        width: Width = 128,
+        depth: Depth = 3,
+        num_classes: Classes = 0,
+        minibatch_stddev: Group = 0,
+        octaves: Blocks = 0,
+        frequency: PositiveFloat = math.pi / 2,
     ):
         super().__init__(width, num_classes, minibatch_stddev)
         self.waves = Waves(octaves, frequency)

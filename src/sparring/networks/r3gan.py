@@ -1,29 +1,33 @@
 """R3GAN (Huang et al. 2024, "The GAN is dead; long live the GAN!", section 4): any size b * 2**n with 4 <= b <= 7.
 
 Residual blocks of grouped convolutions, without normalisation; the discriminator is the generator in reverse. Widths,
-groups and initialisation are those of the published code, which the published scores came from. Its resampling filter,
-[1, 2, 1], becomes [1, 3, 3, 1] there, by the [1, 1] of each doubling or halving.
+groups and initialisation are those of the published code. Its resampling filter is [1, 2, 1], which the [1, 1] of each
+doubling or halving makes [1, 3, 3, 1].
 """
 
 import torch
 from torch import Tensor, nn
 
-from sparring.networks.layers import BaseDiscriminator
+from sparring.networks.arguments import Classes, Group, Width
+from sparring.networks.base_discriminator import BaseDiscriminator
 from sparring.networks.resampling import Filter, pyramid
 
 BLOCKS = 2  # of a stage
 
 
-def drawn(layer: nn.Module, fan_in: int, gain: float = 1.0) -> nn.Module:
-    """The layer with weights from N(0, gain^2 / fan_in) and biases of zero."""
+Layer = nn.Conv2d | nn.Linear | nn.Embedding
+
+
+def with_normal_weights(layer: Layer, fan_in: int, gain: float = 1.0) -> Layer:
+    """Draw the layer's weights from N(0, gain^2 / fan_in) and set its biases to zero."""
     nn.init.normal_(layer.weight, std=gain * fan_in**-0.5)
-    if getattr(layer, "bias", None) is not None:
+    if not isinstance(layer, nn.Embedding) and layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
 
 
 def pointwise(fan_in: int, fan_out: int) -> nn.Module:
-    return drawn(nn.Conv2d(fan_in, fan_out, 1, bias=False), fan_in)
+    return with_normal_weights(nn.Conv2d(fan_in, fan_out, 1, bias=False), fan_in)
 
 
 class ResidualBlock(nn.Module):
@@ -34,11 +38,8 @@ class ResidualBlock(nn.Module):
 
     Args:
         width: channels of x (batch, width, H, W).
-        group_size: channels in a group of the 3x3 convolution; all that there are, if they are fewer.
+        group_size: channels in a group of the 3x3 convolution, at most 2 * width.
         blocks: L.
-
-    Raises:
-        ValueError: if ``group_size`` does not divide 2 * width.
     """
 
     def __init__(self, width: int, group_size: int, blocks: int):
@@ -49,11 +50,13 @@ class ResidualBlock(nn.Module):
             raise ValueError(f"group_size={group_size}: must divide twice the width of every stage, here 2 * {width}")
         gain = (2 / 1.04) ** 0.5 * blocks**-0.25
         self.layers = nn.Sequential(
-            drawn(nn.Conv2d(width, inner, 1), width, gain),
+            with_normal_weights(nn.Conv2d(width, inner, 1), width, gain),
             nn.LeakyReLU(0.2, inplace=True),
-            drawn(nn.Conv2d(inner, inner, 3, padding=1, groups=inner // group_size), group_size * 9, gain),
+            with_normal_weights(
+                nn.Conv2d(inner, inner, 3, padding=1, groups=inner // group_size), group_size * 9, gain
+            ),
             nn.LeakyReLU(0.2, inplace=True),
-            drawn(nn.Conv2d(inner, width, 1, bias=False), inner, 0.0),
+            with_normal_weights(nn.Conv2d(inner, width, 1, bias=False), inner, 0.0),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,16 +66,12 @@ class ResidualBlock(nn.Module):
 class Generator(nn.Module):
     """Latents (batch, latent_dim), labels (batch,) -> images (batch, channels, image_size, image_size), unbounded.
 
-    A learned basis (width, b, b) times a linear map of the latents and the label's embedding, which is as long as they
-    are; then two blocks a stage. Parameters as in the published code: CIFAR-10 20,732,160, with its 10 labels
-    20,781,952; FFHQ at 64 pixels 22,429,824, at 256 23,057,952.
+    A learned basis (width, b, b) times a linear map of the latents and the label's embedding, which are equally long;
+    then two blocks a stage.
 
     Args:
-        image_size: b * 2**n with 4 <= b <= 7.
-        channels: 1 or 3, of the images.
-        latent_dim: size of the noise vector.
+        image_size, channels, latent_dim, num_classes: see ``arguments``.
         width: channels of the coarse stages: 768, 1536 for ImageNet.
-        num_classes: number of labels, 0 for an unconditional network.
         group_size: channels in a group of the 3x3 convolutions: 16, so 96 groups at width 768; 32 for ImageNet.
         halve_above: the largest size with the full width: 32, 64 for ImageNet.
     """
@@ -81,17 +80,19 @@ class Generator(nn.Module):
         self,
         image_size: int,
         channels: int = 3,
-        latent_dim: int = 64,
-        width: int = 768,
-        num_classes: int = 0,
-        group_size: int = 16,
-        halve_above: int = 32,
+        latent_dim: Width = 64,
+        width: Width = 768,
+        num_classes: Classes = 0,
+        group_size: Width = 16,
+        halve_above: Width = 32,
     ):
         super().__init__()
         stages = pyramid(image_size, width, halve_above)
-        self.embedding = drawn(nn.Embedding(num_classes, latent_dim), num_classes) if num_classes else None
+        self.embedding = (
+            with_normal_weights(nn.Embedding(num_classes, latent_dim), num_classes) if num_classes else None
+        )
         dim = 2 * latent_dim if num_classes else latent_dim
-        self.linear = drawn(nn.Linear(dim, width, bias=False), dim)
+        self.linear = with_normal_weights(nn.Linear(dim, width, bias=False), dim)
         self.basis = nn.Parameter(torch.randn(width, stages[0][0], stages[0][0]))
         layers: list[nn.Module] = []
         for size, fine in stages:
@@ -113,10 +114,10 @@ class LabelHead(nn.Module):
 
     def __init__(self, dim: int, width: int, num_classes: int):
         super().__init__()
-        self.linear = drawn(nn.Linear(dim, width if num_classes else 1, bias=False), dim)
+        self.linear = with_normal_weights(nn.Linear(dim, width if num_classes else 1, bias=False), dim)
         self.embedding = None
         if num_classes:
-            self.embedding = drawn(nn.Embedding(num_classes, width), num_classes, width**-0.5)
+            self.embedding = with_normal_weights(nn.Embedding(num_classes, width), num_classes, width**-0.5)
 
     def forward(self, features: Tensor, labels: Tensor | None) -> Tensor:
         values = self.linear(features)
@@ -126,28 +127,23 @@ class LabelHead(nn.Module):
 class Discriminator(BaseDiscriminator):
     """Images (batch, channels, image_size, image_size) in [-1, 1], labels (batch,) -> logits (batch,).
 
-    Parameters as in the published code: CIFAR-10 20,683,776, with its 10 labels 21,280,512; FFHQ at 64 pixels 22,381,440,
-    at 256 23,009,568.
-
     Args:
-        image_size: b * 2**n with 4 <= b <= 7.
-        channels: 1 or 3, of the images.
+        image_size, channels, num_classes: see ``arguments``.
         width: channels of the coarse stages: 768, 1536 for ImageNet.
-        num_classes: number of labels, 0 for an unconditional network.
         group_size: channels in a group of the 3x3 convolutions.
         halve_above: the largest size with the full width.
-        minibatch_stddev: group size of one more feature that tells how much a batch varies, 0 for none, as published.
+        minibatch_stddev: group size of ``MinibatchStddev``, 0 for none, as published.
     """
 
     def __init__(
         self,
         image_size: int,
         channels: int = 3,
-        width: int = 768,
-        num_classes: int = 0,
-        group_size: int = 16,
-        halve_above: int = 32,
-        minibatch_stddev: int = 0,
+        width: Width = 768,
+        num_classes: Classes = 0,
+        group_size: Width = 16,
+        halve_above: Width = 32,
+        minibatch_stddev: Group = 0,
     ):
         stages = pyramid(image_size, width, halve_above)[::-1]
         super().__init__(width, minibatch_stddev=minibatch_stddev)

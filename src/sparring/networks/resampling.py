@@ -1,4 +1,4 @@
-"""What networks that double and halve images share: the [1, 3, 3, 1] filter and the widths of the stages."""
+"""Doubling and halving of images: the [1, 3, 3, 1] filter, and the sizes and widths of the stages."""
 
 import math
 from typing import Literal
@@ -11,7 +11,7 @@ from sparring.networks.layers import halvings
 
 
 def pyramid(image_size: int, width: int, halve_above: int) -> list[tuple[int, int]]:
-    """(size, channels) from the coarsest stage to the finest: ``width`` up to the size ``halve_above``, then halving.
+    """Return (size, channels) of the stages from the coarsest: ``width`` up to the size ``halve_above``, then halving.
 
     Raises:
         ValueError: for a size that is not b * 2**n with 4 <= b <= 7 (``halvings``), or if ``halve_above`` is below b.
@@ -26,24 +26,25 @@ def pyramid(image_size: int, width: int, halve_above: int) -> list[tuple[int, in
 class _Filtered(torch.autograd.Function):
     """A depthwise convolution with a symmetric kernel, or its transpose: each is the other's gradient.
 
-    PyTorch's own second derivative would convolve channel after channel, for a gradient by the kernel that nobody wants.
+    PyTorch's own second derivative convolves channel after channel to get a gradient of the kernel, which is not
+    needed.
     """
 
     @staticmethod
     def forward(ctx, x: Tensor, kernel: Tensor, stride: int, padding: int, transposed: bool) -> Tensor:
         ctx.save_for_backward(kernel)
-        ctx.how = stride, padding, not transposed
+        ctx.options = stride, padding, not transposed
         convolve = F.conv_transpose2d if transposed else F.conv2d
         weight = kernel.to(x.dtype).expand(x.shape[1], 1, -1, -1)
         return convolve(x, weight, stride=stride, padding=padding, groups=x.shape[1])
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
-        return _Filtered.apply(gradient, *ctx.saved_tensors, *ctx.how), None, None, None, None
+        return _Filtered.apply(gradient, *ctx.saved_tensors, *ctx.options), None, None, None, None
 
 
 class Filter(nn.Module):
-    """Images (batch, C, H, W) low-pass filtered by [1, 3, 3, 1] along each axis; beyond their edges is zero.
+    """Images (batch, C, H, W) low-pass filtered by [1, 3, 3, 1] along each axis, zero-padded.
 
     Args:
         kind: ``up`` doubles the size, ``down`` halves it (both even), ``blur`` leaves H + 2 * padding - 3 of H.
@@ -56,8 +57,8 @@ class Filter(nn.Module):
         taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
         gain = 4 * gain if kind == "up" else gain  # three of four pixels are zeros before the filter
         self.register_buffer("kernel", gain * torch.outer(taps, taps), persistent=False)
-        self.how = 1 if kind == "blur" else 2, padding, kind == "up"
+        self.options = 1 if kind == "blur" else 2, padding, kind == "up"
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):  # adds up few numbers: in the precision of its input
-            return _Filtered.apply(x, self.kernel, *self.how)
+        with torch.autocast(x.device.type, enabled=False):  # in the precision of its input
+            return _Filtered.apply(x, self.kernel, *self.options)

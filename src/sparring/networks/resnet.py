@@ -13,24 +13,20 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from sparring.networks.layers import (
-    BaseDiscriminator,
-    ConditionalBatchNorm,
-    SelfAttention,
-    halvings,
-    normalize_spectrally,
-)
+from sparring.networks.arguments import Classes, Group, Width
+from sparring.networks.base_discriminator import BaseDiscriminator
+from sparring.networks.layers import ConditionalBatchNorm, SelfAttention, halvings, normalize_spectrally
 
 Norm = Callable[[int], nn.Module]
-Embed = Callable[[int], nn.Module]
+Embed = Callable[[int], nn.Embedding | nn.Linear]
 SMALL = 32  # the largest image whose stages are equally wide
 
 
 class UpBlock(nn.Module):
     """x (batch, coarse, H, W), condition -> (batch, fine, 2H, 2W).
 
-    Norm, ReLU, doubling, convolution, norm, ReLU, convolution; beside it a shortcut by a convolution of size 1, which
-    goes before the doubling, where it costs a quarter and gives the same.
+    Norm, ReLU, doubling, convolution, norm, ReLU, convolution, plus a shortcut by a 1x1 convolution, which comes before
+    the doubling, where it costs a quarter and gives the same.
     """
 
     def __init__(self, coarse: int, fine: int, norm: Norm, upsampling: str, attention: bool = False):
@@ -51,9 +47,9 @@ class UpBlock(nn.Module):
 class DownBlock(nn.Module):
     """x (batch, fine, H, W) -> (batch, coarse, H/2, W/2), or of the same size if it does not ``halve``.
 
-    ReLU, convolution, ReLU, convolution, pooling. The shortcut starts behind the first ReLU: in the papers before it,
-    but the published scores are those of code that rectifies in place. The first block, ``entry``, sees images and
-    does not rectify them.
+    ReLU, convolution, ReLU, convolution, pooling. The shortcut starts after the first ReLU, in the papers before it:
+    the published scores come from code whose ReLU works in place. The first block, ``entry``, sees images and has no
+    first ReLU.
     """
 
     def __init__(self, fine: int, hidden: int, coarse: int, halve: bool, entry: bool = False, attention: bool = False):
@@ -72,7 +68,7 @@ class DownBlock(nn.Module):
 
 
 def attended_size(image_size: int, limit: int) -> int:
-    """The size of the stage with self-attention: the finest of at most ``limit`` pixels that is not the image itself."""
+    """Size of the finest stage of at most ``limit`` pixels, and at most half the image; 0 for a limit of 0."""
     size = image_size // 2
     while size > limit:
         size //= 2
@@ -80,16 +76,16 @@ def attended_size(image_size: int, limit: int) -> int:
 
 
 class Ascent(nn.Module):
-    """Vectors (batch, dim) and a condition for each block -> images (batch, channels, image_size, image_size) in [-1, 1].
+    """Vectors (batch, dim), a condition for each block -> images (batch, channels, image_size, image_size) in [-1, 1].
 
     Args:
         dim: of the vectors, from which a linear layer makes the coarsest stage of 4 to 7 pixels.
         image_size, channels: of the images.
         width: see the module.
-        embeds: for each block, how its condition becomes gains and shifts (``ConditionalBatchNorm``); None for none.
-        upsampling: how a block doubles the size.
+        embeds: for each block, how its condition becomes gains and shifts (``ConditionalBatchNorm``).
+        upsampling: how a block doubles the size, nearest or bilinear.
         eps: of the batch norms.
-        attention: largest size of the stage that has self-attention, 0 for none.
+        attention: largest size of the stage with self-attention, 0 for none.
     """
 
     def __init__(
@@ -99,14 +95,14 @@ class Ascent(nn.Module):
         channels: int,
         width: int,
         embeds: Sequence[Embed | None],
-        upsampling: Literal["nearest", "bilinear"] = "nearest",
+        upsampling: str = "nearest",
         eps: float = 1e-5,
         attention: int = 0,
     ):
         super().__init__()
         self.base, n = halvings(image_size)
         widths = [4 * width if image_size <= SMALL else width * min(2**level, 16) for level in reversed(range(n + 1))]
-        attended = attended_size(image_size, attention) if attention else 0
+        attended = attended_size(image_size, attention)
         self.linear = nn.Linear(dim, widths[0] * self.base**2)
         self.blocks = nn.ModuleList()
         for stage, ((coarse, fine), embed) in enumerate(zip(pairwise(widths), embeds, strict=True), 1):
@@ -123,15 +119,15 @@ class Ascent(nn.Module):
 
 
 class Descent(nn.Module):
-    """Images (batch, channels, image_size, image_size) -> features (batch, dim), pooled over all places.
+    """Images (batch, channels, image_size, image_size) -> features (batch, dim), pooled over H and W.
 
     Args:
         image_size, channels: of the images.
         width: see the module.
-        wide: a block's first convolution widens, and the image is halved until 4 to 7 pixels are left (SAGAN, BigGAN);
-            else its second, and the image is halved five times if it can be (SNGAN's code).
-        attention: largest size of the stage that has self-attention, 0 for none.
-        pooling: ``sum`` or ``mean`` over H and W.
+        wide: the first convolution of a block widens, and images are halved to 4 to 7 pixels (SAGAN, BigGAN); else the
+            second one widens, and images are halved up to five times (SNGAN's code).
+        attention: largest size of the stage with self-attention, 0 for none.
+        pooling: sum or mean.
     """
 
     def __init__(
@@ -141,7 +137,7 @@ class Descent(nn.Module):
         width: int,
         wide: bool,
         attention: int = 0,
-        pooling: Literal["sum", "mean"] = "sum",
+        pooling: str = "sum",
     ):
         super().__init__()
         _, n = halvings(image_size)
@@ -149,7 +145,7 @@ class Descent(nn.Module):
             widths, most = [2 * width] * 4, 2
         else:
             widths, most = [width * min(2**level, 16) for level in range(max(n + 1, 5))], n if wide else max(n, 5)
-        attended = attended_size(image_size, attention) if attention else 0
+        attended = attended_size(image_size, attention)
         self.blocks = nn.Sequential()
         size = image_size
         for stage, (fine, coarse) in enumerate(pairwise([channels, *widths])):
@@ -175,7 +171,7 @@ def initialize(module: nn.Module) -> None:
     elif isinstance(module, UpBlock | DownBlock):
         nn.init.xavier_uniform_(module.first.weight, gain=2**0.5)
         nn.init.xavier_uniform_(module.second.weight, gain=2**0.5)
-    elif isinstance(module, ConditionalBatchNorm) and module.gain is not None:
+    elif isinstance(module, ConditionalBatchNorm) and module.gain is not None and module.bias is not None:
         nn.init.normal_(module.gain.weight, 0.0, 0.02)
         nn.init.zeros_(module.bias.weight)
 
@@ -184,25 +180,27 @@ class Generator(nn.Module):
     """Latents (batch, latent_dim), labels (batch,) -> images (batch, channels, image_size, image_size) in [-1, 1].
 
     Labels choose the gains and shifts of the batch norms. At width 64 the networks of mimicry's published scores
-    (Lee & Town 2020): 4,276,739 parameters at 32 pixels (SNGAN, WGAN-GP), 4,304,387 with ten classes (cGAN-PD),
-    4,878,083 at 48, 12,220,675 at 64, 32,150,787 at 128. As there, blocks double bilinearly; the papers' repeat pixels.
+    (Lee & Town 2020). Blocks double bilinearly, as there; in the papers they repeat pixels.
 
     Args:
-        image_size: b * 2**n with 4 <= b <= 7.
-        channels: 1 or 3, of the images.
-        latent_dim: size of the noise vector.
+        image_size, channels, latent_dim, num_classes: see ``arguments``.
         width: a quarter of every stage's channels up to 32 pixels, the finest stage's for larger images.
-        num_classes: number of labels, 0 for an unconditional network.
     """
 
+    upsampling, eps, attention, spectral_norm = "bilinear", 1e-5, 0, False
+    initialize_weights = staticmethod(initialize)
+
     def __init__(
-        self, image_size: int, channels: int = 3, latent_dim: int = 128, width: int = 64, num_classes: int = 0
+        self, image_size: int, channels: int = 3, latent_dim: Width = 128, width: Width = 64, num_classes: Classes = 0
     ):
         super().__init__()
         _, self.n = halvings(image_size)
-        embed = partial(nn.Embedding, num_classes) if num_classes else None
-        self.ascent = Ascent(latent_dim, image_size, channels, width, [embed] * self.n, "bilinear")
-        self.apply(initialize)
+        embeds = [partial(nn.Embedding, num_classes) if num_classes else None] * self.n
+        options = (self.upsampling, self.eps, self.attention)
+        self.ascent = Ascent(latent_dim, image_size, channels, width, embeds, *options)
+        self.apply(self.initialize_weights)
+        if self.spectral_norm:
+            normalize_spectrally(self)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.ascent(latents, [labels] * self.n)
@@ -211,34 +209,32 @@ class Generator(nn.Module):
 class Discriminator(BaseDiscriminator):
     """Images (batch, channels, image_size, image_size) in [-1, 1], labels (batch,) -> logits (batch,).
 
-    At width 64 the networks of mimicry's published scores: 1,053,825 parameters at 32 pixels (SNGAN, and WGAN-GP,
-    with ``spectral_norm=False, pooling="mean"``), 1,055,105 with ten classes (cGAN-PD), 10,141,441 at 48 and 64,
-    29,017,857 at 128.
+    At width 64 the networks of mimicry's published scores; WGAN-GP's with ``spectral_norm=False, pooling="mean"``.
 
     Args:
-        image_size: b * 2**n with 4 <= b <= 7.
-        channels: 1 or 3, of the images.
+        image_size, channels, num_classes, minibatch_stddev: see ``arguments``.
         width: half of every stage's channels up to 32 pixels, the finest stage's for larger images.
-        num_classes: number of labels, 0 for an unconditional network.
         spectral_norm: divide every weight matrix, the head's too, by its largest singular value.
         pooling: of the last stage, ``sum``, or ``mean`` as in mimicry's WGAN-GP.
-        minibatch_stddev: group size of one more feature that tells how much a batch varies, 0 for none.
     """
+
+    wide, attention = False, 0
+    initialize_weights = staticmethod(initialize)
 
     def __init__(
         self,
         image_size: int,
         channels: int = 3,
-        width: int = 64,
-        num_classes: int = 0,
+        width: Width = 64,
+        num_classes: Classes = 0,
         spectral_norm: bool = True,
         pooling: Literal["sum", "mean"] = "sum",
-        minibatch_stddev: int = 0,
+        minibatch_stddev: Group = 0,
     ):
-        descent = Descent(image_size, channels, width, wide=False, pooling=pooling)
+        descent = Descent(image_size, channels, width, self.wide, self.attention, pooling)
         super().__init__(descent.dim, num_classes, minibatch_stddev)
         self.descent = descent
-        self.apply(initialize)
+        self.apply(self.initialize_weights)
         if spectral_norm:
             normalize_spectrally(self)
 

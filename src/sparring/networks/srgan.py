@@ -1,14 +1,15 @@
 """The networks of SRGAN (Ledig et al. 2017, figure 4): SRResNet, which enlarges images, and its discriminator.
 
-The authors' code is not public; what the paper leaves open is PyTorch's start for the weights, and a slope a PReLU.
+The authors' code is not public. What the paper leaves open is PyTorch's default: initial weights, one slope a PReLU.
 """
 
 from typing import Literal
 
 from torch import Tensor, nn
 
-from sparring.networks.dcgan import Normalization
-from sparring.networks.layers import BaseDiscriminator, normalization
+from sparring.networks.arguments import Blocks, Classes, Group, Width
+from sparring.networks.base_discriminator import BaseDiscriminator
+from sparring.networks.layers import Normalization, normalization
 
 
 class ResidualBlock(nn.Module):
@@ -31,9 +32,9 @@ class ResidualBlock(nn.Module):
 class Generator(nn.Module):
     """Small images (batch, in_channels, H, W) in [-1, 1] -> images (batch, channels, scale * H, scale * W).
 
-    SRResNet. Figure 4 ends in a convolution, so that nothing bounds the images: training brings them to [-1, 1], and
-    who stores them clips. With 16 blocks, width 64 and three channels 1,549,462 parameters for scale 4, 1,401,749
-    for 2; 2,112 of them are biases that batch norm cancels.
+    SRResNet. As in figure 4 nothing bounds the images: training brings them to [-1, 1], and they are clipped when
+    stored. With 16 blocks, width 64 and three channels 1,549,462 parameters for scale 4, 1,401,749 for 2; 2,112 of them
+    are biases that batch norm cancels.
 
     Args:
         in_channels: of the small images.
@@ -41,22 +42,17 @@ class Generator(nn.Module):
         width: channels of every layer.
         scale: 2 or 4.
         blocks: residual blocks, all at the small size.
-
-    Raises:
-        ValueError: ``scale`` is neither 2 nor 4.
     """
 
     def __init__(
         self,
         in_channels: int = 3,
         channels: int = 3,
-        width: int = 64,
+        width: Width = 64,
         scale: Literal[2, 4] = 4,
-        blocks: int = 16,
+        blocks: Blocks = 16,
     ):
         super().__init__()
-        if scale not in (2, 4):
-            raise ValueError(f"scale={scale}: 2 or 4")
         self.enter = nn.Sequential(nn.Conv2d(in_channels, width, 9, padding=4), nn.PReLU())
         last = [nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width)]
         self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)), *last)
@@ -74,25 +70,24 @@ class Discriminator(BaseDiscriminator):
     """Images (batch, channels, image_size, image_size) in [-1, 1], labels (batch,) -> logits (batch,).
 
     Eight 3x3 convolutions, every second of which halves the image (rounding up) and every other doubles the channels,
-    and a dense layer. At the paper's 96 pixels, width 64 and three channels: 23,565,505 parameters.
+    and a dense layer.
 
     Args:
+        num_classes, minibatch_stddev: see ``arguments``.
         image_size: any.
-        channels: of all that is judged: the images', and the condition's where that is judged with them.
+        channels: of the images, and of the condition where D sees it as well.
         width: channels of the finest stage; the features are 16 times as many.
-        num_classes: number of labels, 0 for an unconditional network.
         norm: normalisation after every convolution but the first. ``batch`` couples the examples of a batch.
-        minibatch_stddev: group size of one more feature that tells how much a batch varies, 0 for none.
     """
 
     def __init__(
         self,
         image_size: int,
         channels: int = 3,
-        width: int = 64,
-        num_classes: int = 0,
+        width: Width = 64,
+        num_classes: Classes = 0,
         norm: Normalization = "batch",
-        minibatch_stddev: int = 0,
+        minibatch_stddev: Group = 0,
     ):
         super().__init__(16 * width, num_classes, minibatch_stddev)
         layers: list[nn.Module] = []
@@ -106,6 +101,3 @@ class Discriminator(BaseDiscriminator):
         left = -(-image_size // 16)
         layers += [nn.Flatten(), nn.Linear(before * left**2, self.feature_dim), nn.LeakyReLU(0.2, inplace=True)]
         self.layers = nn.Sequential(*layers)
-
-    def features(self, images: Tensor) -> Tensor:
-        return self.layers(images)

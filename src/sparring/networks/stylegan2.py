@@ -1,8 +1,7 @@
 """StyleGAN2 (Karras et al. 2020), with labels as in StyleGAN2-ADA: any size b * 2**n with 4 <= b <= 7, plain PyTorch.
 
 Weights start at N(0, 1) and are divided by the square root of their fan-in in every pass (equalized learning rate), so
-that Adam moves all layers alike. Fully connected layers, demodulation and the sum of images stay in float32 under
-autocast.
+that Adam changes all layers alike. Linear layers, demodulation and the sum of images stay in float32 under autocast.
 """
 
 from typing import Literal
@@ -11,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparring.networks.layers import BaseDiscriminator, MinibatchStddev
+from sparring.networks.arguments import Classes, Depth, Group, Width
+from sparring.networks.base_discriminator import BaseDiscriminator, MinibatchStddev
 from sparring.networks.resampling import Filter, pyramid
 
 Architecture = Literal["residual", "skip", "orig"]
@@ -28,7 +28,7 @@ def normalized(x: Tensor) -> Tensor:
 
 
 class EqualLinear(nn.Module):
-    """Linear layer with equalized learning rate, in float32 under autocast; ``lr`` slows it further (Karras et al. 2019)."""
+    """Linear layer with equalized learning rate, in float32; ``lr`` slows it further (Karras et al. 2019)."""
 
     def __init__(self, fan_in: int, fan_out: int, bias: float = 0.0, lr: float = 1.0):
         super().__init__()
@@ -77,7 +77,7 @@ class Mapping(nn.Module):
 
     def forward(self, latents: Tensor | None, labels: Tensor | None) -> Tensor:
         parts = [] if latents is None else [normalized(latents)]
-        if self.embedding is not None:
+        if self.embedding is not None and labels is not None:
             parts.append(normalized(self.embedding(F.one_hot(labels, self.num_classes))))
         x = torch.cat(parts, dim=1)
         for layer in self.layers:
@@ -89,13 +89,12 @@ class ModulatedConv(nn.Module):
     """Convolution whose input channels are scaled by a style, and whose outputs are scaled back to unit variance.
 
     For the example with style s the weights are s_i w_oik / sqrt(sum_ik (s_i w_oik)^2) (Karras et al. 2020, eqs. 1 and
-    3). The scales are applied to the activations before and after a convolution that all examples share, which is the
-    same (section 2.2) and needs no weights of each example's own.
+    3). Scaling the activations before and after a convolution that all examples share is the same (section 2.2).
 
     Args:
         fan_in: channels of x (batch, fan_in, H, W).
         fan_out: channels of the result.
-        w_dim: length of w (batch, w_dim), from which the style is read.
+        w_dim: length of w (batch, w_dim), from which the style is computed.
         kernel_size: odd.
         demodulate: scale back (eq. 3).
         up: double the size of the image.
@@ -127,7 +126,9 @@ class ModulatedConv(nn.Module):
 
 
 class StyledConv(nn.Module):
-    """Modulated 3x3 convolution, noise, bias, activation; noise is fixed in evaluation, where published scores draw anew."""
+    """Modulated 3x3 convolution, noise (fixed in evaluation, where published scores draw anew), bias, activation."""
+
+    noise: Tensor
 
     def __init__(self, fan_in: int, fan_out: int, w_dim: int, size: int, up: bool = False):
         super().__init__()
@@ -176,18 +177,12 @@ class Synthesis(nn.Module):
 class Generator(nn.Module):
     """Latents (batch, latent_dim), labels (batch,) -> images (batch, channels, image_size, image_size), unbounded.
 
-    It is ``synthesis(mapping(latents, labels))``; between them are styles w (batch, layers, width), so that path lengths
-    are measured layer by layer, as in the published code.
-
-    Parameters as in the published code: CIFAR-10 (2 mapping layers) 19,947,539, with its 10 labels 20,215,315; 256 pixels
-    (``paper256``) 24,767,458.
+    It is ``synthesis(mapping(latents, labels))``, with styles w (batch, layers, width) in between: path lengths count
+    every layer, as in the published code.
 
     Args:
-        image_size: b * 2**n with 4 <= b <= 7.
-        channels: 1 or 3, of the images.
-        latent_dim: size of the noise vector.
+        image_size, channels, latent_dim, num_classes: see ``arguments``.
         width: channels of the coarse stages, and length of a style.
-        num_classes: number of labels, 0 for an unconditional network.
         mapping_layers: 8 in the papers, 2 for StyleGAN2-ADA's CIFAR-10 and ``auto``.
         halve_above: the largest size with the full width: 32, from 512 pixels on 64 (StyleGAN2-ADA).
     """
@@ -196,11 +191,11 @@ class Generator(nn.Module):
         self,
         image_size: int,
         channels: int = 3,
-        latent_dim: int = 512,
-        width: int = 512,
-        num_classes: int = 0,
-        mapping_layers: int = 8,
-        halve_above: int = 32,
+        latent_dim: Width = 512,
+        width: Width = 512,
+        num_classes: Classes = 0,
+        mapping_layers: Depth = 8,
+        halve_above: Width = 32,
     ):
         super().__init__()
         self.to_style = Mapping(latent_dim, num_classes, width, mapping_layers)
@@ -215,7 +210,7 @@ class Generator(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """Two 3x3 convolutions, the second of which halves the image: x (batch, fine, H, W) -> (batch, coarse, H/2, W/2)."""
+    """Two 3x3 convolutions, the second halves the image: x (batch, fine, H, W) -> (batch, coarse, H/2, W/2)."""
 
     def __init__(self, fine: int, coarse: int, residual: bool):
         super().__init__()
@@ -250,29 +245,24 @@ class MappedHead(nn.Module):
 class Discriminator(BaseDiscriminator):
     """Images (batch, channels, image_size, image_size) in [-1, 1], labels (batch,) -> logits (batch,).
 
-    Parameters as in the published code: CIFAR-10 (``orig``) 20,720,641, with its 10 labels 23,089,664; 256 pixels
-    (``paper256``) 24,001,089.
-
     Args:
-        image_size: b * 2**n with 4 <= b <= 7.
-        channels: 1 or 3, of the images.
+        image_size, channels, num_classes: see ``arguments``.
         width: channels of the coarse stages.
-        num_classes: number of labels, 0 for an unconditional network.
-        architecture: ``residual`` blocks; ``skip``, every stage is shown the image at its size; ``orig``, neither, as
-            StyleGAN2-ADA has it for CIFAR-10.
+        architecture: ``residual`` blocks; ``skip``, every stage sees the image at its size; ``orig``, neither, as for
+            CIFAR-10 in StyleGAN2-ADA.
         halve_above: the largest size with the full width.
-        minibatch_stddev: group size of the channel at the coarsest size that tells how much a batch varies, 0 for none.
+        minibatch_stddev: group size of ``MinibatchStddev``, here a channel of the coarsest stage; 0 for none.
     """
 
     def __init__(
         self,
         image_size: int,
         channels: int = 3,
-        width: int = 512,
-        num_classes: int = 0,
+        width: Width = 512,
+        num_classes: Classes = 0,
         architecture: Architecture = "residual",
-        halve_above: int = 32,
-        minibatch_stddev: int = 4,
+        halve_above: Width = 32,
+        minibatch_stddev: Group = 4,
     ):
         stages = pyramid(image_size, width, halve_above)[::-1]
         super().__init__(width)

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from sparring.networks.dcgan import Normalization
-from sparring.networks.translating import initialize, normalization, padded
+from sparring.networks.arguments import Depth, Dropout, Width
+from sparring.networks.layers import Normalization, initialize_normally, normalization, padded
 
 WIDEST = 8  # times the finest stage's channels
 
@@ -12,26 +12,22 @@ WIDEST = 8  # times the finest stage's channels
 class Generator(nn.Module):
     """Condition (batch, in_channels, H, W) -> images (batch, channels, H, W) in [-1, 1].
 
-    The image is halved ``depth`` times and doubled as often by 4x4 convolutions; every stage on the way up is joined
-    by the stage of its size on the way down. H and W may be any: the condition is continued to a multiple of
-    2**depth, and the images are cropped.
+    4x4 convolutions halve the image ``depth`` times and double it as often; every stage on the way up also sees the
+    stage of its size on the way down. H and W may be any: the condition is padded to a multiple of 2**depth, and the
+    images are cropped.
 
-    Parameters as in the authors' PyTorch code, with batch norm, width 64 and three channels in and out: 54,413,955
-    for 256 pixels, 41,828,995 for 128. There the bottleneck has no dropout; here it has, as in the paper and the
-    code of its scores. Neither normalises the bottleneck itself, which at 1x1 pixel would be nothing but zero.
+    The bottleneck has dropout as in the paper and its first code, and no normalisation, which at 1x1 pixel would give
+    zero.
 
     Args:
         image_size: height and width of the training images, at least 4.
         in_channels: of the condition.
         channels: of the images.
         width: channels of the finest stage; every coarser one has twice as many, at most 8 * width.
-        depth: number of halvings, None for as many as the image allows, at most 8 (256 pixels: 8, 64: 6, 28: 4).
+        depth: number of halvings; None: as many as the image allows, at most 8 (256 pixels: 8, 64: 6, 28: 4).
         norm: normalisation after every layer but the first, the bottleneck and the last.
-        dropout: probability, behind the three coarsest stages of 8 * width channels on the way up (behind the
-            coarsest of all where none is so wide). It is the paper's only noise.
-
-    Raises:
-        ValueError: there are fewer than two halvings, or more than ``image_size`` allows.
+        dropout: probability, after the three coarsest stages of 8 * width channels on the way up (after the coarsest
+            stage where none is so wide). It is the paper's only noise.
     """
 
     def __init__(
@@ -39,10 +35,10 @@ class Generator(nn.Module):
         image_size: int,
         in_channels: int = 3,
         channels: int = 3,
-        width: int = 64,
-        depth: int | None = None,
+        width: Width = 64,
+        depth: Depth | None = None,
         norm: Normalization = "batch",
-        dropout: float = 0.5,
+        dropout: Dropout = 0.5,
     ):
         super().__init__()
         most = max(image_size, 1).bit_length() - 1
@@ -60,7 +56,7 @@ class Generator(nn.Module):
         for level in range(1, depth):
             layers: list[nn.Module] = [nn.LeakyReLU(0.2)]  # not in place: the stage is needed again on the way up
             layers += [nn.Conv2d(widths[level - 1], widths[level], 4, stride=2, padding=1, bias=bias)]
-            layers += [normalization(norm, widths[level])] if level < depth - 1 else []
+            layers += [normalization(norm, widths[level], instance_gains=False)] if level < depth - 1 else []
             self.down.append(nn.Sequential(*layers))
 
         self.up = nn.ModuleList()
@@ -68,12 +64,12 @@ class Generator(nn.Module):
             joined = widths[level] * (1 if level == depth - 1 else 2)
             layers = [nn.ReLU(inplace=True)]
             layers += [nn.ConvTranspose2d(joined, widths[level - 1], 4, stride=2, padding=1, bias=bias)]
-            layers += [normalization(norm, widths[level - 1])]
+            layers += [normalization(norm, widths[level - 1], instance_gains=False)]
             layers += [nn.Dropout(dropout)] if depth - level <= dropped else []
             self.up.append(nn.Sequential(*layers))
         last = nn.ConvTranspose2d(2 * width, channels, 4, stride=2, padding=1)
         self.out = nn.Sequential(nn.ReLU(inplace=True), last, nn.Tanh())
-        self.apply(initialize)
+        self.apply(initialize_normally)
 
     def forward(self, condition: Tensor) -> Tensor:
         height, width = condition.shape[-2:]

@@ -1,49 +1,44 @@
-"""WaveGAN (Donahue et al. 2019, Adversarial Audio Synthesis): a DCGAN of one dimension, for sounds of 16 * 4**n samples."""
+"""WaveGAN (Donahue et al. 2019, Adversarial Audio Synthesis): a DCGAN of one axis, for sounds of 16 * 4**n samples."""
 
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from sparring.networks.layers import BaseDiscriminator, LabelledLatents, normalization
+from sparring.networks.arguments import Classes, Group, Length, Width
+from sparring.networks.base_discriminator import BaseDiscriminator
+from sparring.networks.layers import LabelledLatents, normalization
 
 KERNEL, STRIDE, COARSEST = 25, 4, 16  # samples
 
 
 def stages(length: int) -> int:
-    """N of length = 16 * 4**n: how many times a sound becomes four times as long.
+    """Return n of length = 16 * 4**n: how many times a sound becomes four times as long.
 
     Raises:
-        ValueError: for another length, naming those that are.
+        ValueError: for another length, naming possible ones.
     """
-    n = next((n for n in range(1, 10) if COARSEST * STRIDE**n == length), None)
-    if n is None:
-        lengths = ", ".join(f"{COARSEST * STRIDE**n:,}" for n in range(1, 6))
-        raise ValueError(
-            f"length={length}: the samples of a sound must be 16 times a power of four, {lengths} ...; WaveGAN is for data of that "
-            "kind (data=audio)"
-        )
-    return n
-
-
-def stage_widths(width: int, n: int) -> list[int]:
-    """Channels of the n stages from the coarsest to the finest: doubling towards the coarse."""
-    return [width * 2**level for level in reversed(range(n))]
+    lengths = [COARSEST * STRIDE**n for n in range(1, 10)]
+    if length not in lengths:
+        possible = ", ".join(f"{each:,}" for each in lengths[:5])
+        raise ValueError(f"length={length}: WaveGAN makes sounds (data=audio) of 16 * 4**n samples: {possible} ...")
+    return 1 + lengths.index(length)
 
 
 def initialize(module: nn.Module) -> None:
     """Glorot & Bengio's uniform weights and no bias, TensorFlow's default, with which the authors trained."""
     if isinstance(module, nn.Conv1d | nn.ConvTranspose1d | nn.Linear):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 class PhaseShuffle(nn.Module):
-    """In training moves activations (batch, C, length) by -reach to reach samples, mirrored at the ends (section 3.3).
+    """Shift activations (batch, C, length) by -reach to reach samples in training, mirrored at the ends (section 3.3).
 
-    Upsampling leaves a tone of its own at a fixed phase, by which D would know fakes; it must not hear the phase so exactly. A pass
-    has one move for its whole batch, as in the authors' code, drawn like dropout from torch's own numbers: several ranks, or the parts of
-    an accumulated batch, each move their own way, and do not equal one process.
+    Upsampling leaves a tone at a fixed phase, by which D could recognise fakes. A pass draws one shift for its whole
+    batch, as in the authors' code, from torch's own random numbers, as dropout does: ranks, and the parts of an
+    accumulated batch, draw their own, and so differ from one process.
     """
 
     def __init__(self, reach: int):
@@ -55,36 +50,35 @@ class PhaseShuffle(nn.Module):
             return x
         last = x.shape[2] - 1
         shift = torch.randint(-self.reach, self.reach + 1, (), device=x.device)
-        places = torch.arange(last + 1, device=x.device) - shift
-        return x.index_select(2, last - (last - places.abs()).abs())
+        positions = torch.arange(last + 1, device=x.device) - shift
+        return x.index_select(2, last - (last - positions.abs()).abs())
 
 
 class Generator(nn.Module):
     """Latents (batch, latent_dim), labels (batch,) -> sounds (batch, channels, length) in [-1, 1].
 
-    At 16,384 samples, width 64 and 100 latents: 19,065,345 parameters, those of table 3 of the paper.
+    At 16,384 samples, width 64 and 100 latents: 19,065,345 parameters, as in table 3 of the paper.
 
     Args:
+        latent_dim, num_classes: see ``arguments``.
         length: samples, 16 * 4**n.
         channels: of the sounds; 1.
-        latent_dim: size of the noise vector.
         width: channels of the finest stage; the paper's d.
-        num_classes: number of labels, 0 for an unconditional network.
-        norm: normalisation after every hidden layer. The paper has none; with ``batch``, an option of the authors' code, a generator
-            learns sooner.
+        norm: normalisation after every hidden layer, none in the paper; ``batch``, an option of its code, learns
+            sooner.
     """
 
     def __init__(
         self,
-        length: int,
+        length: Length,
         channels: int = 1,
-        latent_dim: int = 100,
-        width: int = 64,
-        num_classes: int = 0,
+        latent_dim: Width = 100,
+        width: Width = 64,
+        num_classes: Classes = 0,
         norm: Literal["none", "batch"] = "none",
     ):
         super().__init__()
-        widths = stage_widths(width, stages(length))
+        widths = [width * 2**level for level in reversed(range(stages(length)))]
         self.latents = LabelledLatents(latent_dim, num_classes)
         layers: list[nn.Module] = [
             nn.Linear(self.latents.dim, COARSEST * widths[0]),
@@ -103,31 +97,30 @@ class Generator(nn.Module):
 class Discriminator(BaseDiscriminator):
     """Sounds (batch, channels, length) in [-1, 1], labels (batch,) -> logits (batch,).
 
-    At 16,384 samples and width 64: 17,427,969 parameters, those of table 4 of the paper.
+    At 16,384 samples and width 64: 17,427,969 parameters, as in table 4 of the paper.
 
     Args:
+        num_classes, minibatch_stddev: see ``arguments``.
         length: samples, 16 * 4**n.
         channels: of the sounds, times ``packing``.
         width: channels of the finest stage; the paper's d.
-        num_classes: number of labels, 0 for an unconditional network.
-        phase_shuffle: samples by which activations are moved at most, before every layer but the first (PhaseShuffle).
-        minibatch_stddev: group size of one more feature that tells how much a batch varies, 0 for none.
+        phase_shuffle: largest shift in samples, before every layer but the first (``PhaseShuffle``); 0 for none.
     """
 
     def __init__(
         self,
-        length: int,
+        length: Length,
         channels: int = 1,
-        width: int = 64,
-        num_classes: int = 0,
-        phase_shuffle: int = 2,
-        minibatch_stddev: int = 0,
+        width: Width = 64,
+        num_classes: Classes = 0,
+        phase_shuffle: Group = 2,
+        minibatch_stddev: Group = 0,
     ):
         n = stages(length)
-        shortest = COARSEST * STRIDE  # of what is shuffled; at 64 samples nothing is
-        if phase_shuffle < 0 or (phase_shuffle >= shortest and n > 1):
+        shortest = COARSEST * STRIDE  # samples of the coarsest stage that is shuffled; with one stage none is
+        if phase_shuffle >= shortest and n > 1:
             raise ValueError(f"phase_shuffle={phase_shuffle}: samples, at most {shortest - 1}; 0 for none")
-        widths = stage_widths(width, n)[::-1]
+        widths = [width * 2**level for level in range(n)]
         super().__init__(COARSEST * widths[-1], num_classes, minibatch_stddev)
         layers: list[nn.Module] = []
         for i, o in zip([channels, *widths], widths, strict=False):
@@ -135,6 +128,3 @@ class Discriminator(BaseDiscriminator):
             layers += [PhaseShuffle(phase_shuffle)]
         self.layers = nn.Sequential(*layers[:-1], nn.Flatten())
         self.apply(initialize)
-
-    def features(self, sounds: Tensor) -> Tensor:
-        return self.layers(sounds)

@@ -7,7 +7,7 @@ from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from sparring.augment.base import check_images
-from sparring.augment.shifts import slightly_changed
+from sparring.augment.shifts import flip_and_shift
 from sparring.regularizers.base import Game, Regularizer, Turn
 
 
@@ -32,7 +32,7 @@ class Consistency(Regularizer):
             raise ValueError("model.judge_pairs=true: D sees the input, too, which would not be changed")
 
     def forward(self, turn: Turn) -> Tensor:
-        changed = slightly_changed(turn.reals, turn.draws, "consistency real")
+        changed = flip_and_shift(turn.reals, turn.draws, "consistency real")
         return squared_difference(turn.real_logits, turn.judge(changed, "real"))
 
 
@@ -50,7 +50,7 @@ class BalancedConsistency(Consistency):
         self.fakes = fakes
 
     def forward(self, turn: Turn) -> Tensor:
-        changed = slightly_changed(turn.fakes.detach(), turn.draws, "consistency fake")
+        changed = flip_and_shift(turn.fakes.detach(), turn.draws, "consistency fake")
         return super().forward(turn) + self.fakes * squared_difference(turn.fake_logits, turn.judge(changed, "fake"))
 
 

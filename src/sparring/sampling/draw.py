@@ -12,10 +12,11 @@ from torch import Tensor
 from sparring.config.errors import UserError
 from sparring.data.dataset import Data
 from sparring.data.image_grids import columns_for, save_gif, save_image, side_by_side
-from sparring.data.image_io import fit, read
+from sparring.data.image_io import read
+from sparring.data.image_resizing import fit
 from sparring.data.modalities.base import Modality
 from sparring.data.modalities.images import Images
-from sparring.evaluation.generated_sets import Answers
+from sparring.evaluation.generated_sets import Translated
 from sparring.evaluation.sampler import Sampler
 from sparring.games.game import Game
 from sparring.sampling.directions import directions
@@ -62,7 +63,7 @@ class Drawing:
     def translations(self) -> None:
         """Translate held-out examples: a grid with their inputs and targets, and single files."""
         save_image(translation_grid(self.sampler, self.settings.count), self.out / "grid.png")
-        answers = Answers(self.sampler, self.settings.count)
+        answers = Translated(self.sampler, self.settings.count)
         self._write(answers.images(range(len(answers))))
 
     def samples(self) -> None:

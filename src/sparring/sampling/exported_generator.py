@@ -145,7 +145,7 @@ class ExportedTranslator(Exported):
         images = images.to(self.device)
         lost = torch.zeros_like(images[:, :1]) if lost is None else (lost > 0).to(images)
         try:
-            inputs = self._game.told(images, lost)
+            inputs = self._game.condition_for(images, lost)
         except UserError as error:
             raise UserError(f"lost: {error}") from error
         shape = self.facts["inputs"][0]

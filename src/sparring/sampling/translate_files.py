@@ -10,9 +10,10 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
 from sparring.config.errors import UserError
-from sparring.data.image_folder import walk
+from sparring.data.file_listing import walk
 from sparring.data.image_grids import rows_of, save_image
-from sparring.data.image_io import SUFFIXES, Unreadable, decoding, in_8_bits, is_transparent, on_white, read
+from sparring.data.image_io import SUFFIXES, UnreadableFileError, decoding, read
+from sparring.data.image_resizing import in_8_bits, is_transparent, on_white
 from sparring.evaluation.image_sets import like
 from sparring.evaluation.sampler import Sampler
 
@@ -49,9 +50,9 @@ def translate_files(sampler: Sampler, input_path: Path, channels: int, out: Path
             if len(os.fsencode(path.name)) > LONGEST_NAME:
                 raise UserError(f"its name is too long for a file of the output; at most {LONGEST_NAME} bytes")
             image, transparent = _open(file, channels)
-            condition = game.told(game.scaled(image), transparent)
+            condition = game.condition_for(game.scaled(image), transparent)
         except UserError as error:
-            left_out.append(str(error) if isinstance(error, Unreadable) else f"{file}: {error}")
+            left_out.append(str(error) if isinstance(error, UnreadableFileError) else f"{file}: {error}")
             continue
         output = sampler.show(None, condition)
         baseline = next(iter(game.baselines(condition, tuple(output.shape[2:])).values()))

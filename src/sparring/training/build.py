@@ -18,9 +18,10 @@ from sparring.data.batches import Batches
 from sparring.data.dataset import Data
 from sparring.data.modalities import lookup
 from sparring.data.source import Source
+from sparring.data.splits import held_out_columns, training_columns
 from sparring.distributed import collectives
-from sparring.evaluation.evaluator import Evaluator, check_can_score
-from sparring.evaluation.splits import split_columns, thin_training_columns
+from sparring.evaluation.compatibility import check_can_score
+from sparring.evaluation.evaluator import Evaluator
 from sparring.games.game import Game
 from sparring.networks.layers import channels_last
 from sparring.randomness import seed_of
@@ -92,8 +93,7 @@ def build_module(
     Raises:
         UserError: game, regularizers or augmentation do not fit the data, or ``reuse_fakes`` the game.
     """
-    columns, held_out = split_columns(cfg, game, data)
-    columns = thin_training_columns(cfg, columns)
+    columns = training_columns(cfg, data, game.translates)
     optimizers = {player: _optimizer(cfg, player) for player in game.players}
     if cfg.reuse_fakes and not (len(game.players) == 2 and game.shares_fakes):
         raise UserError(f"reuse_fakes=true: is for a generator and a discriminator, and this is {cfg.model._target_}")
@@ -129,7 +129,7 @@ def build_module(
         seed=cfg.seed,
         log_every=cfg.trainer.log_every_n_steps,
         num_classes=cfg.data.num_classes,
-        held_out=held_out,
+        held_out=held_out_columns(cfg, data, game.translates),
         cuda_graph=cfg.trainer.cuda_graph,
     )
 

@@ -21,7 +21,7 @@ from sparring.distributed import collectives
 from sparring.distributed.signals import Stop
 from sparring.distributed.strategy import UnwrappedDDPStrategy
 from sparring.evaluation.evaluator import Evaluator
-from sparring.evaluation.splits import HELD_OUT, reference_sets
+from sparring.evaluation.references import choose_references
 from sparring.runs.metrics_file import MetricsFile
 from sparring.runs.wandb_run import WandbRun
 from sparring.training.adversarial_module import AdversarialModule
@@ -79,9 +79,8 @@ def fit(
     grids, status = SampleGrids(folder / "samples", **cfg.grid, **shown), Status(folder)
     scores = None
     if evaluator:
-        reals, training = reference_sets(cfg, module.game, data)
-        split = HELD_OUT if training else cfg.data.get("split", "all")
-        scores = Scores(evaluator, reals, data, folder, cfg.cache, split, training=training, **shown)
+        references = choose_references(cfg, data, module.game.translates)
+        scores = Scores(evaluator, references, folder, cfg.cache, **shown)
     callbacks = [
         GracefulStop(stop),  # first of all: the others ask whether training is interrupted
         Checkpoints(folder / "checkpoints", **cfg.checkpoint, artifacts=artifacts),  # before what takes long

@@ -9,8 +9,8 @@ from torch import nn
 
 from sparring.config.errors import UserError
 from sparring.data.dataset import Data
+from sparring.data.splits import held_out_columns
 from sparring.evaluation.sampler import Sampler
-from sparring.evaluation.splits import split_columns
 from sparring.games.cyclegan import CycleGAN, swapped
 from sparring.runs import store
 from sparring.storage import tensor_files
@@ -55,7 +55,7 @@ def open_sampler(
     producer = average.network if ema else game.producer
     if bad := next((name for name, weight in producer.named_parameters() if not weight.isfinite().all()), None):
         raise UserError(f"{checkpoint}: its weights are not finite ({bad}); choose another checkpoint")
-    held_out = split_columns(cfg, game, data)[1] if data is not None else None
+    held_out = held_out_columns(cfg, data, game.translates) if data is not None else None
     if back:
         if not isinstance(game, CycleGAN):
             raise UserError(f"sample.back=true: only for model=cyclegan, and this model is {cfg.model._target_}")

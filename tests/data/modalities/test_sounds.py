@@ -136,7 +136,7 @@ def test_weights_and_biases_is_given_the_sound_itself(tmp_path):
         (["data.path={unlabelled}"], "have none: choose evaluation=spectrum"),
     ],
 )
-def test_what_is_of_images_is_refused_and_told(overrides, message, composed, tmp_path):
+def test_options_for_images_are_refused_for_sounds(overrides, message, composed, tmp_path):
     soundfile.write(tmp_path / "a.wav", sine(440)[0, 0].numpy(), RATE)
     with pytest.raises(UserError, match=message):
         prepared(composed(*QUICK, *[text.format(unlabelled=tmp_path) for text in overrides]), tmp_path)

@@ -44,7 +44,7 @@ def test_weights_that_know_other_units_are_refused(wrong, message, sea, run):
     assert not (sea / "wrong" / "config.yaml").exists(), "before anything was begun"
 
 
-def test_who_learns_from_a_discriminator_alone_is_told_where_to_begin(sea, run):
+def test_a_warning_says_to_start_from_maximum_likelihood(sea, run):
     said = run(*SMALL, "data.path=sea.txt", "model=text", "hydra.run.dir=alone", cwd=sea)
     assert "hardly learns: init=RUN, of model=text_likelihood" in said.stdout + said.stderr
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from conftest import Malicious, TensorSet
 from sparring.benchmarks import evaluation as benchmark
 from sparring.config.errors import UserError
-from sparring.data.array_files import MNISTMini
+from sparring.data.mnist import MNISTMini
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.extractors.clip import CLIP
 from sparring.evaluation.extractors.dinov2 import DINOv2
@@ -201,8 +201,15 @@ def test_dinov2_from_a_file_is_refused_by_name(tmp_path):
         DINOv2(weights=str(tmp_path / "x.pth"))
 
 
-def test_the_benchmark_scores_plain_tensors(weights):
+@pytest.mark.parametrize(
+    ("score", "names"),
+    [
+        (benchmark.score_with_evaluator, {"fid", "kid", "precision", "recall", "density", "coverage"}),
+        (benchmark.score_with_torch_fidelity, {"frechet_inception_distance", "precision", "recall"}),
+        (benchmark.score_with_torchmetrics, {"fid", "kid", "inception_score"}),
+    ],
+)
+def test_the_benchmark_scores_plain_tensors(weights, score, names):
     images = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    scores = benchmark._ours(images[:8], images[8:], str(weights), torch.device("cpu"))
-    assert {"fid", "kid", "precision", "recall", "density", "coverage"} <= scores.keys()
-    assert scores["fid"] > 0
+    scores = score(images[:8], images[8:], str(weights), torch.device("cpu"))
+    assert names <= scores.keys() and all(float(scores[name]) >= 0 for name in names - {"kid"})

@@ -31,7 +31,7 @@ class Reals:
     def __len__(self):
         return len(self.values)
 
-    def kept(self, name, make):
+    def cached(self, name, make):
         return make()
 
 

@@ -3,6 +3,7 @@
 import math
 import random
 import re
+import sys
 from itertools import pairwise
 from string import ascii_lowercase
 
@@ -17,7 +18,7 @@ from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.extractors.base import Batch
 from sparring.evaluation.extractors.classifier import Classifier
 from sparring.evaluation.extractors.none import NoFeatures
-from sparring.evaluation.features import Reference
+from sparring.evaluation.features import RealFeatures
 from sparring.evaluation.image_sets import Decoded
 from sparring.evaluation.metrics.base import Comparison
 from sparring.evaluation.metrics.grammatical import Grammatical
@@ -118,7 +119,7 @@ def test_an_evaluation_records_what_its_scores_were_computed_from(fables, tmp_pa
     assert actual["lower_is_better"] == ["reverse_nll", "ngram_nll"]
     table = scores_table(scores_entry(actual, 10, 0.1), actual["lower_is_better"])
     assert re.search(r"self_bleu +[\d.]+  best as training text's", table), "neither a low nor a high one is good"
-    assert "Not comparable with published scores: they are of these data" in table and "Inception" not in table
+    assert "Not comparable with published scores: they depend on these data" in table and "Inception" not in table
     settings = {"order": 4, "smoothing": "Witten-Bell", "unit": "word", "reals": 300, "texts": 1000}
     assert actual["protocol"]["real_images"] == "part 0" and actual["protocol"]["metrics"]["ngram"] == settings
     few = score(fables, reals, fakes, tmp_path, ngram=NGramScores(texts=50))
@@ -130,7 +131,7 @@ def test_grammar_is_scored_on_the_embedded_sentences_alone(tmp_path):
     data = Text(str(path), length=5).drawn()
     actual = score(data, Decoded(data), Decoded(data), tmp_path)
     assert "grammatical" not in actual["scores"]
-    assert actual["protocol"]["refused"]["grammatical"] == "it is of other data, fables"
+    assert actual["protocol"]["refused"]["grammatical"] == "it scores other data, fables"
 
 
 def test_bleu_of_characters_compares_the_words_they_spell(tmp_path):
@@ -151,7 +152,7 @@ def test_a_classifier_refuses_text_and_text_scores_refuse_images(fables, tmp_pat
 @pytest.mark.parametrize("make", [NGramScores, SelfBLEU, Grammatical])
 def test_the_states_of_two_ranks_add_up(make, fables, tmp_path):
     reals, fakes, _ = parts(fables)
-    reference = Reference(reals, NoFeatures(), tmp_path)
+    reference = RealFeatures(reals, NoFeatures(), tmp_path)
     alone, *ranks = metrics = [make(texts=250) for _ in range(3)]
     for metric in metrics:
         metric.begin(Comparison(reference, 300, "none", 0, 0, CPU, fables.modality))
@@ -168,3 +169,10 @@ def test_the_states_of_two_ranks_add_up(make, fables, tmp_path):
 def test_sequences_have_at_least_one_unit(key, composed):
     with pytest.raises(UserError, match=f"evaluation.metrics.{key}=0: "):
         check(composed("experiment=text_likelihood", f"evaluation.metrics.{key}=0"))
+
+
+@pytest.mark.parametrize("metric", [NGramScores, SelfBLEU])
+def test_scores_of_text_without_nltk_say_how_to_install_it(metric, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nltk", None)
+    with pytest.raises(UserError, match=r"evaluation=text: needs nltk: pip install 'sparring\[text\]'"):
+        metric()

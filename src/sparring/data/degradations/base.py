@@ -1,4 +1,4 @@
-"""What every degradation is."""
+"""The base of all degradations: how clean images are damaged."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ class Degradation(nn.Module, ABC):
     Everything happens on the images' device without waiting for it, in float32 or better whatever the precision.
     """
 
-    masks: bool = False  # whether it returns a mask: one more channel for the network that mends
+    masks: bool = False  # whether it returns a mask, which is one more channel of the generator's input
 
     def forward(self, images: Tensor, draws: Draws) -> tuple[Tensor, Tensor | None]:
-        """Damaged images and where pixels are lost.
+        """Return damaged images, and where pixels are lost.
 
         Args:
             images: clean ones, (batch, C, H, W) in [-1, 1].
-            draws: the random numbers of the turn, as many as images.
+            draws: the random numbers of the turn, for as many images.
 
         Returns:
             Images (batch, C, ``image_size(H)``, ``image_size(W)``) in [-1, 1], not rounded to 8 bits, and the mask
@@ -33,10 +33,10 @@ class Degradation(nn.Module, ABC):
         """
         if images.ndim != 4 or not images.is_floating_point():
             raise ValueError(
-                f"only images (batch, C, H, W) in [-1, 1] can be damaged; these are {tuple(images.shape)}, {images.dtype}"
+                f"only images (batch, C, H, W) in [-1, 1] can be damaged, not {tuple(images.shape)}, {images.dtype}"
             )
         if len(images) != len(draws):
-            raise ValueError(f"{len(images)} images are to be damaged by draws for {len(draws)}: one an image")
+            raise ValueError(f"{len(images)} images need as many draws, not draws for {len(draws)}")
         for size in images.shape[2:]:
             self.check_fits(size)
         with torch.autocast(images.device.type, enabled=False):  # bfloat16 has fewer levels than an image
@@ -44,29 +44,29 @@ class Degradation(nn.Module, ABC):
 
     @abstractmethod
     def damage(self, images: Tensor, draws: Draws) -> tuple[Tensor, Tensor | None]:
-        """What ``forward`` returns, of images that were checked."""
+        """Return what ``forward`` returns, for images that were checked."""
 
     def image_size(self, size: int) -> int:
-        """Height or width of the damaged image of a clean one's."""
+        """Return the height or width of the damaged image, given the clean one's."""
         return size
 
     def check_fits(self, size: int) -> None:
         """Raise ValueError if images of that height or width can't be damaged."""
 
 
-def bounds(name: str, value: float | Sequence[float], least: float, most: float) -> tuple[float, float]:
-    """(low, high) of a key that is one number, or two between which each image gets its own.
+def bounds(name: str, value: float | Sequence[float]) -> tuple[float, float]:
+    """Return (low, high) of a key that is one number, or two between which each image gets its own.
 
     Raises:
-        ValueError: they are not in [least, most], or not in order.
+        ValueError: low is above high.
     """
     low, high = (value, value) if isinstance(value, int | float) else value
-    if not least <= low <= high <= most:
-        raise ValueError(f"{name}={value}: a number from {least} to {most}, or two, [low, high], one drawn per image")
+    if low > high:
+        raise ValueError(f"{name}={value}: must be a number, or [low, high] with low at most high")
     return low, high
 
 
-def one_each(options: Sequence[Tensor], draws: Draws, purpose: str) -> Tensor:
-    """For each image that of the ``options``, each (batch, ...), which is drawn for it, all as likely."""
+def choose_per_image(options: Sequence[Tensor], draws: Draws, purpose: str) -> Tensor:
+    """Return for each image one of the ``options``, each (batch, ...), drawn with equal probability."""
     drawn = (draws.uniform(purpose) * len(options)).long().to(options[0].device)
     return torch.stack(tuple(options))[drawn, torch.arange(len(drawn), device=drawn.device)]

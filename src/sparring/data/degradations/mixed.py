@@ -6,16 +6,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from sparring.data.degradations.base import Degradation, one_each
+from sparring.data.degradations.base import Degradation, choose_per_image
 from sparring.randomness import Draws
-
-ANY_SIZE = 64
 
 
 class Mixed(Degradation):
-    """Each image is damaged by one of ``parts``, drawn for it, all as likely; the mask is 0 where that one loses nothing.
+    """Each image is damaged by one of ``parts``, drawn with equal probability; without lost pixels its mask is 0.
 
-    All are computed for all images and one is chosen, so that nothing waits for what was drawn.
+    All parts are computed for all images, so that nothing waits for what was drawn.
 
     Args:
         parts: by name; at least one, and each keeps the image's size.
@@ -26,9 +24,9 @@ class Mixed(Degradation):
         if not parts:
             raise ValueError("parts={}: name at least one degradation")
         for name, part in parts.items():
-            if part.image_size(ANY_SIZE) != ANY_SIZE:
+            if part.image_size(64) != 64:
                 raise ValueError(f"parts.{name}: {type(part).__name__} changes the size, which all must keep")
-        self.parts = nn.ModuleDict(parts)
+        self.parts: Mapping[str, Degradation] = nn.ModuleDict(parts)  # pyright: ignore[reportAttributeAccessIssue]
         self.masks = any(part.masks for part in parts.values())
 
     def damage(self, images: Tensor, draws: Draws) -> tuple[Tensor, Tensor | None]:
@@ -38,8 +36,9 @@ class Mixed(Degradation):
             result, mask = part.damage(images, replace(draws, key=(*draws.key, "degradation part", name)))
             damaged.append(result)
             masks.append(nothing if mask is None else mask)
-        which = "degradation part"  # the same for both
-        return one_each(damaged, draws, which), one_each(masks, draws, which) if self.masks else None
+        purpose = "degradation part"  # the same for images and masks
+        mask = choose_per_image(masks, draws, purpose) if self.masks else None
+        return choose_per_image(damaged, draws, purpose), mask
 
     def check_fits(self, size: int) -> None:
         for part in self.parts.values():

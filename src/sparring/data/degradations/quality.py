@@ -1,26 +1,30 @@
-"""What costs quality and loses no pixel: noise, blur, fewer pixels."""
+"""Degradations that lose quality, but no pixels: noise, blur, fewer pixels."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from sparring.data.degradations.base import Degradation, bounds
 from sparring.data.padding import mirror_index
 from sparring.randomness import Draws
 
+Strength = Annotated[float, Field(ge=0, le=255)]
+Sigma = Annotated[float, Field(ge=0, le=100)]
+
 
 class Noise(Degradation):
-    """Gaussian noise, of its own in every number; what leaves [-1, 1] is clamped.
+    """Gaussian noise, independent in every pixel and channel; the result is clamped to [-1, 1].
 
     Args:
-        strength: its standard deviation as the publications give it, in levels of 8 bits (25 is 25/255 of the range),
-            or [low, high]: drawn per image.
+        strength: standard deviation in levels of 8 bits, as publications give it (25 is 25/255 of the range), or
+            [low, high], drawn per image.
     """
 
-    def __init__(self, strength: float | tuple[float, float] = 25.0):
+    def __init__(self, strength: Strength | tuple[Strength, Strength] = 25.0):
         super().__init__()
-        self.strength = bounds("strength", strength, 0, 255)
+        self.strength = bounds("strength", strength)
 
     def damage(self, images: Tensor, draws: Draws) -> tuple[Tensor, None]:
         low, high = self.strength
@@ -30,17 +34,17 @@ class Noise(Degradation):
 
 
 class Blur(Degradation):
-    """A Gaussian blur, cut off at four standard deviations; beyond an edge lies the mirrored image.
+    """A Gaussian blur, cut off at four standard deviations, of the image mirrored at its edges.
 
-    As matrices on rows and columns, one an image: exact in float32 where a GPU's convolutions are not by default.
+    By matrices on rows and columns, one an image: exact in float32, where a GPU's convolutions are not by default.
 
     Args:
-        sigma: standard deviation in pixels, or [low, high]: drawn per image.
+        sigma: standard deviation in pixels, or [low, high], drawn per image.
     """
 
-    def __init__(self, sigma: float | tuple[float, float] = 2.0):
+    def __init__(self, sigma: Sigma | tuple[Sigma, Sigma] = 2.0):
         super().__init__()
-        self.sigma = bounds("sigma", sigma, 0, 100)
+        self.sigma = bounds("sigma", sigma)
 
     def damage(self, images: Tensor, draws: Draws) -> tuple[Tensor, None]:
         low, high = self.sigma
@@ -48,30 +52,28 @@ class Blur(Degradation):
         sigma = (low + (high - low) * draws.uniform("degradation blur", 1, 1, 1)).clamp(min=1e-3).to(images)
         for axis in (2, 3):
             size = images.shape[axis]
-            places = torch.arange(-radius, size + radius, device=images.device)
-            distance = places - torch.arange(size, device=images.device)[:, None]
+            positions = torch.arange(-radius, size + radius, device=images.device)
+            distance = positions - torch.arange(size, device=images.device)[:, None]
             kernel = (distance / sigma).square().div(-2).exp().masked_fill(distance.abs() > radius, 0)
             kernel = kernel / kernel.sum(3, keepdim=True)  # (batch, 1, size, size + 2 * radius)
-            seen = images.index_select(axis, mirror_index(places, size))
-            images = kernel @ seen if axis == 2 else seen @ kernel.mT
+            padded = images.index_select(axis, mirror_index(positions, size))
+            images = kernel @ padded if axis == 2 else padded @ kernel.mT
         return images.clamp(-1, 1), None
 
 
 class Downscale(Degradation):
-    """Fewer pixels by the antialiased bicubic filter with a = -0.5, as Pillow's, what overshoots [-1, 1] clamped.
+    """Fewer pixels by the antialiased bicubic filter with a = -0.5, as Pillow's, clamped to [-1, 1].
 
     Args:
-        scale: 2 or 4: by how much height and width are divided.
+        scale: by which height and width are divided.
     """
 
     def __init__(self, scale: Literal[2, 4] = 4):
         super().__init__()
-        if scale not in (2, 4):
-            raise ValueError(f"scale={scale}: 2 or 4")
         self.scale = scale
 
     def damage(self, images: Tensor, draws: Draws) -> tuple[Tensor, None]:
-        size = tuple(self.image_size(size) for size in images.shape[2:])
+        size = [self.image_size(size) for size in images.shape[2:]]
         return nn.functional.interpolate(images, size, mode="bicubic", antialias=True).clamp(-1, 1), None
 
     def image_size(self, size: int) -> int:

@@ -1,4 +1,4 @@
-"""Images, the usual examples."""
+"""Images, the usual modality."""
 
 from pathlib import Path
 
@@ -10,17 +10,17 @@ from sparring.data.modalities.base import Modality
 
 
 def from_bytes(stored: Tensor) -> Tensor:
-    """uint8, of any shape, as floats in [-1, 1]."""
+    """Convert uint8, of any shape, to floats in [-1, 1]."""
     return stored.to(torch.get_default_dtype()).div_(127.5).sub_(1)
 
 
 def to_bytes(produced: Tensor) -> Tensor:
-    """Floats in [-1, 1], of any shape, as uint8; what lies beyond is cut off."""
+    """Convert floats in [-1, 1], of any shape, to uint8; values beyond are clamped."""
     return produced.float().mul(127.5).add_(128).clamp_(0, 255).to(torch.uint8)
 
 
 class Images(Modality):
-    """uint8 (C, H, W), C 1 or 3; networks see [-1, 1], in the order of memory that convolutions like."""
+    """uint8 (C, H, W), C 1 or 3; networks see [-1, 1], channels last, which convolutions prefer."""
 
     name, ending = "images", ".png"
 

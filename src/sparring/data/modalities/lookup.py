@@ -1,4 +1,4 @@
-"""What the examples of a data set are: an object of this package for each kind."""
+"""The modality that the ``data`` of a configuration names."""
 
 import inspect
 from collections.abc import Mapping
@@ -15,13 +15,12 @@ KINDS: dict[str, type[Modality]] = {kind.name: kind for kind in (Images, Points,
 
 
 def facts(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of ``data`` that ``of`` needs."""
-    # earlier runs said nothing
-    name = data.get("modality") or ("points" if data.get("image_size") == 1 else "images")
+    """Return the keys of ``data`` that ``modality_of`` needs."""
+    name = data.get("modality") or ("points" if data.get("image_size") == 1 else "images")  # unset by earlier versions
     return {"modality": name} | {key: data[key] for key in inspect.signature(KINDS[name]).parameters}
 
 
 def modality_of(data: Mapping[str, Any]) -> Modality:
-    """What the ``data`` node of a configuration says that its examples are; its keys of the same names are the arguments."""
+    """Return the modality that ``data`` of a configuration names; keys named as its arguments are passed to it."""
     given = facts(data)
     return KINDS[given.pop("modality")](**given)

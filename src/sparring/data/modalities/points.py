@@ -27,11 +27,11 @@ class Points(Modality):
         raise UserError("these data are points, which only evaluation=modes can score (or evaluation=none)")
 
     def picture(self, examples: Tensor, columns: int) -> Tensor:
-        """All of them in one plot."""
+        """Return one plot of all."""
         return scatter(examples.cpu())
 
     def write(self, examples: Tensor, folder: Path) -> Path:
-        """All of them as one array (batch, dims)."""
+        """Write all to one array (batch, dims)."""
         with atomic_write(path := folder / "points.npy") as temporary, open(temporary, "wb") as file:
             np.save(file, examples.cpu().numpy())
         return path

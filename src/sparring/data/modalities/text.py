@@ -26,8 +26,8 @@ class Text(Modality):
 
     Args:
         vocabulary: V characters in a row, or V words with blanks between them.
-        unit: whether one of them is a ``character`` or a ``word``.
-        lines: an example is over with its first line end; what follows counts for nothing.
+        unit: ``character`` or ``word``.
+        lines: an example ends with its first line end; what follows is ignored.
 
     Raises:
         UserError: the vocabulary lacks the unknown or the line end.
@@ -41,8 +41,8 @@ class Text(Modality):
         self.place = {symbol: place for place, symbol in enumerate(self.symbols)}
         if missing := {UNKNOWN[unit], LINE_END} - self.place.keys():
             raise UserError(
-                f"data.vocabulary: lacks {' and '.join(map(repr, sorted(missing)))}, which one of {unit}s has; "
-                "leave it out (null), and it is made of the data"
+                f"data.vocabulary: lacks {' and '.join(map(repr, sorted(missing)))}, which every one of {unit}s has; "
+                "null makes one from the data"
             )
         self.dtype = torch.uint8 if len(self.symbols) <= 256 else torch.int16
 
@@ -57,21 +57,21 @@ class Text(Modality):
         raise UserError("these data are text, which only evaluation=text can score (or evaluation=none)")
 
     def counting(self, examples: Tensor) -> Tensor:
-        """Which units (batch, length) of stored examples belong to them: all, or those up to and with the first line end."""
+        """Return which units (batch, length) of stored examples count: all, or up to and with the first line end."""
         if not self.lines:
             return torch.ones_like(examples, dtype=torch.bool)
         ends = (examples == self.place[LINE_END]).cumsum(1)
         return pad(ends[:, :-1], (1, 0)) == 0
 
     def units(self, examples: Tensor) -> list[list[str]]:
-        """The characters or words of stored examples (batch, length) that belong to them."""
+        """Return the characters or words of stored examples (batch, length) that count."""
         examples = examples.cpu()
         lengths = self.counting(examples).sum(1).tolist()
         rows = zip(examples.tolist(), lengths, strict=True)
         return [[self.symbols[place] for place in row[:length]] for row, length in rows]
 
     def texts(self, examples: Tensor) -> list[str]:
-        """Stored examples (batch, length) as a person reads them; one that is a line without its end."""
+        """Return stored examples (batch, length) as a person reads them; lines without their ends."""
         return [
             self._joined(units[:-1] if self.lines and units[-1] == LINE_END else units)
             for units in self.units(examples)
@@ -83,7 +83,7 @@ class Text(Modality):
         return re.sub(r" (?=[,.;:!?)\]\n])|(?<=[(\[\n]) ", "", " ".join(units))
 
     def picture(self, examples: Tensor, columns: int) -> Tensor:
-        """One a line, as black letters on white."""
+        """Return one picture, an example a line, black on white."""
         shown = [text.replace(LINE_END, SHOWN) for text in self.texts(examples[:PICTURED])]
         font = ImageFont.truetype(FONT, 16)
         width = max(int(font.getlength(text)) for text in shown)
@@ -94,12 +94,12 @@ class Text(Modality):
         return pil_to_tensor(picture)
 
     def write(self, examples: Tensor, folder: Path) -> Path:
-        """All of them in one file."""
+        """Write all to one file."""
         self.write_combined(examples, path := folder / f"grid{self.ending}")
         return path
 
     def write_combined(self, examples: Tensor, path: Path) -> None:
-        """One a line, line ends within it shown as ⏎."""
+        """Write an example a line; line ends within it are shown as ⏎."""
         with atomic_write(path) as temporary:
             temporary.write_text(
                 "".join(f"{text.replace(LINE_END, SHOWN)}\n" for text in self.texts(examples)), "utf-8"

@@ -35,7 +35,7 @@ def check_labels(modality: str, classes: int) -> None:
     if classes < 2:
         others = {"images": "evaluation=inception or ", "sounds": "evaluation=spectrum or "}
         raise UserError(
-            "evaluation=fast scores with a classifier of the data's labels, and these data have "
+            f"evaluation=fast means that a classifier scores {modality} by their labels, and these data have "
             f"{'one' if classes else 'none'}: choose {others.get(modality, '')}evaluation=none "
             f"(or give them labels: {LABEL_SOURCES[modality]})"
         )

@@ -23,11 +23,10 @@ class ModeFinder(StackedDigits):
 
     def prepare(self, device: torch.device, data: Data | None, cache: Path) -> None:
         self.centres = None
-        if data is not None and data.mixture is not None:
-            centres = data.mixture.centres
-            self.centres, self.variance = centres.to(device), max(data.mixture.sigma, 1e-6) ** 2
-            self.name, self.classes, self.dims = "mixture", *centres.shape
-            weights = hash_of({"centres": centres})
+        if data is not None and data.centres is not None:
+            self.centres, self.variance = data.centres.to(device), max(data.sigma, 1e-6) ** 2
+            self.name, self.classes, self.dims = "mixture", *data.centres.shape
+            weights = hash_of({"centres": data.centres})
             self.facts = {"extractor": self.name, "weights": weights, "resize": "none", "precision": "float32"}
         elif data is not None and data.name == "stackedmnist":
             self.name = StackedDigits.name

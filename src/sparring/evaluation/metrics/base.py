@@ -12,7 +12,7 @@ from torch import Tensor
 from sparring.data.modalities.base import Modality
 from sparring.data.modalities.images import Images
 from sparring.evaluation.extractors.base import Batch
-from sparring.evaluation.features import Reference
+from sparring.evaluation.features import RealFeatures
 
 Count = Annotated[int, Field(ge=1, le=10_000)]  # of neighbours, splits, examples in a picture
 SampleCount = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -24,7 +24,7 @@ OTHER_NAMES = {"fid": "fd", "kid": "kd", "mifid": "mifd", "intra_fid": "intra_fd
 class Comparison:
     """The two sets to be compared."""
 
-    reals: Reference  # the reals and their features
+    reals: RealFeatures  # the reals and their features
     count: int  # number of fakes
     extractor: str  # its name
     dims: int  # D, the length of a feature; 0 without features

@@ -78,7 +78,7 @@ class FrechetDistance(Metric):
             mean, covariance = fitted_gaussian(values, device)
             return {"mean": mean, "root": matrix_root(covariance)}
 
-        reals = comparison.reals.kept("gaussian", make)
+        reals = comparison.reals.cached("gaussian", make)
         self.real_mean, self.real_root = reals["mean"].to(device), reals["root"].to(device)
         self.fakes = Moments(comparison.dims, device)
         self.sums = self.fakes.sums

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
+from sparring.config.extras import import_extra
 from sparring.distributed import signals
 from sparring.evaluation.metrics.base import Count, SampleCount
 from sparring.evaluation.metrics.text import TextMetric
@@ -61,6 +62,7 @@ class NGramScores(TextMetric):
     score_names = {"reverse_nll": True, "ngram_nll": True}
 
     def __init__(self, order: Count = 4, texts: SampleCount = 1_000):
+        import_extra("nltk", "text", "evaluation=text")
         super().__init__(texts)
         self.order = order
 

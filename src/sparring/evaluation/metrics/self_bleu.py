@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from sparring.config.extras import import_extra
 from sparring.distributed import signals
 from sparring.evaluation.metrics.base import Count, SampleCount
 from sparring.evaluation.metrics.text import TextMetric
@@ -32,6 +33,7 @@ class SelfBLEU(TextMetric):
     score_names = {"self_bleu": False}
 
     def __init__(self, n: Count = 4, texts: SampleCount = 200):
+        import_extra("nltk", "text", "evaluation=text")
         super().__init__(texts)
         self.n = n
 

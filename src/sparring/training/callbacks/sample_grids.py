@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sparring.data.image_grids import columns_for, rows_of, save_image, side_by_side
 from sparring.data.modalities.images import Images
-from sparring.evaluation.generated_sets import Answers
+from sparring.evaluation.generated_sets import Translated
 from sparring.evaluation.sampler import BatchNormPolicy, Sampler
 from sparring.runs.wandb_run import WandbRun
 from sparring.storage.files import optional_write
@@ -17,7 +17,7 @@ from sparring.training.adversarial_module import AdversarialModule
 
 def translation_grid(sampler: Sampler, count: int) -> Tensor:
     """Return a picture of ``count`` held-out examples, three a row: input, output and target, if it is known."""
-    outputs = Answers(sampler, max(count, 1))
+    outputs = Translated(sampler, max(count, 1))
     rows = range(len(outputs))
     images = [outputs.baselines[0].images(rows), outputs.images(rows), outputs.targets(rows)]
     return rows_of([column for column in images if column is not None], 3)

@@ -1,74 +1,68 @@
-"""Evaluations during training and at its end."""
+"""Score a run while it trains, and keep the checkpoint that scores best."""
 
-import logging
 from pathlib import Path
 
 import pytorch_lightning as pl
 from torch import Tensor
 
-from sparring.data.dataset import Data
 from sparring.distributed.collectives import broadcast, broadcast_object
 from sparring.distributed.signals import Interrupted
 from sparring.evaluation import protocol
 from sparring.evaluation.evaluator import Evaluator
-from sparring.evaluation.generated_sets import Answers, Generated
-from sparring.evaluation.image_sets import Decoded, ImageSet
+from sparring.evaluation.generated_sets import fakes_of
+from sparring.evaluation.image_sets import ImageSet
+from sparring.evaluation.references import References
 from sparring.evaluation.sampler import BatchNormPolicy
 from sparring.runs import store
 from sparring.runs.scores_file import append_scores, save_pictures, scores_entry
 from sparring.storage.files import optional_write
 from sparring.training.adversarial_module import AdversarialModule
 
-log = logging.getLogger(__name__)
-
 
 class Scores(pl.Callback):
-    """Scores the generator at the start, every ``every_kimg`` and at the end, for the log and ``scores.json``.
+    """Scores the generator at the start, every ``every_kimg`` and at the end, to the loggers and ``scores.json``.
 
-    Evaluations during training see fewer samples. They are logged as ``scores_<samples>/...``, that at the end as
-    ``scores/...``. The checkpoint that scored best during training is kept as ``best_by_<score>.ckpt``. As it was
-    chosen by its score, it is not the one to report.
+    Evaluations during training use ``samples_during`` fakes of one seed and are logged as ``scores_<samples>/...``; the
+    last one uses all samples and seeds and is logged as ``scores/...``. After each evaluation during training the
+    checkpoint is kept as ``best_by_<score>.ckpt`` if its leading score is the lowest so far. Chosen by its score, that
+    checkpoint is not the one to report.
 
     Args:
-        evaluator: what computes them.
-        images: the reals to compare with.
-        data: the decoded data that they come from.
+        evaluator: computes the scores.
+        references: the reals.
         folder: the run's folder.
         cache: the cache folder.
-        split: name of the real split.
         batch_norm: see Sampler.
-        seed: of the first set of samples; the same for every evaluation of a run.
-        training: the examples trained on, if the reals are others: scored next to the samples.
+        seed: of the first set of samples, the same in every evaluation.
     """
 
     def __init__(
         self,
         evaluator: Evaluator,
-        images: Decoded,
-        data: Data,
+        references: References,
         folder: Path,
-        cache: str,
-        split: str,
+        cache: str | Path,
         batch_norm: BatchNormPolicy = "standing",
         seed: int = 0,
-        training: Decoded | None = None,
     ):
-        self.evaluator, self.images, self.data, self.folder, self.cache = evaluator, images, data, folder, cache
-        self.training, self.split, self.seed = training, split, seed
+        self.evaluator, self.references, self.folder, self.cache = evaluator, references, folder, cache
         self.batch_norm: BatchNormPolicy = batch_norm
-        self.latest: dict | None = None  # the last entry of scores.json
-        self._earlier: list[dict] = []  # the entries of this training
+        self.seed = seed
+        self._entries: list[dict] = []  # of this run's training, also before it was resumed
         self._unwritten: list[dict] = []
 
+    @property
+    def latest(self) -> dict | None:
+        """The newest entry of ``scores.json``."""
+        return self._entries[-1] if self._entries else None
+
     def setup(self, trainer: pl.Trainer, module: AdversarialModule, stage: str) -> None:
-        if trainer.is_global_zero:
-            entries = store.read_scores(self.folder)
-            self._earlier = [e for e in entries if "checkpoint" not in e["protocol"]]  # others came after training
-        self._earlier = broadcast_object(self._earlier)
-        self.latest = self._earlier[-1] if self._earlier else None
-        device, game = trainer.strategy.root_device, module.game
-        targeted = game.translates and self.data.aligned
-        self.evaluator.prepare(self.images, device, self.cache, self.data, game.conditional, targeted)
+        if trainer.is_global_zero:  # task=evaluate names the checkpoint in its entries
+            self._entries = [e for e in store.read_scores(self.folder) if "checkpoint" not in e["protocol"]]
+        self._entries = broadcast_object(self._entries)
+        device, game, data = trainer.strategy.root_device, module.game, self.references.data
+        targeted = game.translates and data is not None and data.aligned
+        self.evaluator.prepare(self.references.images, device, self.cache, data, game.conditional, targeted)
 
     def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         self._evaluate_if_due(module)
@@ -77,10 +71,11 @@ class Scores(pl.Callback):
         self._evaluate_if_due(module)
 
     def on_fit_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        """Evaluate after the last checkpoint was written, so that nothing that fails here loses training."""
-        self._evaluate_if_due(module)  # for a run that ended just before it
+        """Evaluate after the last checkpoint is written: a failure here loses no training."""
+        self._evaluate_if_due(module)  # a resumed run may have ended just before it
         module.on_train_end()
-        same = self.evaluator.samples == self.evaluator.samples_during and self.evaluator.seeds == 1
+        evaluator = self.evaluator
+        same = evaluator.samples == evaluator.samples_during and evaluator.seeds == 1
         if not (same and self._is_done(module, during=True)):
             self._evaluate_once(module, during=False)
 
@@ -89,10 +84,9 @@ class Scores(pl.Callback):
             self._evaluate_once(module, during=True)
 
     def _is_done(self, module: AdversarialModule, during: bool) -> bool:
-        return any((e["iteration"], e.get("during_training")) == (module.iteration, during) for e in self._earlier)
+        return any((e["iteration"], e.get("during_training")) == (module.iteration, during) for e in self._entries)
 
     def _evaluate_once(self, module: AdversarialModule, during: bool) -> None:
-        """Evaluate, unless a signal asks to stop, or it was done before this run was resumed."""
         if module.interrupted or self._is_done(module, during):
             return
         try:
@@ -100,46 +94,37 @@ class Scores(pl.Callback):
         except Interrupted:
             module.interrupted = module.trainer.should_stop = True
 
-    def evaluate(self, module: AdversarialModule, during: bool) -> dict:
-        """Score the generator as it is now, with fewer samples and one seed ``during`` training; return the entry.
-
-        Raises:
-            TrainingDiverged: a weight is not finite.
-            Interrupted: a signal asks to stop.
-        """
+    def evaluate(self, module: AdversarialModule, during: bool) -> None:
+        """Score the generator as it is now; ``during`` training with fewer samples and one seed."""
         broadcast(module.buffers())
         module.check_finite()
         evaluator = self.evaluator
-        labels = self.images.labels if module.game.conditional else None
-        samples = evaluator.samples_during if during else evaluator.samples
-        seeds = [self.seed + i for i in range(1 if during else evaluator.seeds)]
+        samples, seeds = (evaluator.samples_during, 1) if during else (evaluator.samples, evaluator.seeds)
 
         def fakes(seed: int) -> ImageSet:
             sampler = module.sampler(evaluator.ema, self.batch_norm, seed, evaluator.batch_size)
-            if sampler.game.translates:
-                return Answers(sampler, samples)
-            return Generated(sampler, samples, self.images.image_size, labels, self.training)
+            return fakes_of(sampler, samples, self.references)
 
-        result, pictures = evaluator(fakes, seeds)
-        entry = scores_entry(result, module.iteration, module.kimg, ema=evaluator.ema, split=self.split)
+        result, pictures = evaluator(fakes, [self.seed + i for i in range(seeds)])
+        entry = scores_entry(result, module.iteration, module.kimg, ema=evaluator.ema, split=self.references.split)
         entry["during_training"] = during
         if during and module.iteration > 0:
             self._keep_best(module, entry)
         if module.global_rank == 0:
-            part = "scores" if samples == evaluator.samples else f"scores_{samples}"
-            row = {f"{part}/{name}": value for name, value in result["scores"].items()}
-            for baseline, scores in result.get("baselines", {}).items():
-                row |= {f"{part}_{baseline}/{name}": value for name, value in scores.items()}
-            module.log_row(row)
-            for name, picture in pictures.items():
-                module.log_picture(name, picture)
-            self.record(entry, pictures)  # last: a resumed run does not repeat what is recorded
-        self.latest = entry
-        self._earlier.append(entry)
-        return entry
+            self._log(module, entry, "scores" if samples == evaluator.samples else f"scores_{samples}", pictures)
+            self.record(entry, pictures)  # last: a resumed run repeats only what was not written
+        self._entries.append(entry)
+
+    def _log(self, module: AdversarialModule, entry: dict, prefix: str, pictures: dict[str, Tensor]) -> None:
+        row = {f"{prefix}/{name}": value for name, value in entry["scores"].items()}
+        for baseline, scores in entry.get("baselines", {}).items():
+            row |= {f"{prefix}_{baseline}/{name}": value for name, value in scores.items()}
+        module.log_row(row)
+        for name, picture in pictures.items():
+            module.log_picture(name, picture)
 
     def record(self, entry: dict, pictures: dict[str, Tensor]) -> None:
-        """Write an entry to the disk; if there is no space for it now, it is written with the next one."""
+        """Write to the disk; entries for which there is no space are written with the next one."""
         self._unwritten.append(entry)
         with optional_write(self.folder / "scores.json"):
             append_scores(self.folder, self._unwritten)
@@ -148,18 +133,15 @@ class Scores(pl.Callback):
             save_pictures(self.folder, entry, pictures)
 
     def _keep_best(self, module: AdversarialModule, entry: dict) -> None:
-        """Keep this checkpoint if no comparable evaluation of this run, before a resume included, scored better."""
+        """Save this checkpoint if no earlier evaluation with the same protocol has a lower leading score."""
         name = next((name for name in self.evaluator.lower_is_better if name in entry["scores"]), None)
         if name is None:
             return
-        comparable = [
-            earlier["scores"][name]
-            for earlier in self._earlier
-            if 0 < earlier["iteration"] < entry["iteration"]
-            and not protocol.differences(earlier["protocol"], entry["protocol"])
-        ]
-        is_best = all(entry["scores"][name] < score for score in comparable)
-        if broadcast_object(is_best):  # one decision for all ranks
-            path = self.folder / "checkpoints" / f"best_by_{name}.ckpt"
-            module.trainer.save_checkpoint(path)
-            entry["kept_as"] = path.name
+        best = all(
+            entry["scores"][name] < e["scores"][name]
+            for e in self._entries
+            if 0 < e["iteration"] < entry["iteration"] and not protocol.differences(e["protocol"], entry["protocol"])
+        )
+        if broadcast_object(best):  # one decision for all ranks
+            entry["kept_as"] = f"best_by_{name}.ckpt"
+            module.trainer.save_checkpoint(self.folder / "checkpoints" / entry["kept_as"])

@@ -1,4 +1,4 @@
-"""Examples that are kept from training: which they are, and that nobody is trained on them."""
+"""Which examples are held out, and that no model is trained on them."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch import nn
 from conftest import fit
 from sparring.config.errors import UserError
 from sparring.data.dataset import Data
-from sparring.data.held_out import choose_subset, hold_out
+from sparring.data.splits import choose_subset, hold_out
 from sparring.games.cyclegan import CycleGAN
 from sparring.games.translation import Translation
 from sparring.losses import LeastSquares
@@ -24,26 +24,31 @@ def rows(columns: dict[str, torch.Tensor], name: str = "images") -> list[int]:
 
 
 def test_every_row_is_either_held_out_or_trained_on():
-    kept, held = hold_out({"images": numbered(50), "labels": numbered(50) % 3}, 7)
+    training, held = hold_out({"images": numbered(50), "labels": numbered(50) % 3}, 7)
     assert len(set(rows(held))) == len(rows(held)) == 7
-    assert sorted(rows(kept) + rows(held)) == list(range(50)) and rows(kept) == sorted(rows(kept))
-    for part in (kept, held):
+    assert sorted(rows(training) + rows(held)) == list(range(50)) and rows(training) == sorted(rows(training))
+    for part in (training, held):
         assert torch.equal(part["labels"][:], part["images"][:] % 3), "columns stay together"
-    assert rows(held) != sorted(rows(held)), "in no order: data often lie by class"
+    assert rows(held) != sorted(rows(held)), "shuffled: data are often sorted by class"
 
 
-def test_rows_to_train_on_are_read_where_they_are_as_a_tensor_is():
+def test_training_rows_are_a_view_that_reads_like_a_tensor():
     columns = {"images": torch.arange(60, dtype=torch.uint8).view(20, 3)}
-    kept = hold_out(columns, 4)[0]["images"]
-    there = columns["images"][kept.rows]
-    assert kept.column is columns["images"], "a copy of large data would not fit into memory"
-    assert (kept.shape, kept.dtype, kept.nbytes, len(kept)) == (there.shape, there.dtype, there.nbytes, len(there))
+    training = hold_out(columns, 4)[0]["images"]
+    expected = columns["images"][training.rows]
+    assert training.column is columns["images"], "a copy of large data would not fit into memory"
+    assert (training.shape, training.dtype, training.nbytes, len(training)) == (
+        expected.shape,
+        expected.dtype,
+        expected.nbytes,
+        len(expected),
+    )
     for part in (slice(2, 7), torch.tensor([5, 5, 0])):
-        assert torch.equal(kept[part], there[part])
-    assert torch.equal(kept.cpu(), there) and torch.equal(kept.to(torch.device("cpu")), there)
+        assert torch.equal(training[part], expected[part])
+    assert torch.equal(training.cpu(), expected) and torch.equal(training.to(torch.device("cpu")), expected)
 
 
-def test_they_are_the_same_whatever_the_seed_and_a_larger_share_holds_the_smaller():
+def test_held_out_rows_depend_on_no_seed_and_more_contain_the_fewer():
     columns = {"images": numbered(50)}
     first = hold_out(columns, 7)[1]
     assert rows(first) == [1, 44, 28, 40, 33, 13, 11], "stored runs were not trained on these"
@@ -53,28 +58,28 @@ def test_they_are_the_same_whatever_the_seed_and_a_larger_share_holds_the_smalle
 
 
 @pytest.mark.parametrize(("length", "held"), [(2, 1), (19, 1), (250, 25), (10_000, 1000), (30_000, 1000)])
-def test_by_default_a_tenth_and_at_most_a_thousand(length, held):
-    kept, apart = hold_out({"images": numbered(length)}, None)
-    assert (len(apart["images"]), len(kept["images"])) == (held, length - held)
+def test_by_default_a_tenth_is_held_out_and_at_most_a_thousand(length, held):
+    training, apart = hold_out({"images": numbered(length)}, None)
+    assert (len(apart["images"]), len(training["images"])) == (held, length - held)
 
 
-def test_all_and_none():
+def test_all_or_no_rows_can_be_held_out():
     columns = {"images": numbered(5), "inputs": numbered(3)}
-    kept, held = hold_out(columns, "all")
-    assert rows(held) == [0, 1, 2, 3, 4] and rows(held, "inputs") == [0, 1, 2] and not rows(kept)
-    kept, held = hold_out(columns, 0)
-    assert rows(kept) == [0, 1, 2, 3, 4] and not rows(held)
+    training, held = hold_out(columns, "all")
+    assert rows(held) == [0, 1, 2, 3, 4] and rows(held, "inputs") == [0, 1, 2] and not rows(training)
+    training, held = hold_out(columns, 0)
+    assert rows(training) == [0, 1, 2, 3, 4] and not rows(held)
 
 
-def test_of_unpaired_columns_of_different_lengths_the_same_rows_are_held_out():
-    kept, held = hold_out({"images": numbered(40), "inputs": numbered(100)}, 10)
+def test_the_same_rows_are_held_out_of_unpaired_columns_of_different_lengths():
+    training, held = hold_out({"images": numbered(40), "inputs": numbered(100)}, 10)
     assert rows(held) == rows(held, "inputs")
-    assert sorted(rows(kept) + rows(held)) == list(range(40))
-    assert sorted(rows(kept, "inputs") + rows(held, "inputs")) == list(range(100))
+    assert sorted(rows(training) + rows(held)) == list(range(40))
+    assert sorted(rows(training, "inputs") + rows(held, "inputs")) == list(range(100))
     assert len(hold_out({"images": numbered(100), "inputs": numbered(40)}, None)[1]["images"]) == 4
 
 
-def test_something_must_be_left():
+def test_holding_out_everything_is_refused():
     for count in (5, 6):
         with pytest.raises(UserError, match=f"data.held_out={count}: of 5 examples some must be left.* fewer, or null"):
             hold_out({"images": numbered(9), "inputs": numbered(5)}, count)
@@ -82,34 +87,34 @@ def test_something_must_be_left():
         hold_out({"images": numbered(1)}, None)
 
 
-def test_groups_are_held_out_whole_about_as_many_and_more_hold_the_fewer():
+def test_groups_are_held_out_whole_and_more_contain_the_fewer():
     groups = torch.tensor([i % 23 for i in range(200)] + [50] * 150).sort().values
     columns, before = {"images": numbered(350)}, set()
     for count in (1, 5, 17, 40, 100, 150, 199):
-        kept, held = (set(rows(part)) for part in hold_out(columns, count, groups))
-        assert before <= held and kept | held == set(range(350)) and abs(len(held) - count) <= max(5, 9 - count)
-        assert not set(groups[list(kept)].tolist()) & set(groups[list(held)].tolist())
+        training, held = (set(rows(part)) for part in hold_out(columns, count, groups))
+        assert before <= held and training | held == set(range(350)) and abs(len(held) - count) <= max(5, 9 - count)
+        assert not set(groups[list(training)].tolist()) & set(groups[list(held)].tolist())
         assert not held & set(range(200, 350)), "a recording that is nearly all there is is the last to be held out"
         before = held
 
 
-def test_examples_each_by_themselves_are_held_out_to_the_number():
-    kept, held = hold_out({"images": numbered(50)}, 7, numbered(50, 100))
-    assert len(set(rows(held))) == 7 and len(rows(kept)) == 43
+def test_groups_of_one_are_held_out_to_the_number():
+    training, held = hold_out({"images": numbered(50)}, 7, numbered(50, 100))
+    assert len(set(rows(held))) == 7 and len(rows(training)) == 43
 
 
 def test_the_last_group_of_a_class_is_trained_on():
     groups = torch.tensor([0] * 5 + [1] * 5 + [2] * 5)
     columns = {"images": numbered(15), "labels": torch.tensor([0] * 10 + [1] * 5)}
     for count in (1, 14):
-        kept, held = hold_out(columns, count, groups)
-        assert set(rows(held, "labels")) == {0} and set(rows(kept, "labels")) == {0, 1}
+        training, held = hold_out(columns, count, groups)
+        assert set(rows(held, "labels")) == {0} and set(rows(training, "labels")) == {0, 1}
     for alone in (columns | {"labels": groups}, {"images": numbered(15)}):
         with pytest.raises(UserError, match="data.held_out: .*add files, or .*data.held_out=0"):
             hold_out(alone, None, groups if "labels" in alone else groups * 0)
 
 
-def test_a_subset_is_decided_by_the_seed_and_a_larger_one_holds_the_smaller():
+def test_a_subset_depends_on_the_seed_and_a_larger_one_contains_the_smaller():
     columns = {"images": numbered(50), "labels": numbered(50) % 3, "inputs": numbered(80)}
     few, more, others = (choose_subset(columns, *how) for how in ((10, 0), (20, 0), (10, 1)))
     assert len(rows(few)) == len(rows(few, "inputs")) == 10
@@ -119,7 +124,7 @@ def test_a_subset_is_decided_by_the_seed_and_a_larger_one_holds_the_smaller():
         choose_subset(columns, 51, 0)
 
 
-# ---- through the real assembly and the engine ---------------------------------------------------------------------
+# ---- through build_module and the engine --------------------------------------------------------------------------
 
 
 class Factor(nn.Module):
@@ -142,7 +147,7 @@ def levels(count: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", ["pairs", "unpaired", "subset"])
-def test_nobody_is_trained_on_what_is_held_out(kind, composed):
+def test_no_model_is_trained_on_held_out_examples(kind, composed):
     def game():
         if kind == "unpaired":
             return CycleGAN(
@@ -175,7 +180,7 @@ def test_nobody_is_trained_on_what_is_held_out(kind, composed):
     assert torch.equal(sampler.examples["images"], hold_out(columns, 6)[1]["images"])
 
 
-def test_models_that_answer_to_images_need_some(composed):
+def test_models_that_translate_need_held_out_examples(composed):
     game = Translation(generator=Factor(), discriminator=Mean(), loss=LeastSquares())
     data = Data({"images": levels(30), "inputs": levels(30)}, "key", [])
     with pytest.raises(UserError, match="data.held_out=0"):

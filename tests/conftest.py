@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 import commands
 from sparring.data.batches import Batches
+from sparring.data.dataset import Data
 from sparring.distributed import collectives, strategy
 from sparring.evaluation.extractors.base import Extractor
 from sparring.evaluation.image_sets import ImageSet
@@ -82,6 +83,22 @@ def blobs(count: int = 96, size: int = 8, channels: int = 1, classes: int = 3) -
         top, left = divmod(label, 2)
         image[:, top * half : (top + 1) * half, left * half : (left + 1) * half] += 150
     return {"images": images, "labels": labels}
+
+
+def example_data(cfg: DictConfig, count: int = 12) -> Data:
+    """Random examples of the kind that a configuration trains on, with labels."""
+    shape = (cfg.data.channels, *[cfg.data.frames] * bool(cfg.data.frames), *[cfg.data.image_size] * 2)
+    images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8)
+    if cfg.data.image_size == 1:
+        images = torch.randn(count, cfg.data.channels)
+    if cfg.data.modality == "sounds":
+        images = torch.randint(-(2**15), 2**15, (count, 1, cfg.data.length), dtype=torch.int16)
+    if cfg.data.modality == "text":
+        images = torch.randint(0, cfg.data.channels, (count, cfg.data.length), dtype=torch.uint8)
+    columns = {"images": images, "labels": torch.arange(count) % max(cfg.data.num_classes, 1)}
+    if "pairs" in cfg.data._target_:
+        columns["inputs"] = torch.randint(0, 256, (count, cfg.data.input_channels, *shape[1:]), dtype=torch.uint8)
+    return Data(columns, "key", [])
 
 
 def small_game(loss=None, regularizers=None, family=mlp, size: int = 8, classes: int = 0, **options) -> Generation:

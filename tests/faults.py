@@ -1,8 +1,8 @@
 """Kill training at random moments, resume it, and compare with a run that was not interrupted.
 
-``python tests/faults.py --points 20`` tries that many moments and prints what happened; ``tests/training/test_faults.py``
-tries a few. At each a run is ended by ``kill -9`` as soon as something is under way and resumed with ``resume=``. Weights,
-average and optimizers must be equal bit for bit, and so must rows of the log and scores.
+``python tests/faults.py --points 20`` tries that many moments and prints what happened;
+``tests/training/test_faults.py`` tries a few. At each a run is ended by ``kill -9`` once something is under way and
+resumed. Weights, average and optimizers must be equal bit for bit, and so must rows of the log and scores.
 """
 
 import argparse
@@ -22,8 +22,9 @@ import torch
 import commands
 
 EVERY = 0.48  # kimg between checkpoints
-SETTINGS = """model=mlp model.width=8 model.discriminator.dropout=0.3 data.batch_size=16 kimg=4.8 logger=csv grid.count=16
-evaluation.samples_during=500 evaluation.samples=1000 evaluation.reals=500 trainer.log_every_n_steps=7""".split()
+SETTINGS = ["model=mlp", "model.width=8", "model.discriminator.dropout=0.3", "data.batch_size=16", "kimg=4.8"]
+SETTINGS += ["evaluation.samples_during=500", "evaluation.samples=1000", "evaluation.reals=500", "logger=csv"]
+SETTINGS += ["grid.count=16", "trainer.log_every_n_steps=7"]
 SETTINGS += [f"{group}.every_kimg={EVERY}" for group in ("checkpoint", "evaluation", "grid")]
 MOMENTS = ("cache", "start", "anytime", "checkpoint", "evaluation", "last evaluation")
 VICTIMS = ("launcher", "rank 0", "rank 1")

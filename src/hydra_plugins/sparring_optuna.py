@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from sparring.compare.search_space import as_typed, distribution, score_of
 from sparring.config.errors import UserError
+from sparring.config.extras import import_extra
 from sparring.config.messages import EXPECTED, explain
 
 log = logging.getLogger("sparring.compare.search")
@@ -38,11 +39,7 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        try:
-            from optuna.trial import TrialState
-        except ImportError as error:
-            raise UserError(f"sweep=optuna: {error}. pip install -e '.[sweep]'") from error
-
+        TrialState = import_extra("optuna", "sweep", "sweep=optuna").trial.TrialState
         settings = self.config.sweep
         fixed, space = self._split([*settings.space, *arguments])
         distributions = {key: distribution(override) for key, override in space.items()}

@@ -1,4 +1,4 @@
-"""From the command line to one checked experiment, and to its task."""
+"""From the command line to one checked experiment, and to its task: prepare, compose, check, run."""
 
 import os
 import sys
@@ -21,9 +21,13 @@ CONF = CHECKOUT if (CHECKOUT / "config.yaml").is_file() else INSTALLED  # a whee
 
 
 def main() -> None:
-    """Run the command in ``sys.argv``; leave with 0, with 1 after an error, with 130 after Ctrl-C."""
+    """Run the command in ``sys.argv``.
+
+    The process exits with 0, with 1 after an error or a failed job of a sweep, with 130 after Ctrl-C, with 128 + signal
+    where a signal stopped training.
+    """
     try:
-        if launch.is_follower():  # another rank reads the command line
+        if launch.is_follower():  # the first rank reads the command line
             launch.follow()
         else:
             sys.argv[1:] = prepare(sys.argv[1:])
@@ -37,14 +41,15 @@ def main() -> None:
 
 
 def prepare(arguments: list[str]) -> list[str]:
-    """Return the command line as Hydra is to read it: checked, with a stored run's overrides, with names for a sweep's jobs.
+    """Return the command line that Hydra reads: the typed arguments, checked, and the overrides that follow from them.
 
     Raises:
         UserError: naming the argument and what would be right.
     """
-    arguments = overrides.check_arguments(arguments, CONF)
-    arguments = resume.with_stored_overrides(arguments, CONF)
-    return sweep_folders.name_jobs_by_varied_keys(arguments)
+    command = overrides.read(arguments, CONF)
+    stored, implied = resume.stored_overrides(command), resume.implied_overrides(command)
+    names = sweep_folders.name_jobs_by_varied_keys(command, [*stored, *implied])
+    return [*stored, *command.arguments, *implied, *names]
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -56,11 +61,21 @@ def compose(cfg: DictConfig) -> str | None:
 
 
 def run(cfg: DictConfig) -> None:
-    """Check one experiment and start its task."""
-    typed = list(HydraConfig.get().overrides.task)
-    validation.check_task(cfg, typed)
-    validation.check(cfg := resume.settle_config(cfg, typed))
+    """Check an experiment and run its task, on as many ranks as it asks for."""
+    cfg = check(cfg, list(HydraConfig.get().overrides.task))
     launch.start(cfg, resume.check_global_batch, record_failure)
+
+
+def check(cfg: DictConfig, typed: list[str]) -> DictConfig:
+    """Return the experiment to run: the composed one, or a stored one with the changes that were typed.
+
+    Raises:
+        UserError: naming the key, its value and what would be right.
+    """
+    validation.check_task(cfg, typed)
+    cfg = resume.settle_config(cfg, typed)
+    validation.check(cfg)
+    return cfg
 
 
 def record_failure(folder: Path, error: str) -> None:

@@ -16,6 +16,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 
 from commands import begin
+from sparring.cli import prepare
 from sparring.compare import search_space, sweep_folders, sweep_jobs
 from sparring.config.errors import UserError
 from sparring.config.resolvers import folder_name
@@ -60,12 +61,12 @@ def test_jobs_are_named_by_what_varies_in_names_that_can_be_typed():
 
 
 def test_what_is_the_same_in_all_jobs_is_no_part_of_their_names():
-    told = sweep_folders.name_jobs_by_varied_keys(["-m", "loss=hinge,wgan", "kimg=8", "seed=range(3)", "model=mlp"])
+    told = prepare(["-m", "loss=hinge,wgan", "kimg=8", "seed=range(3)", "model=mlp"])
     assert told[-1] == "hydra.job.config.override_dirname.exclude_keys=[kimg,model]"
-    search = sweep_folders.name_jobs_by_varied_keys(["-m", "sweep=optuna", "kimg=8"])
+    search = prepare(["-m", "sweep=optuna", "kimg=8"])
     assert search[-1] == "hydra.job.config.override_dirname.exclude_keys=[sweep,kimg]"
     for unchanged in (["loss=hinge"], ["-m", "loss=hinge"], ["-m", "loss=a,b"], ["-m", "loss=["]):
-        assert sweep_folders.name_jobs_by_varied_keys(unchanged)[: len(unchanged)] == unchanged
+        assert prepare(unchanged)[: len(unchanged)] == unchanged
 
 
 def test_a_job_finds_its_folder_again_whatever_else_the_sweep_holds(tmp_path):
@@ -90,15 +91,15 @@ def test_a_name_that_is_taken_is_refused_before_anything_starts(tmp_path, monkey
     (tmp_path / "multirun" / "x" / "loss-hinge").mkdir(parents=True)
     (tmp_path / "multirun" / "x" / "loss-hinge" / "status.json").write_text("{}")
     with pytest.raises(UserError, match="sweep.name=x: multirun/x holds runs already. sweep.skip_done=true"):
-        sweep_folders.name_jobs_by_varied_keys(["-m", "loss=hinge,wgan", "sweep.name=x"])
-    sweep_folders.name_jobs_by_varied_keys(["-m", "loss=hinge,wgan", "sweep.name=x", "sweep.skip_done=true"])
-    sweep_folders.name_jobs_by_varied_keys(["-m", "loss=hinge,wgan", "sweep.name=y"])
+        prepare(["-m", "loss=hinge,wgan", "sweep.name=x"])
+    prepare(["-m", "loss=hinge,wgan", "sweep.name=x", "sweep.skip_done=true"])
+    prepare(["-m", "loss=hinge,wgan", "sweep.name=y"])
 
 
 @pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "a/../../b"])
 def test_no_name_leads_out_of_the_folder_of_sweeps(name):
     with pytest.raises(UserError, match="must be the name of a folder under multirun/"):
-        sweep_folders.name_jobs_by_varied_keys(["-m", "loss=hinge,wgan", f"sweep.name={name}"])
+        prepare(["-m", "loss=hinge,wgan", f"sweep.name={name}"])
 
 
 def test_jobs_that_share_several_gpus_have_one_each(monkeypatch):

@@ -193,7 +193,7 @@ def test_without_a_key_it_says_how_to_log_in_and_without_the_package_how_to_inst
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
-    with pytest.raises(UserError, match=r"pip install -e '\.\[sweep\]'"):
+    with pytest.raises(UserError, match=r"pip install 'sparring\[sweep\]'"):
         wandb_workspace.publish(None, "sparring")
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from conftest import CONF, ROOT
+from sparring.cli import prepare
 from sparring.config.messages import EXPECTED, explain
-from sparring.config.overrides import check_arguments, parse
+from sparring.config.overrides import parse, read
 from sparring.config.resolvers import folder_name
 from sparring.config.validation import check, check_task
-from sparring.runs.resume import with_stored_overrides
 from sparring.training import build
 
 
@@ -21,7 +21,7 @@ def refusal(composed):
 
     def read(*overrides: str) -> str:
         try:
-            cfg = composed(*with_stored_overrides(check_arguments(list(overrides), CONF), CONF))
+            cfg = composed(*prepare(list(overrides)))
             check_task(cfg, list(overrides))
             check(cfg)
             build.open_source(cfg)
@@ -57,18 +57,15 @@ def refusal(composed):
         ("model.latent=gaussian", ["model.latent=gaussian", "'normal' or 'uniform'"]),
         ("model.discriminator.norm=bach", ["model.discriminator.norm=bach", "'batch'", "'layer'"]),
         ("trainer.precision=16-mixed", ["trainer.precision=16-mixed", "bf16-mixed"]),
-        ("trainer.devices=all", ["trainer.devices=all", "a number, or auto"]),
-        ("trainer.devices=0", ["trainer.devices=0", "a number, or auto"]),
+        ("trainer.devices=all", ["trainer.devices=all", "must be a whole number, or 'auto'"]),
+        ("trainer.devices=0", ["trainer.devices=0", "must be at least 1, or 'auto'"]),
         ("trainer.strategy=fsdp", ["trainer.strategy=fsdp", "ddp"]),
         ("trainer.accelerator=cuda0", ["trainer.accelerator=cuda0", "gpu"]),
         ("ema.batch_norm=none", ["ema.batch_norm=none", "standing"]),
         ("loss=[hinge,wgan]", ["loss=[hinge,wgan]", "loss is a group, of which one"]),
         ("loss=hinge loss=wgan", ["loss=hinge loss=wgan", "chosen twice"]),
         ("experiment=../x", ["experiment=../x", "by name"]),
-        (
-            "model/generator=unet",
-            ["model.generator.", "which is not there", "model=NAME"],
-        ),
+        ("model/generator=unet", ["model.generator.", "which is missing", "model=NAME"]),
         ("+loss._args_=[1]", ["loss._args_", "loss takes none"]),
         ("hydra.job.env_set.FOO=bar", ["+hydra.job.env_set.FOO=VALUE"]),
         ("optimizer.schedule=5", ["optimizer.schedule=5", "optimizer/schedule=NAME"]),
@@ -77,8 +74,8 @@ def refusal(composed):
         ("trust=mine", ["trust=mine: must be a list: trust=[mine]"]),
         ("data.held_out=1.5", ["data.held_out=1.5: must be a whole number, or 'all'"]),
         ("logger=wandb logger.mode=foo", ["logger.mode=foo: must be 'auto', 'online' or 'offline'"]),
-        ("logger=wandb logger.entity=../x", ["logger.entity=../x", "letters, digits"]),
-        ("logger=wandb logger.project=a/b", ["logger.project=a/b", "none of them /"]),
+        ("logger=wandb logger.entity=../x", ["logger.entity=../x", "must match ^[A-Za-z0-9]"]),
+        ("logger=wandb logger.project=a/b", ["logger.project=a/b", "must match ^[^/"]),
         ("task=compare run=5", ["run=5", "folders of runs"]),
         ("hydra.run.dir=/dev/null", ["hydra.run.dir=/dev/null: must be a folder"]),
         ("task=sample run=x sample.folder=/dev/null/x", ["sample.folder=/dev/null/x: must be a folder, and /dev/null"]),
@@ -96,10 +93,7 @@ def refusal(composed):
         ("data.batch_size=0", ["data.batch_size=0", "at least 1"]),
         ("evaluation.samples=3", ["evaluation.samples=3", "at least 50"]),
         ("evaluation.every_kimg=-1", ["evaluation.every_kimg=-1", "above 0"]),
-        (
-            "'regularizer=[weight_clipping]' regularizer.weight_clipping.limit=0",
-            ["weight_clipping", "limit=0", "positive"],
-        ),
+        ("'regularizer=[weight_clipping]' regularizer.weight_clipping.limit=0", ["limit=0"]),
         ("'regularizer=[r1]' regularizer.r1.every=0", ["every=0"]),
         ("data.image_size=50", ["model.generator", "image_size=50", "48 or 56"]),
         ("data.channels=2", ["data.channels=2", "1 (grey) or 3 (RGB)"]),
@@ -114,10 +108,7 @@ def refusal(composed):
         ("accumulate=3", ["accumulate=3", "data.batch_size=32"]),
         ("resume=a init=b", ["resume=", "init="]),
         ("task=sample", ["run=outputs/"]),
-        (
-            "evaluation=inception evaluation.weights=nowhere.pth",
-            ["evaluation.weights=nowhere.pth", "No such file", "checkpoints"],
-        ),
+        ("evaluation=inception evaluation.weights=nowhere.pth", ["evaluation.weights=nowhere.pth", "No such file"]),
         ("evaluation=inception evaluation.reals=some", ["evaluation.reals=some", "all"]),
         ("evaluation=inception evaluation.seeds=0", ["evaluation.seeds=0", "at least 1"]),
         ("evaluation/metrics=[]", ["evaluation/metrics=[]", "evaluation=none"]),
@@ -189,33 +180,20 @@ def test_arrays_tell_their_own_shape_and_classes(composed, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "lé ge nd 日本",
-        "a=b",
-        "a,b",
-        "a[1]",
-        "a(b)",
-        "o'clock",
-        'say "x"',
-        "a;b#c&d!e~f",
-        "b\\c",
-        "{x}",
-        "größe=1, [2]",
-    ],
+    "name", ["a=b", "a,b", "a[1]", "a(b)", "o'clock", "a;b#c&d!e~f", "b\\c", "{x}", 'say "x"', "größe=1, [日本]"]
 )
 def test_paths_of_any_name_arrive_as_they_are_typed(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).mkdir()
     for key in ("data.path", "init", "run", "sample.folder", "+hydra.run.dir"):
-        once = check_arguments([f"{key}={name}"], CONF)
+        once = read([f"{key}={name}"], CONF).arguments
         assert [override.value() for override in parse(once)] == [name]
-        assert check_arguments(once, CONF) == once  # as they are stored, and read again
+        assert read(once, CONF).arguments == once  # as they are stored, and read again
 
 
 def test_a_path_is_composed_as_it_is_typed(composed):
     path = "/données/größe=1, [日本]"
-    assert composed("data=image_folder", *check_arguments([f"data.path={path}"], CONF)).data.path == path
+    assert composed("data=image_folder", *read([f"data.path={path}"], CONF).arguments).data.path == path
 
 
 @pytest.mark.parametrize(
@@ -232,15 +210,15 @@ def test_a_path_is_composed_as_it_is_typed(composed):
     ],
 )
 def test_what_hydra_reads_stays_as_it_is_typed_and_so_do_other_keys(argument):
-    assert check_arguments([argument], CONF) == [argument]
+    assert read([argument], CONF).arguments == [argument]
 
 
 def test_each_path_of_a_list_or_a_sweep_is_quoted_for_itself(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert check_arguments(["run=[é,b,'ü']"], CONF) == ["run=[\"é\",b,'ü']"]
-    assert check_arguments(["-m", "data.path=é,b"], CONF) == ["-m", 'data.path="é",b']
+    assert read(["run=[é,b,'ü']"], CONF).arguments == ["run=[\"é\",b,'ü']"]
+    assert read(["-m", "data.path=é,b"], CONF).arguments == ["-m", 'data.path="é",b']
     (tmp_path / "é,b").mkdir()
-    assert check_arguments(["-m", "data.path=é,b"], CONF) == ["-m", 'data.path="é,b"']
+    assert read(["-m", "data.path=é,b"], CONF).arguments == ["-m", 'data.path="é,b"']
 
 
 def test_names_of_runs_can_be_typed_back():
@@ -282,17 +260,22 @@ def test_a_folder_without_a_run_is_refused_and_not_created(key, run, tmp_path):
 def test_a_group_that_is_chosen_anew_leaves_nothing_of_its_former_choice(tmp_path):
     (tmp_path / "overrides.yaml").write_text('["evaluation.samples=200", "evaluation/metrics=[prdc]", "loss=hinge"]')
     typed = ["task=evaluate", f"run={tmp_path}"]
-    assert with_stored_overrides(typed, CONF) == [
-        "evaluation.samples=200",
-        "evaluation/metrics=[prdc]",
-        "loss=hinge",
-        *typed,
-    ]
-    assert with_stored_overrides([*typed, "evaluation=none"], CONF) == ["loss=hinge", *typed, "evaluation=none"]
+    assert prepare(typed) == ["evaluation.samples=200", "evaluation/metrics=[prdc]", "loss=hinge", *typed]
+    assert prepare([*typed, "evaluation=none"]) == ["loss=hinge", *typed, "evaluation=none"]
 
 
 def test_reals_may_be_named_as_a_data_set_and_images_are_scored_with_inception_by_default():
     typed = ["task=evaluate", "fake=x", "real=cifar10"]
-    assert with_stored_overrides(typed, CONF) == ["task=evaluate", "fake=x", "data=cifar10", "evaluation=inception"]
+    assert prepare(typed) == [*typed, "data=cifar10", "real=null", "evaluation=inception"]
     typed = ["task=evaluate", "fake=x", "real=folder", "evaluation=fast"]
-    assert with_stored_overrides(typed, CONF) == typed
+    assert prepare(typed) == typed
+
+
+def test_help_says_what_the_program_does_then_ten_commands_then_every_group(run, tmp_path):
+    lines = run("--help", cwd=tmp_path).stdout.splitlines()
+    assert lines[0].startswith("Sparring: experiments with generative adversarial networks")
+    assert sum(line.startswith("python run.py") for line in lines) == 10
+    assert max(map(len, lines)) <= 100
+    groups = {path.parent.relative_to(CONF).as_posix() for path in CONF.glob("**/*.yaml") if path.parent != CONF}
+    groups = {group for group in groups if not group.startswith(("hydra", "experiment/"))}
+    assert groups <= {line.split()[0] for line in lines if line.startswith("  ")}

@@ -8,10 +8,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from PIL import Image
 
-from conftest import CONF, fit
+from conftest import CONF, example_data, fit
 from sparring.config.errors import UserError
 from sparring.config.validation import check
-from sparring.data.dataset import Data
 from sparring.training import build
 from tape import strictly
 
@@ -111,22 +110,6 @@ def overrides_for(file, places) -> list[str]:
     return [chosen, *extra]
 
 
-def a_few(cfg, count: int = 12) -> Data:
-    """As many examples of the kind that the configuration trains on, with labels."""
-    shape = (cfg.data.channels, *[cfg.data.frames] * bool(cfg.data.frames), *[cfg.data.image_size] * 2)
-    images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8)
-    if cfg.data.image_size == 1:
-        images = torch.randn(count, cfg.data.channels)
-    if cfg.data.modality == "sounds":
-        images = torch.randint(-(2**15), 2**15, (count, 1, cfg.data.length), dtype=torch.int16)
-    if cfg.data.modality == "text":
-        images = torch.randint(0, cfg.data.channels, (count, cfg.data.length), dtype=torch.uint8)
-    columns = {"images": images, "labels": torch.arange(count) % max(cfg.data.num_classes, 1)}
-    if "pairs" in cfg.data._target_:
-        columns["inputs"] = torch.randint(0, 256, (count, cfg.data.input_channels, *shape[1:]), dtype=torch.uint8)
-    return Data(columns, "key", [])
-
-
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_it_is_composed_checked_built_and_stepped(file, places, composed, tmp_path):
     cfg = composed(*overrides_for(file, places), "trainer.accelerator=cpu")
@@ -136,49 +119,45 @@ def test_it_is_composed_checked_built_and_stepped(file, places, composed, tmp_pa
     with torch.device("meta"):  # at its full size, without its memory
         game = build.build_game(cfg)
     for networks in game.players.values():
-        assert sum(parameter.numel() for network in networks for parameter in network.parameters()) > 0
-        assert all(parameter.is_meta for network in networks for parameter in network.parameters())
+        assert parameters(networks) and all(parameter.is_meta for parameter in parameters(networks))
 
     if cfg.data.image_size > 1:
         cfg.data.image_size = 28 if cfg.data.image_size == 28 else 32
     cfg.data.batch_size, cfg.data.subset, cfg.model.width = 4, None, 8
     cfg.data.held_out = cfg.data.held_out and 2
+    train_one_iteration(cfg)
+
+
+def train_one_iteration(cfg) -> None:
+    """Every player's weights move, and stay finite."""
     game = build.build_game(cfg)
-    module = build.build_module(cfg, game, a_few(cfg))
-    before = [p.detach().clone() for p in game.parameters()]
-    if not {"InfoGAN", "Mapping"} & {
-        type(part).__name__ for part in game.modules()
-    }:  # one_hot looks at labels on a CPU only
+    module = build.build_module(cfg, game, example_data(cfg))
+    before = {player: [p.detach().clone() for p in parameters(networks)] for player, networks in game.players.items()}
+    if not {"InfoGAN", "Mapping"} & {type(part).__name__ for part in game.modules()}:  # one_hot reads labels on a CPU
         strictly(module)
     fit(module, 1, precision=cfg.trainer.precision)
-    assert any(not torch.equal(b, p) for b, p in zip(before, game.parameters(), strict=True))
+    for player, networks in game.players.items():
+        pairs = zip(before[player], parameters(networks), strict=True)
+        assert any(not torch.equal(old, new) for old, new in pairs), player
     module.check_finite()
+
+
+def parameters(networks) -> list[torch.nn.Parameter]:
+    return [parameter for network in networks for parameter in network.parameters()]
 
 
 def stepped(composed, *overrides: str) -> None:
     cfg = composed(*overrides, "model.width=8", "data.batch_size=4")
     check(cfg)
     build.open_source(cfg)
-    module = build.build_module(cfg, build.build_game(cfg), a_few(cfg))
-    fit(module, 1)
-    module.check_finite()
+    train_one_iteration(cfg)
 
 
 def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-OTHERS = {
-    "points",
-    "dirac",
-    "unet",
-    "resblocks",
-    "srresnet",
-    "lstm",
-    "text",
-    "volumegan",
-    "wavegan",
-}  # of points; of images
+OTHERS = {"points", "dirac", "unet", "resblocks", "srresnet", "lstm", "text", "volumegan", "wavegan"}  # of other data
 FAMILIES = sorted(set(choices("model/generator")) - OTHERS)
 JUDGES = sorted(set(choices("model/discriminator")) - OTHERS)
 PAIRS = [(g, "dcgan") for g in FAMILIES] + [("dcgan", d) for d in JUDGES if d != "dcgan"]
@@ -192,22 +171,12 @@ def test_any_pair_of_networks_plays(generator, discriminator, conditional, compo
 
 
 @pytest.mark.parametrize("discriminator", sorted(set(JUDGES) - {"stylegan2", "r3gan"}))
-def test_any_discriminator_judges_packs_beside_others_in_groups_with_spectral_norm_through_penalties(
-    discriminator, composed
-):
-    stepped(
-        composed,
-        f"model/discriminator={discriminator}",
-        "regularizer=[gradient_penalty,r1]",
-        "augment=diffaugment",
-        "model.conditional=false",
-        "model.packing=2",
-        "model.discriminators=2",
-        "model.mix=softmax",
-        "model.spectral_norm=true",
-        "model.discriminator.minibatch_stddev=2",
-        "data.image_size=32",
+def test_any_discriminator_trains_with_penalties_packing_several_judges_and_spectral_norm(discriminator, composed):
+    options = "regularizer=[gradient_penalty,r1] augment=diffaugment model.conditional=false model.packing=2 "
+    options += (
+        "model.discriminators=2 model.mix=softmax model.spectral_norm=true model.discriminator.minibatch_stddev=2"
     )
+    stepped(composed, f"model/discriminator={discriminator}", "data.image_size=32", *options.split())
 
 
 @pytest.mark.parametrize("discriminator", ["stylegan2", "r3gan"])

@@ -30,7 +30,8 @@ print("Submitted batch job", 7 if array else 70)
 SRUN = """#!/bin/bash
 while [[ $1 == --* ]]; do case $1 in --output|--error) shift 2;; *) shift;; esac; done
 echo "CPUs handed on: $SRUN_CPUS_PER_TASK"
-SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=1 SLURM_STEP_NUM_NODES=1 SLURM_NTASKS=1 SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NODEID=0 exec "$@"
+export SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=1 SLURM_STEP_NUM_NODES=1
+SLURM_NTASKS=1 SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NODEID=0 exec "$@"
 """
 SACCT = "#!/bin/bash\necho 'JobID|State|NodeList'\n"
 

@@ -213,10 +213,11 @@ def changed(path, out, change):
     return out
 
 
-OTHERS = "os.mkdir sparring.runs.store.subprocess.run sparring.networks.mlp.nn.Linear sparring.storage.pretrained.torchvision_weights"
+OTHERS = ["os.mkdir", "sparring.runs.store.subprocess.run", "sparring.networks.mlp.nn.Linear"]
+OTHERS += ["sparring.storage.pretrained.torchvision_weights", "sparring.evaluation.extractors.inception.Inception"]
 
 
-@pytest.mark.parametrize("target", [*OTHERS.split(), "sparring.evaluation.extractors.inception.Inception"])
+@pytest.mark.parametrize("target", OTHERS)
 def test_a_file_that_names_code_other_than_networks_is_refused(exported, tmp_path, target):
     mark = tmp_path / "mark"
 

@@ -46,9 +46,8 @@ def trained(run, tmp_path_factory):
 def test_a_run_stores_its_config_log_scores_samples_and_checkpoints(trained):
     folder, done = trained[0] / "outputs" / "one", trained[1]
     names = {path.name for path in folder.iterdir()}
-    assert names >= set(
-        "config.yaml overrides.yaml versions.json metrics.csv scores.json samples checkpoints wandb".split()
-    )
+    assert names >= {"config.yaml", "overrides.yaml", "versions.json", "metrics.csv", "scores.json"}
+    assert names >= {"samples", "checkpoints", "wandb"}
     scores = json.loads((folder / "scores.json").read_text())
     assert [entry["iteration"] for entry in scores] == [0, 8, 16, 24, 32, 40]
     assert set(scores[-1]["scores"]) == {
@@ -137,7 +136,7 @@ def test_any_two_sets_of_images_are_scored(run, tmp_path, trained):
     assert (entry["protocol"]["samples"], entry["protocol"]["reals"], entry["iteration"]) == (60, 5000, None)
     assert "theirs.npz" in done.stdout and entry["scores"]["fd_classifier"] > 10
     for wrong, said in (
-        (["fake=theirs.npz"], "beside which reals"),
+        (["fake=theirs.npz"], "compared with which reals"),
         (["fake=nowhere", "real=mnist_mini"], "fake=nowhere: no such file"),
         (["fake=few.npz", "real=mnist_mini"], "3 images; scores want at least 50"),
         (["fake=theirs.npz", "real=mnist_mini", "evaluation.seeds=3"], "evaluation.seeds=3"),
@@ -158,7 +157,7 @@ def test_without_weights_of_the_extractor_training_does_not_start(run, tmp_path)
 
 
 def test_resuming_equals_an_unbroken_run_mid_epoch_with_every_kind_of_state(run, tmp_path):
-    """2N iterations equal N and then N more, with dropout, Adam, average, schedule, penalties, subset, flips, several turns."""
+    """2N iterations equal N and N more: dropout, Adam, average, schedule, penalties, subset, flips, several turns."""
     options = [*SMALL, "model.width=8", "model/discriminator=mlp", "model.conditional=true", "kimg=0.8"]
     options += ["regularizer=[gradient_penalty,r1]", "regularizer.r1.every=3", "optimizer/schedule=cosine"]
     options += ["n_dis=2", "data.subset=100", "data.flip=true"]

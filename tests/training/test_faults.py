@@ -92,7 +92,7 @@ def test_a_run_does_not_start_over_another(faults, run):
     done = run(*SETTINGS, "hydra.run.dir=whole", f"cache={faults.folder}/cache", cwd=faults.folder, check=False)
     assert done.returncode == 1 and "holds a run already" in done.stderr
     done = run(*SETTINGS, "run=whole", f"cache={faults.folder}/cache", cwd=faults.folder, check=False)
-    assert done.returncode == 1 and "task=train reads none" in done.stderr
+    assert done.returncode == 1 and "task=train does not read it" in done.stderr
     assert contents(faults.folder / "whole") == before
 
 

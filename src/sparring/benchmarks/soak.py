@@ -65,7 +65,8 @@ def use_of(command: list[str], done: Callable[[], float], every: float = 1.0) ->
             if count := done():
                 used = {"files": process.num_fds(), "threads": process.num_threads()}
                 memory = process.memory_info().rss / 2**20
-                samples.append({"done": count, "seconds": seconds, "MiB": memory} | used)
+                if memory:  # else it is ending
+                    samples.append({"done": count, "seconds": seconds, "MiB": memory} | used)
         except psutil.Error:
             pass  # it has just ended
         return False

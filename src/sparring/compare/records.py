@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sparring.config.errors import UserError
+from sparring.config.values import leaves
 from sparring.runs import store
 from sparring.runs.untrusted import check_entries, read_overrides, read_yaml
 from sparring.storage.files import read_rows
@@ -33,7 +34,7 @@ class Record:
     @cached_property
     def keys(self) -> dict[str, Any]:
         """The leaves of the configuration by dotted key; a list is a leaf."""
-        return _flat(self.config)
+        return dict(leaves(self.config))
 
     @cached_property
     def overrides(self) -> list[str]:
@@ -129,10 +130,3 @@ def _names(folders: list[Path]) -> list[str]:
         if len(set(names)) == len(names):
             break
     return names
-
-
-def _flat(node: dict, path: str = "") -> dict[str, Any]:
-    leaves: dict[str, Any] = {}
-    for key, value in node.items():
-        leaves |= _flat(value, f"{path}{key}.") if isinstance(value, dict) and value else {f"{path}{key}": value}
-    return leaves

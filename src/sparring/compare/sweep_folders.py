@@ -5,29 +5,29 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
 from sparring.config import redaction
 from sparring.config.errors import UserError
+from sparring.config.overrides import CommandLine, key_of, parse
 from sparring.config.resolvers import folder_name
 from sparring.runs import resume
 from sparring.storage.files import atomic_write, read_json
 
 
-def name_jobs_by_varied_keys(arguments: list[str]) -> list[str]:
-    """Return the command line of a sweep with the keys that all jobs share excluded from the names of its jobs.
+def name_jobs_by_varied_keys(command: CommandLine, added: list[str]) -> list[str]:
+    """Return the override that excludes the keys that all jobs share from the names of a sweep's jobs.
+
+    Args:
+        command: the command line.
+        added: overrides that are added to it, the same for all jobs.
 
     Raises:
         UserError: ``sweep.name`` is no name, or its folder holds runs and ``sweep.skip_done`` is not set.
     """
-    if not {"-m", "--multirun"} & set(arguments):
-        return arguments
-    try:
-        overrides = OverridesParser.create().parse_overrides([a for a in arguments if not a.startswith("-")])
-    except OverrideParseException:
-        return arguments  # Hydra will report it
+    if not command.is_sweep:
+        return []
+    overrides = [*command.overrides, *parse(added)]
     shared = {o.key_or_group: o.value() for o in overrides if not o.is_sweep_override()}
     name = str(shared.get("sweep.name") or "")
     if Path(name).is_absolute() or ".." in Path(name).parts:
@@ -38,8 +38,8 @@ def name_jobs_by_varied_keys(arguments: list[str]) -> list[str]:
             "else choose another name."
         )
     if len(shared) == len(overrides) and shared.get("sweep", "grid") == "grid":
-        return arguments  # a single job
-    return [*arguments, f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(str, shared))}]"]
+        return []  # a single job
+    return [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(str, shared))}]"]
 
 
 def job_folder(sweep: str, overrides: list[str], shared: list[str]) -> str:
@@ -51,13 +51,13 @@ def job_folder(sweep: str, overrides: list[str], shared: list[str]) -> str:
         shared: keys that are the same in all jobs. Those that may change when a run is resumed, such as a larger
             ``kimg``, don't make another experiment.
     """
-    varied = {resume.key_of(override) for override in overrides} - set(shared)
+    varied = {key_of(override) for override in overrides} - set(shared)
 
     def is_decisive(key: str) -> bool:
         return key in varied or not (key.startswith(("sweep", *resume.FREE)) or key == "trainer")
 
     def experiment(job: list[str]) -> set[str]:
-        return {override for override in job if is_decisive(resume.key_of(override))}
+        return {override for override in job if is_decisive(key_of(override))}
 
     for path in sorted(Path(sweep).glob("*/overrides.yaml")):
         if experiment(read_json(path, list)) == experiment(overrides):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sparring.compare.records import Record
 from sparring.compare.tables import DETAIL, NOT_VARIED, combinations
 from sparring.config.errors import UserError
+from sparring.config.extras import import_extra
 from sparring.config.redaction import redact
 from sparring.runs.wandb_run import has_key, run_id
 
@@ -110,10 +111,7 @@ def publish(entity: str | None, project: str, records: Sequence[Record] = ()) ->
     """
     if not has_key():
         raise UserError("compare.wandb=true: W&B has no key here, or is offline (WANDB_MODE). Run `wandb login` first.")
-    try:
-        import wandb_workspaces  # noqa: F401
-    except ImportError as error:
-        raise UserError("compare.wandb=true needs wandb-workspaces: pip install -e '.[sweep]'") from error
+    import_extra("wandb_workspaces", "sweep", "compare.wandb=true")
     import wandb
 
     try:

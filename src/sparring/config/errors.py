@@ -1,4 +1,4 @@
-"""The errors that are the user's to mend, told without a traceback."""
+"""Errors that the person can fix, reported without a traceback."""
 
 import errno
 import os
@@ -13,12 +13,12 @@ class UserError(ValueError):
     """A mistake in what was asked for: the message names the key, its value and what would be right."""
 
 
-class TrainingDiverged(UserError):
-    """A loss or a weight stopped being finite."""
+class TrainingDiverged(UserError):  # noqa: N818
+    """A loss or a weight that is no longer finite."""
 
 
 def describe_os_error(error: OSError) -> str:
-    """What the system refused, and where: the path, and of a full disk how much is free."""
+    """Return the path and the reason of a system's error; for a full disk, also its free space."""
     reason = error.strerror or " ".join(map(str, error.args)) or type(error).__name__
     if error.errno in FULL:
         reason = "no space left on the disk"
@@ -33,13 +33,13 @@ def describe_os_error(error: OSError) -> str:
 
 
 def free_space(path: Path) -> str:
-    """What is free on the disk of a path, which need not exist."""
-    existing = next(place for place in (path, *path.absolute().parents) if place.exists())
+    """Return the free space on the disk of a path, which need not exist."""
+    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     return readable_size(shutil.disk_usage(existing).free)
 
 
 def readable_size(size: float) -> str:
-    """Bytes as people say them."""
+    """Return a number of bytes with its unit, up to GiB."""
     for unit in ("bytes", "KiB", "MiB"):
         if size < 1024:
             return f"{size:.4g} {unit}"

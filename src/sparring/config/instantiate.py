@@ -1,42 +1,36 @@
-"""Build the object that a `_target_` node describes.
-
-Nothing here imports torch: ``python run.py --cfg job`` answers at once.
-"""
+"""Build the object that a ``_target_`` node describes. Nothing here imports torch."""
 
 import inspect
-from dataclasses import fields
 from typing import Any, get_type_hints
 
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
-import sparring.config.resolvers  # noqa: F401
 from sparring.config.errors import UserError
 from sparring.config.schema import OWN_KEYS
+from sparring.config.values import plain
 
 
 def build(node: DictConfig, path: str, partial: bool = False, **given: Any) -> Any:
-    """What a ``_target_`` node describes, nested ones included; the project's own keys beside it are left out.
+    """Build what a ``_target_`` node describes, with the objects that nest in it.
 
     Args:
-        node: the node, which stands at ``path`` of the configuration.
-        partial: return a function that takes further arguments, for those that no configuration can hold.
-        given: further arguments that are themselves configurations.
+        node: the node; keys that the project reads itself are left out.
+        path: the node's key.
+        partial: return a function that takes the arguments that no configuration can hold.
+        given: further arguments that are configurations.
 
     Raises:
-        UserError: the constructor refuses its arguments.
+        UserError: a constructor refuses its arguments.
     """
     from hydra.utils import get_object, instantiate
 
-    own = {f.name for f in fields(OWN_KEYS[path])} if path in OWN_KEYS else set()
-    own -= signature(get_object(node._target_))[0].keys()  # of some choices they are arguments, too
-    kept = {key: value for key, value in OmegaConf.to_container(node, resolve=True).items() if key not in own}
-    given = {
-        key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-        for key, value in given.items()
-    }
+    own = OWN_KEYS.get(path, {}).keys() - signature(get_object(node._target_))[0].keys()  # some classes take them
+    arguments = {key: value for key, value in plain(node).items() if key not in own}
+    for key, value in given.items():
+        given[key] = plain(value) if OmegaConf.is_config(value) else value
     try:
-        return instantiate(kept, **given, _partial_=partial, _convert_="all")
+        return instantiate(arguments, **given, _partial_=partial, _convert_="all")
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from error
@@ -47,11 +41,11 @@ def build(node: DictConfig, path: str, partial: bool = False, **given: Any) -> A
 
 
 def signature(target: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
-    """Parameters and their types; with those of the base class where a constructor hands ``**options`` on to it."""
+    """Return parameters and their types, with those of the base class that a constructor passes ``**options`` on to."""
     parameters = dict(inspect.signature(target).parameters)
     hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
-    handed_on = parameters.get("options")
-    if inspect.isclass(target) and handed_on is not None and handed_on.kind is handed_on.VAR_KEYWORD:
+    options = parameters.get("options")
+    if inspect.isclass(target) and options is not None and options.kind is options.VAR_KEYWORD:
         del parameters["options"]
         base_parameters, base_hints = signature(next(c for c in target.__mro__[1:] if "__init__" in vars(c)))
         parameters, hints = base_parameters | parameters, base_hints | hints

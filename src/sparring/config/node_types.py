@@ -1,24 +1,29 @@
-"""What each node of the configuration describes: whether it may stand there, and its keys and types."""
+"""Check each node of a configuration against the signature of the class that it names.
+
+A node's values, and the objects that nest in it, are validated at once by pydantic: types and constraints stand in the
+constructor. An object is represented by an empty instance of its class, so nothing is built.
+"""
 
 import inspect
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import is_dataclass
+from types import UnionType
+from typing import Annotated, Any, NoReturn, Required, Union, get_args, get_origin, get_type_hints
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from sparring.config.errors import UserError
 from sparring.config.instantiate import signature
 from sparring.config.messages import suggestion
-from sparring.config.schema import OWN_KEYS
+from sparring.config.schema import OWN_KEYS, TORCH_ARGUMENTS
 
-# What must stand at the places of the groups: a subclass of one of these classes, an object that is called, or a function of a module.
-KINDS = {
+SCHEDULE = "must be a schedule, {_target_:sparring.training.schedules.Linear,end_kimg:...}"
+OBJECTS = {  # classes of the objects that groups describe; of a schedule, anything that can be called
     "data": ["sparring.data.source.Source"],
     "model": ["sparring.games.game.Game"],
     "optimizer.generator": ["torch.optim.Optimizer"],
     "optimizer.discriminator": ["torch.optim.Optimizer"],
+    "optimizer.schedule": [],
     "loss": ["sparring.losses.Loss"],
     "augment": ["sparring.augment.base.Augment"],
     "evaluation": [
@@ -27,119 +32,123 @@ KINDS = {
     ],
     "logger": ["sparring.runs.wandb_run.WandbRun"],
     "ema.schedule": [],
-    "optimizer.schedule": [],
 }
 FUNCTIONS = {"task": "sparring.tasks.", "benchmark": "sparring.benchmarks."}
-WANTED = {"task", "data", "model", "optimizer.generator", "optimizer.discriminator"}  # the others may be none
-GIVEN = ("self", "params", "cfg", "folder", "config", "loss")  # arguments that are not of the node itself
-OF_NODES = ("optimizer", "regularizer")  # which hold such nodes by their names
-CLASS_TYPES = ("is_instance_of", "needs_python_object")  # what pydantic says of classes that no value is of
-WORDS = {  # of pydantic's errors
+COLLECTIONS = ("optimizer", "regularizer")  # groups that hold objects by name
+REQUIRED = {"task", "data", "model", "optimizer", "optimizer.generator", "optimizer.discriminator"}
+GIVEN = {"self", "params", "cfg", "folder", "config", "loss"}  # arguments that the project passes itself
+WORDS = {  # for pydantic's error types
     "missing": "more values are needed",
     "bool_type": "must be true or false",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",
+    "finite_number": "must be a finite number",
     "string_type": "must be text (quoted twice, if it looks like a number: '\"5\"')",
+    "string_pattern_mismatch": "must match {pattern}",
     "list_type": "must be a list, [a,b]",
     "tuple_type": "must be a list, [a,b]",
     "none_required": "or null",
-    "callable_type": (SCHEDULE := "must be a schedule, {_target_:sparring.training.schedules.Linear,end_kimg:...}"),
+    "callable_type": SCHEDULE.replace("{", "{{").replace("}", "}}"),
+    "is_instance_of": "must be a {class}",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be above {gt:.12g}",
+    "greater_than_equal": "must be at least {ge:.12g}",
+    "less_than": "must be below {lt:.12g}",
+    "less_than_equal": "must be at most {le:.12g}",
 }
 
 
 def check_groups(cfg: DictConfig) -> None:
-    """Raise UserError if a group is something else than what its choices describe: a number, a list, nothing."""
-    for place in (*KINDS, *FUNCTIONS, *OF_NODES):
-        above, _, key = place.rpartition(".")
-        holder = OmegaConf.select(cfg, above) if above else cfg
-        if not isinstance(holder, DictConfig) or place in ("ema.schedule", "optimizer.schedule") and key not in holder:
-            continue
-        node = holder.get(key)
-        group = place.replace(".", "/")
-        if node is None or isinstance(node, DictConfig) and not node:
-            if place in WANTED or place == "optimizer":
-                raise UserError(f"{place}={node}: must be chosen; {group.partition('/')[0]}=NAME")
-        elif not isinstance(node, DictConfig) and not KINDS.get(place, True):
-            raise UserError(
-                f"{place}={node}: {SCHEDULE}{'; optimizer/schedule=NAME' * (place == 'optimizer.schedule')}"
-            )
+    """Raise UserError if a group holds something else than its choices do: a number, a list, nothing."""
+    for path in (*COLLECTIONS, *OBJECTS, *FUNCTIONS):
+        node = OmegaConf.select(cfg, path)
+        group = path.partition(".")[0] if path in REQUIRED else path.replace(".", "/")
+        if node is None or node == {}:
+            if path in REQUIRED:
+                raise UserError(f"{path}={node}: must be chosen; {group}=NAME")
         elif not isinstance(node, DictConfig):
-            raise UserError(f"{place}={node}: must be one of the choices; {group.partition('/')[0]}=NAME")
-        elif place in OF_NODES:
-            for name in node:
-                if not isinstance(node[name], DictConfig):
-                    raise UserError(f"{place}.{name}={node[name]}: '{name}' has settings, {place}.{name}.KEY=VALUE")
-        elif not isinstance(OmegaConf.select(node, "_target_"), str):
-            raise UserError(
-                f"{place}._target_={node.get('_target_')}: must name what {place} is; {group}=NAME chooses one"
-            )
+            expected = SCHEDULE if path.endswith("schedule") else "must be one of the choices"
+            raise UserError(f"{path}={node}: {expected}; {group}=NAME")
+        elif path not in COLLECTIONS and not isinstance(node.get("_target_"), str):
+            raise UserError(f"{path}._target_={node.get('_target_')}: must name what {path} is; {group}=NAME")
 
 
 def check_nodes(cfg: DictConfig) -> None:
-    """Refuse a key that nobody reads, a value of the wrong type, and a node that describes something else than is wanted."""
-    _check(cfg, "", None)
+    """Refuse keys that nobody reads, missing ones, and values or objects of a wrong type or out of range.
+
+    A whole number where a float is wanted becomes one in ``cfg``: torch's optimizers ask for it.
+
+    Raises:
+        UserError: naming the key, its value and what would be right.
+    """
+    _check(cfg, "")
 
 
-def _check(node: DictConfig, path: str, hint: Any) -> None:
-    """A node against what may stand in it: its dataclass, its constructor's signature, or other such nodes."""
-    hints: dict[str, Any] = {}
+def _check(node: DictConfig, path: str) -> None:
+    hints, required, open_ended = _expected(node, path)
+    values = {}
+    for key in map(str, node):
+        inner = _join(path, key)
+        if key not in hints and key != "_target_" and not open_ended:
+            takes = ", ".join(hints) or "none"
+            raise UserError(f"{inner}: no such key.{suggestion(key, hints)} {path or 'The top level'} takes {takes}.")
+        if OmegaConf.is_missing(node, key):
+            raise UserError(f"{inner} must be given: {inner}=...")
+        if node[key] is None and OmegaConf.is_interpolation(node, key):
+            required -= {key}  # known once the data are
+        elif key in hints and not (inner in OBJECTS and not node[key]):
+            empty = node[key] == {} and get_origin(hints[key]) is not Mapping  # the choice of nothing
+            values[key] = None if empty else _stand_in(node[key], inner)
+    for key, valid in _validate(values, hints, required, node, path).items():
+        if not isinstance(node[key], DictConfig) and repr(valid) != repr(values[key]):
+            node[key] = valid
+    for key in map(str, node):
+        if isinstance(node[key], DictConfig):
+            _check(node[key], _join(path, key))
+
+
+def _expected(node: DictConfig, path: str) -> tuple[dict[str, Any], set[str], bool]:
+    """Return the types of a node's keys, which of them are required, and whether any other key is taken."""
     if node._metadata.object_type not in (None, dict):
-        _check_keys(node, path, [f.name for f in fields(node._metadata.object_type)])
-    elif "_target_" in node:
-        if _values(hint) is not None:
-            raise UserError(f"{path}._target_={node._target_}: {path} holds what is chosen, by its names")
-        hints = _check_target(node, path, hint)
-    else:
+        hints = get_type_hints(node._metadata.object_type, include_extras=True)
+        hints = {k: Any if is_dataclass(hint) else hint for k, hint in hints.items()}  # a node of its own
+        return {k: _object_type(_join(path, k), hint) for k, hint in hints.items()}, set(), False
+    if "_target_" not in node:
+        chosen = [str(key) for key in node if isinstance(node[key], DictConfig) and "_target_" in node[key]]
         for key in node:
-            if not isinstance(node[key], DictConfig) or "_target_" not in node[key]:
-                chosen = [str(k) for k in node if isinstance(node[k], DictConfig) and "_target_" in node[k]]
+            if key not in chosen:
                 raise UserError(
                     f"{path}.{key}={node[key]}: '{key}' was not chosen, so it has no settings."
                     f"{suggestion(key, chosen)} {path} holds {', '.join(chosen) or 'nothing'}."
                 )
-        hints = dict.fromkeys(map(str, node), _values(hint))
-    for key in node:
-        if OmegaConf.is_missing(node, key):
-            raise UserError(f"{path}.{key} must be given: {path}.{key}=...")
-        if isinstance(node[key], DictConfig):
-            _check(node[key], f"{path}.{key}" if path else str(key), hints.get(str(key)))
-
-
-def _check_keys(node: DictConfig, path: str, known: list[str]) -> None:
-    for key in node:
-        if key not in known and key != "_target_":
-            name = f"{path}.{key}" if path else str(key)
-            raise UserError(
-                f"{name}: no such key.{suggestion(key, known)} {path or 'The top level'} takes {', '.join(known) or 'none'}."
-            )
-
-
-def _check_target(node: DictConfig, path: str, hint: Any) -> dict[str, Any]:
-    """What a node names, and the values of its keys; returns the types of these."""
-    target = _named(path, node._target_)
-    _check_kind(target, f"{path}._target_={node._target_}", path, hint)
+        return {key: _object_type(_join(path, key), Any) for key in chosen}, set(), False
+    target = _import(path, node._target_)
+    if path in FUNCTIONS and not (inspect.isfunction(target) and f"{target.__module__}.".startswith(FUNCTIONS[path])):
+        raise UserError(f"{path}._target_={node._target_}: must be a function of {FUNCTIONS[path].rstrip('.')}")
     parameters, hints = signature(target)
-    own = {f.name: f.type for f in fields(OWN_KEYS[path])} if path in OWN_KEYS else {}
-    hints |= get_type_hints(OWN_KEYS[path]) if own else {}
-    known = [name for name in parameters if name not in ("self", "params")] + list(own)
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        _check_keys(node, path, known)
-    for key in (name for name in map(str, node) if name in hints):
-        if not OmegaConf.is_missing(node, key):
-            _check_value(node, key, path, hints[key])
-    for name, parameter in parameters.items():
-        given = parameter.default is not parameter.empty or name in GIVEN or parameter.kind in (2, 4)  # *args, **kwargs
-        if given or _values(hints.get(name)) is not None:
-            continue
-        if name not in node:
-            raise UserError(f"{path}.{name} must be given: {path}.{name}=...")
-        if _is_node(hints.get(name)) and not node[name]:
-            raise UserError(f"{path}.{name}={node[name]}: must be chosen; {path.replace('.', '/')}/{name}=NAME")
-    return hints
+    named = {name: p for name, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    hints = {name: hints.get(name, Any) for name in named if name not in GIVEN}
+    if target.__module__.startswith("torch.optim."):
+        hints |= {name: hint for name, hint in TORCH_ARGUMENTS.items() if name in hints}
+    required = {name for name in hints if named[name].default is inspect.Parameter.empty}
+    required = {name for name in required if get_origin(hints[name]) is not Mapping}  # a list of choices may be empty
+    return hints | OWN_KEYS.get(path, {}), required, open_ended
 
 
-def _named(path: str, name: Any) -> Any:
+def _object_type(path: str, otherwise: Any) -> Any:
+    """Return the type of the object that a group describes."""
+    from hydra.utils import get_class
+
+    if path.startswith("regularizer."):
+        return get_class("sparring.regularizers.base.Regularizer")
+    if path not in OBJECTS:
+        return otherwise
+    return Union[tuple(map(get_class, OBJECTS[path]))] if OBJECTS[path] else Callable  # noqa: UP007
+
+
+def _import(path: str, name: Any) -> Any:
     from hydra.utils import get_object
 
     try:
@@ -151,73 +160,63 @@ def _named(path: str, name: Any) -> Any:
         raise UserError(f"{path}._target_={name}: can't be imported ({error})") from error
 
 
-def _check_kind(target: Any, said: str, path: str, hint: Any) -> None:
-    """Raise UserError if a target is not what may stand at its path."""
-    from hydra.utils import get_class
-
-    if path in FUNCTIONS:
-        if not inspect.isfunction(target) or not f"{target.__module__}.".startswith(FUNCTIONS[path]):
-            raise UserError(f"{said}: must be a function of {FUNCTIONS[path].rstrip('.')}")
-        return
-    wanted = [get_class(name) for name in KINDS.get(path, [])] or _classes(hint)
-    called = path in KINDS and not KINDS[path] or Callable in _parts(hint)
-    if path.startswith("regularizer.") and path.count(".") == 1:
-        wanted = [get_class("sparring.regularizers.base.Regularizer")]
-    if called and not (inspect.isclass(target) and any("__call__" in vars(base) for base in target.__mro__)):
-        raise UserError(f"{said}: must be a class whose objects are called, as those of sparring.training.schedules")
-    if wanted and not (inspect.isclass(target) and issubclass(target, tuple(wanted))):
-        raise UserError(f"{said}: must be a {' or '.join(f'{each.__module__}.{each.__qualname__}' for each in wanted)}")
-    if hint is not None and not wanted and not called:
-        raise UserError(f"{said}: {path} is a value, and nothing that is built")
+def _stand_in(value: Any, path: str) -> Any:
+    """Return plain values, with an empty instance of its class for each object."""
+    if isinstance(value, ListConfig):
+        return [_stand_in(child, f"{path}.{i}") for i, child in enumerate(value)]
+    if not isinstance(value, DictConfig):
+        return value
+    if "_target_" not in value:
+        return {str(key): _stand_in(child, f"{path}.{key}") for key, child in value.items()}
+    target = _import(path, value._target_)
+    try:
+        return object.__new__(target) if inspect.isclass(target) else target
+    except TypeError as error:
+        raise UserError(f"{path}._target_={value._target_}: can't be built ({error})") from error
 
 
-def _check_value(node: DictConfig, key: str, path: str, hint: Any) -> None:
+def _validate(values: dict, hints: dict, required: Collection[str], node: DictConfig, path: str) -> dict[str, Any]:
+    """Return a node's values in their types. Raises UserError for the first key with a wrong one."""
     from pydantic import ConfigDict, TypeAdapter, ValidationError
-    from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+    from typing_extensions import TypedDict
 
-    value = node[key]
-    if isinstance(value, DictConfig) and _is_node(hint) or (value is None and OmegaConf.is_interpolation(node, key)):
-        return
-    if isinstance(value, DictConfig) and "_target_" in value:
-        return  # looked at as a node
+    types = {key: _lists_for_tuples(hint) for key, hint in hints.items()}
+    types = {key: Required[hint] if key in required else hint for key, hint in types.items()}
+    arguments: Any = TypedDict("arguments", types, total=False)  # pyright: ignore[reportArgumentType]
+    arguments.__pydantic_config__ = ConfigDict(arbitrary_types_allowed=True, strict=True, allow_inf_nan=False)
     try:
-        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
-    except (PydanticSchemaGenerationError, PydanticUserError):
-        return
-    plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-    try:
-        valid = adapter.validate_json(json.dumps(plain), strict=True)
+        return TypeAdapter(arguments).validate_python(values)
     except ValidationError as error:
-        found = [e for e in error.errors() if e["type"] not in CLASS_TYPES]
-        said = [
-            f"must be {e['ctx']['expected']}" if "expected" in e.get("ctx", {}) else WORDS.get(e["type"], e["msg"])
-            for e in found
-        ]
-        told = "; or ".join(dict.fromkeys(said)).replace("; or must be", ", or")
-        raise UserError(f"{path}.{key}={plain}: {told or f'must be a {hint}'}") from error
-    if plain != valid or json.dumps(plain) != json.dumps(valid, default=str):
-        node[key] = valid  # 0 where a float is wanted becomes 0.0: torch's optimizers ask for it
+        _explain(error.errors(), node, path)
 
 
-def _parts(hint: Any) -> list[Any]:
-    """A type and, of a union, a sequence or a mapping, those it is made of."""
-    origin = get_origin(hint)
-    if origin is Callable:
-        return [Callable]
-    return [hint] if origin in (None, Literal) else [part for each in get_args(hint) for part in _parts(each)]
+def _lists_for_tuples(hint: Any) -> Any:
+    """Let a list, which YAML has, be a tuple where pydantic is strict otherwise."""
+    from pydantic import Strict
+
+    if get_origin(hint) is tuple:
+        return Annotated[hint, Strict(False)]
+    if get_origin(hint) in (Union, UnionType):
+        return Union[tuple(map(_lists_for_tuples, get_args(hint)))]  # noqa: UP007
+    return hint
 
 
-def _classes(hint: Any) -> list[type]:
-    """The classes of a type that nodes describe."""
-    plain = (int, float, bool, str, bytes, type(None), dict, list, tuple)
-    return [part for part in _parts(hint) if inspect.isclass(part) and part not in plain and part.__module__ != "torch"]
+def _explain(errors: list[Any], node: DictConfig, path: str) -> NoReturn:
+    """Raise UserError for the errors of the key that comes first: its alternatives, if it has several types."""
+    key, value = errors[0]["loc"][0], node
+    if errors[0]["type"] == "missing" and key not in node:
+        raise UserError(f"{path}.{key} must be given: {path}.{key}=...")
+    for part in errors[0]["loc"]:  # which goes on into lists, or with names of types
+        if not isinstance(value, DictConfig) or part not in value:
+            break
+        value, path = value[part], _join(path, part)
+    same_key = [error for error in errors if error["loc"][0] == key]
+    rules = [WORDS[e["type"]].format(**e.get("ctx", {})) if e["type"] in WORDS else e["msg"] for e in same_key]
+    right = "; or ".join(dict.fromkeys(rules)).replace("; or must be", ", or")
+    if isinstance(value, DictConfig) and "_target_" in value:
+        raise UserError(f"{path}._target_={value._target_}: {right}")
+    raise UserError(f"{path}={value}: {right}")
 
 
-def _is_node(hint: Any) -> bool:
-    return bool(_classes(hint)) or Callable in _parts(hint)
-
-
-def _values(hint: Any) -> Any:
-    """The type of the values of a mapping."""
-    found = [get_args(each)[1] for each in (hint, *get_args(hint)) if get_origin(each) is Mapping]
-    return found[0] if found else None
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key

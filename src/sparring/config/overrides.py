@@ -1,8 +1,9 @@
-"""What was typed, before anything reads it: Hydra takes some of it amiss. Nothing here imports torch."""
+"""The command line before Hydra reads it: parsed, checked, and paths quoted once. Nothing here imports torch."""
 
 import glob
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -10,77 +11,120 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString, RangeSweep
 from hydra.errors import OverrideParseException
 
+from sparring.config import redaction
 from sparring.config.errors import UserError
 
-FOLDERS = ("run", "resume", "init", "cache", "fake", "real", "input")
-PATHS = (*FOLDERS, "path", "weights", "folder", "file", "dir")  # by the end of the key
-MADE = ("cache", "folder", "dir")  # folders that are made
-LISTS = ("regularizer", "evaluation/metrics")  # groups of which several are chosen
-MOST = 10_000  # jobs of a sweep
+PATHS = (
+    "run",
+    "resume",
+    "init",
+    "cache",
+    "fake",
+    "real",
+    "input",
+    "path",
+    "weights",
+    "folder",
+    "file",
+    "dir",
+)  # ends of keys
+WRITTEN = ("cache", "folder", "dir")  # ends of keys that name folders to write to
+LISTS = ("regularizer", "evaluation/metrics")  # groups with several choices
+MOST_JOBS = 10_000  # in a sweep
 
 
-def check_arguments(arguments: list[str], conf: Path) -> list[str]:
-    """The command line as Hydra reads it, unless it makes no sense: choices that are no names or two of what there is one of,
-    folders that can't be any, sweeps without an end.
+@dataclass(frozen=True)
+class CommandLine:
+    """The arguments of a command, as Hydra can read them.
+
+    Attributes:
+        arguments: all of them, in order; paths with spaces, commas, brackets or letters of any script are quoted.
+        overrides: those that set keys or choose from groups, parsed. Hydra reports the ones that can't be parsed.
+        is_sweep: whether ``-m`` asks for several jobs.
+        conf: the folder of the groups.
+    """
+
+    arguments: list[str]
+    overrides: list[Override]
+    is_sweep: bool
+    conf: Path
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys and groups that are set."""
+        return [key_of(argument) for argument in self.arguments]
+
+    def text(self, key: str) -> str | None:
+        """Return the text that a key is set to, without the quotes around it; None if it is not set."""
+        for override in reversed(self.overrides):
+            if override.get_key_element() == key and not (override.is_delete() or override.is_sweep_override()):
+                value = override.value()
+                return value if isinstance(value, str) else str(override.input_line).partition("=")[2]
+        return None
+
+
+def read(arguments: list[str], conf: Path) -> CommandLine:
+    """Parse and check a command line.
 
     Args:
-        arguments: of the command line.
-        conf: whose folders are the groups.
-
-    Returns:
-        them, with paths quoted that Hydra's grammar could not read: of any script, with spaces, commas, brackets.
+        arguments: as they were typed.
+        conf: the folder of the groups.
 
     Raises:
-        UserError: naming the argument and what would be right.
+        UserError: an argument holds a secret, chooses from a group twice or by something else than a name, names a
+            folder that can't exist, or sweeps without an end.
     """
-    several = bool({"-m", "--multirun"} & set(arguments))
-    arguments = [_quoted(argument, several) for argument in arguments]
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key in FOLDERS and os.path.expanduser(value.strip("'\"")).startswith("~"):
-            raise UserError(f"{argument}: there is no such home folder")
-    jobs, before = 1, {}
-    for override in parse(arguments):
-        jobs *= sweep_length(override)
+    redaction.refuse_secrets((key_of(argument), argument) for argument in arguments)
+    is_sweep = bool({"-m", "--multirun"} & set(arguments))
+    arguments = [_quote_paths(argument, is_sweep) for argument in arguments]
+    command = CommandLine(arguments, parse(arguments), is_sweep, conf)
+    jobs, chosen = 1, dict[str, str]()
+    for override in command.overrides:
+        typed, jobs = str(override.input_line), jobs * sweep_length(override)
         key, value = override.key_or_group, "" if override.is_delete() else override.value()
-        chosen = value.list if isinstance(value, ChoiceSweep) else [value]
+        values = value.list if isinstance(value, ChoiceSweep) else [value]
         if (conf / key).is_dir():
-            if not all(_is_choice(each, key in LISTS) for each in chosen):
-                many = "one or a list" if key in LISTS else "one"
-                raise UserError(f"{override.input_line}: {key} is a group, of which {many} is chosen by name")
-            if before.setdefault(key, override.input_line) != override.input_line:
-                raise UserError(f"{before[key]} {override.input_line}: {key} is chosen twice; leave one out")
-        elif key.rpartition(".")[2] in MADE:
-            for each in chosen:
+            if not all(_is_choice(each, key in LISTS) for each in values):
+                number = "one or a list" if key in LISTS else "one"
+                raise UserError(f"{typed}: {key} is a group, of which {number} is chosen by name")
+            if chosen.setdefault(key, typed) != typed:
+                raise UserError(f"{chosen[key]} {typed}: {key} is chosen twice; leave one out")
+        elif key.rpartition(".")[2] in WRITTEN:
+            for each in values:
                 check_folder(key, each)
-    if jobs > MOST:
-        raise UserError(f"-m: {jobs:,} jobs; a sweep has at most {MOST:,}. sweep=optuna tries some of many")
-    return arguments
+    if jobs > MOST_JOBS:
+        raise UserError(f"-m: {jobs:,} jobs; a sweep has at most {MOST_JOBS:,}. sweep=optuna tries some of many")
+    return command
+
+
+def key_of(override: str) -> str:
+    """Return the key or group that an override sets."""
+    return override.partition("=")[0].lstrip("+~")
 
 
 def check_folder(key: str, value: Any) -> None:
-    """Raise UserError if a folder can't be made, or be there, since a file is in its place."""
+    """Raise UserError if a folder can't exist or be made because a file is in its place."""
     if value is None or "${" in str(value):
         return
     path = Path(os.path.expanduser(str(value))).absolute()
-    there = next(place for place in (path, *path.parents) if os.path.lexists(place))
-    if not there.is_dir():
-        raise UserError(f"{key}={value}: must be a folder, and {'that' if there == path else there} is a file")
+    existing = next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
+    if not existing.is_dir():
+        raise UserError(f"{key}={value}: must be a folder, and {'that' if existing == path else existing} is a file")
 
 
 def parse(arguments: list[str]) -> list[Override]:
-    """The overrides among the arguments; what can't be parsed Hydra will tell."""
-    found = []
+    """Return the overrides among the arguments; those that can't be parsed are left out."""
+    overrides = []
     for argument in arguments:
         try:
-            found += OverridesParser.create().parse_overrides([argument] if not argument.startswith("-") else [])
+            overrides += OverridesParser.create().parse_overrides([argument] if not argument.startswith("-") else [])
         except OverrideParseException:
             continue
-    return found
+    return overrides
 
 
 def sweep_length(override: Override) -> int:
-    """How many values a sweep over it has; 1 of what is none, or has no number of values."""
+    """Return the number of values of a sweep; 1 where there is no sweep, or one without a number of values."""
     value: Any = override.value() if override.is_sweep_override() else None
     if isinstance(value, ChoiceSweep):
         return len(value.list)
@@ -97,21 +141,21 @@ def _is_choice(value: Any, several: bool) -> bool:
     return all(isinstance(name, str | QuotedString) and ".." not in PurePath(str(name)).parts for name in names)
 
 
-def _quoted(argument: str, several: bool) -> str:
-    """An argument with the path in it quoted, or those of a list or a sweep (``several``), if Hydra could not read it."""
+def _quote_paths(argument: str, is_sweep: bool) -> str:
+    """Return an argument with its path, or those of its list or sweep, quoted where Hydra could not read it."""
     key, _, value = argument.partition("=")
-    if key.lstrip("+").rpartition(".")[2] not in PATHS or _is_readable(argument, several):
+    if key.lstrip("+").rpartition(".")[2] not in PATHS or _is_readable(argument, is_sweep):
         return argument
     start, inner, end = "", value, ""
     if not _exists(value) and value.startswith("[") and value.endswith("]"):
         start, inner, end = "[", value[1:-1], "]"
-    parts = inner.split(",") if start or several and not _exists(value) else [inner]
-    parts = [part if _is_readable(f"{key}={part}", several) else _in_quotes(part) for part in parts]
+    parts = inner.split(",") if start or is_sweep and not _exists(value) else [inner]
+    parts = [part if _is_readable(f"{key}={part}", is_sweep) else _in_quotes(part) for part in parts]
     return f"{key}={start}{','.join(parts)}{end}"
 
 
-def _is_readable(argument: str, several: bool) -> bool:
-    return any(several or not override.is_sweep_override() for override in parse([argument]))
+def _is_readable(argument: str, is_sweep: bool) -> bool:
+    return any(is_sweep or not override.is_sweep_override() for override in parse([argument]))
 
 
 def _exists(path: str) -> bool:

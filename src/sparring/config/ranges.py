@@ -1,14 +1,9 @@
-"""Which values make sense: for any key at all, and by what a key is called. Nothing here imports torch."""
-
-import math
-import os
-import re
-from collections.abc import Iterator
-from typing import Any
+"""Which numbers make sense by what a key is called. Nothing here imports torch."""
 
 from omegaconf import DictConfig, OmegaConf
 
 from sparring.config.errors import UserError
+from sparring.config.values import leaves
 
 # Intervals, and the keys whose numbers, or lists of them, must lie there: by the end of the key, of which the longest counts.
 # Where an end is no matter of meaning it is one of sense: beyond it a command would not come to its end.
@@ -46,32 +41,14 @@ RANGES = {
     "[0, 256]": "workers",
 }  # fmt: skip
 BY_END = {name: interval for interval, names in RANGES.items() for name in names.split()}
-NAMES = {  # of W&B's own rule
-    "logger.project": (r"[^/\\#?%:]{1,128}", "up to 128 letters, none of them / \\ # ? % :"),
-    "logger.entity": (r"[A-Za-z0-9][\w.-]*", "letters, digits, - and _"),
-}
-LEAST, MOST = 1e-37, 1e38  # of single precision, in which everything is computed
 
 
-def check_values(cfg: DictConfig) -> None:
-    """Raise UserError for a value that could mean nothing wherever it stood, or nothing under its key."""
+def check_ranges(cfg: DictConfig) -> None:
+    """Raise UserError for a number that means nothing under its key."""
     for key, value in leaves(OmegaConf.to_container(cfg, resolve=True)):
-        if isinstance(value, str):
-            _check_text(key, value)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            _check_number(key, value)
-
-
-def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Values by their dotted keys; those of a list by the list's."""
-    if isinstance(node, dict):
-        for key, child in node.items():
-            yield from leaves(child, f"{path}.{key}" if path else str(key))
-    elif isinstance(node, list):
-        for child in node:
-            yield from leaves(child, path)
-    else:
-        yield path, node
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, int | float) and not isinstance(each, bool):
+                _check_number(key, each)
 
 
 def interval_of(key: str) -> str | None:
@@ -80,22 +57,7 @@ def interval_of(key: str) -> str | None:
     return next((BY_END[end] for i in range(len(parts)) if (end := ".".join(parts[i:])) in BY_END), None)
 
 
-def _check_text(key: str, value: str) -> None:
-    if not value.strip():
-        raise UserError(f"{key}='{value}': empty; give a value, or null where there may be none")
-    if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise UserError(f"{key}={value!r}: holds letters that can't be written down")
-    if key in NAMES and not re.fullmatch(NAMES[key][0], value, re.ASCII):
-        raise UserError(f"{key}={value}: W&B takes {NAMES[key][1]}")
-    if os.path.expanduser(value).startswith("~"):
-        raise UserError(f"{key}={value}: there is no such home folder")
-
-
 def _check_number(key: str, value: float) -> None:
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise UserError(f"{key}={value}: must be a whole number of 64 bits")
-    if isinstance(value, float) and value and not (math.isfinite(value) and LEAST <= abs(value) <= MOST):
-        raise UserError(f"{key}={value}: must be a finite number that single precision holds, {LEAST} to {MOST}, or 0")
     if (interval := interval_of(key)) is None:
         return
     least, most = map(float, interval[1:-1].split(","))

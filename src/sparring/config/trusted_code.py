@@ -1,122 +1,104 @@
-"""Which code a stored configuration may name: this project's own, each kind in its place, and what the person trusts.
+"""The code that a stored configuration may name: the project's own classes, and what the person trusts.
 
-A configuration that is composed from what a person types may name anything: that code is theirs. One that was stored may come
-from somebody else, and a ``_target_`` is called. Nothing here imports torch.
+A configuration composed from a command line may name any code: the person typed it. A stored one may come from somebody
+else, and Hydra calls each ``_target_``. Nothing here imports torch.
 """
 
 import inspect
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
-from sparring.config.errors import UserError
+from omegaconf import DictConfig, OmegaConf
 
-SCHEDULE = "sparring.training.schedules"
-HYDRAS = ("_args_", "_partial_", "_recursive_", "_convert_")  # keys with which Hydra is told how to build
-CLASSES = {  # by the keys below which they stand: the modules and packages whose classes may be named
+from sparring.config.errors import UserError
+from sparring.config.values import leaves
+
+SCHEDULES = "sparring.training.schedules"
+CLASSES = {  # key: modules and packages whose classes may be named below it
     "data": ("sparring.data",),
     "model": ("sparring.games", "sparring.networks", "sparring.data.degradations"),
     "loss": ("sparring.losses",),
-    "regularizer": ("sparring.regularizers", SCHEDULE),
-    "augment": ("sparring.augment", SCHEDULE),
-    "optimizer": (SCHEDULE,),
-    "ema.schedule": (SCHEDULE,),
+    "regularizer": ("sparring.regularizers", SCHEDULES),
+    "augment": ("sparring.augment", SCHEDULES),
+    "optimizer": (SCHEDULES,),
+    "ema.schedule": (SCHEDULES,),
     "evaluation": ("sparring.evaluation",),
+    "logger": ("sparring.runs.wandb_run",),
 }
-NAMES = {  # and what else
+NAMES = {  # key: further names that may stand below it
     "optimizer": r"torch\.optim\.(SGD|RMSprop|Adagrad|Adam|AdamW|Adamax|NAdam|RAdam)",
-    "logger": r"sparring\.runs\.wandb_run\.WandbRun",
     "task": r"sparring\.tasks\.(benchmark|compare|evaluate|export|sample|train)\.\1",
     "benchmark": r"sparring\.benchmarks\.[a-z]+\.run",
 }
+HYDRAS_KEYS = {"_args_", "_partial_", "_recursive_", "_convert_"}  # they tell Hydra how to build
 
 
 def check(config: dict[str, Any], trusted: Collection[str] = (), where: str = "") -> None:
-    """Refuse a resolved configuration that would run other code than it may. Modules are looked into only once they are allowed.
+    """Refuse a resolved configuration that names other code than it may. A module is imported only once it is allowed.
 
     Args:
-        config: plain dictionaries, lists, strings and numbers.
-        trusted: packages, modules or classes besides, as the person names them with ``trust=[...]``.
-        where: in front of the keys, in the message.
+        config: plain dictionaries, lists and values.
+        trusted: packages, modules or classes that are allowed, too: the key ``trust``.
+        where: a prefix of the keys in messages.
 
     Raises:
         UserError: naming the key and the code.
     """
-    for path, name in named(config):
-        places, pattern = _of(path, CLASSES), _of(path, NAMES)
-        allowed = isinstance(name, str) and (
-            bool(pattern and re.fullmatch(pattern, name))
-            or (_within(name, trusted) and _is_of(name, {place.partition(".")[0] for place in trusted}))
-            or (_within(name, places or ()) and _is_defined(name, places))
-        )
-        if not allowed:
-            kinds = [f"{place}.*" for place in places or ()]
-            kinds += [pattern.replace("\\", "")] if pattern else []
-            raise UserError(
-                f"{where}{path}._target_={name}: not a class of {', '.join(kinds) or 'any place: none may stand there'}. "
-                "It may be anybody's code"
-            )
-    for path, _ in _leaves(config):
-        if told := next((key for key in path.split(".") if key in HYDRAS), None):
-            raise UserError(f"{where}{path}: no stored configuration holds {told}")
-    for path, text in strings(config):
-        if "${" in text:
-            raise UserError(f"{where}{path}={text}: must be a value; a stored configuration is resolved")
-
-
-def named(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The dotted path of every node that would be built, and the code it names."""
-    return ((path.removesuffix("._target_"), value) for path, value in _leaves(config) if path.endswith("._target_"))
+    for key, value in leaves(config, lists=True):
+        path, _, rest = f".{key}.".partition("._target_.")
+        if path != f".{key}.":
+            _check_name(path[1:], None if rest else value, value, trusted, where)
+        elif found := HYDRAS_KEYS.intersection(key.split(".")):
+            raise UserError(f"{where}{key}: no stored configuration holds {found.pop()}")
+        elif isinstance(value, str) and "${" in value:
+            raise UserError(f"{where}{key}={value}: must be a value; a stored configuration is resolved")
 
 
 def names(config: dict[str, Any]) -> list[str]:
-    """The code that a configuration names: as ``trusted``, what a person who composed it trusts."""
-    return sorted({name for _, name in named(config) if isinstance(name, str)})
+    """Return the code that a configuration names."""
+    return sorted({value for key, value in leaves(config, lists=True) if key.endswith("_target_")})
 
 
-def strings(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every string of a configuration, by its dotted path."""
-    return ((path, value) for path, value in _leaves(config) if isinstance(value, str))
+def check_downloaded(cfg: DictConfig) -> None:
+    """Raise UserError if the extractor downloads code of others and runs it, and ``trust`` does not name it."""
+    from hydra.utils import get_class
+
+    target = OmegaConf.select(cfg, "evaluation.extractor._target_")
+    code = getattr(get_class(target), "downloads_code", None) if isinstance(target, str) else None
+    if code is not None and code not in cfg.trust:
+        raise UserError(
+            f"evaluation/extractor={code}: torch.hub downloads facebookresearch/{code} and runs its newest code. "
+            f"If you trust it: trust=[{code}]. evaluation/extractor=clip runs no code of others"
+        )
 
 
-def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value below a node by its dotted path; a ``_target_`` as it is, whatever it is."""
-    if not isinstance(node, dict | list):
-        yield path, node
-        return
-    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-        inner = f"{path}.{key}" if path else str(key)
-        if key == "_target_" and isinstance(value, dict | list):
-            yield inner, value
-        yield from _leaves(value, inner)
+def _check_name(path: str, name: Any, value: Any, trusted: Collection[str], where: str) -> None:
+    packages = {each.partition(".")[0] for each in trusted}
+    classes = next((found for key, found in CLASSES.items() if f"{path}.".startswith(f"{key}.")), ())
+    pattern = NAMES.get(path.partition(".")[0])
+    allowed = isinstance(name, str) and (
+        (pattern is not None and re.fullmatch(pattern, name) is not None)
+        or (_is_within(name, classes) and _is_class_of(name, classes))
+        or (_is_within(name, trusted) and _is_class_of(name, packages))
+    )
+    if not allowed:
+        expected = ", ".join([*(f"{each}.*" for each in classes), *([pattern.replace("\\", "")] if pattern else [])])
+        raise UserError(
+            f"{where}{path}._target_={value}: not a class of {expected or 'this project'}; it may be anybody's code"
+        )
 
 
-def _of(path: str, known: dict[str, Any]) -> Any:
-    """What is known of the keys below which a node stands; None for nothing."""
-    return next((found for key, found in known.items() if f"{path}.".startswith(f"{key}.")), None)
-
-
-def _within(name: str, places: Collection[str]) -> bool:
+def _is_within(name: str, places: Collection[str]) -> bool:
     return any(name == place or name.startswith(f"{place}.") for place in places)
 
 
-def _is_defined(name: str, places: Collection[str]) -> bool:
-    """Whether that is a class of which there are objects, and which was written there and not merely imported."""
+def _is_class_of(name: str, places: Collection[str]) -> bool:
+    """Import a name; return whether it is a class that can be built, defined in one of the modules or packages."""
     from hydra.utils import get_object
 
     try:
         found = get_object(name)
-    except Exception:  # of many kinds, by what there is not
+    except Exception:  # of many kinds, depending on what is missing
         return False
-    return inspect.isclass(found) and not inspect.isabstract(found) and _within(found.__module__, places)
-
-
-def _is_of(name: str, packages: Collection[str]) -> bool:
-    """Whether that belongs to trusted packages, and is not what they import; what is not there is told when it is built."""
-    from hydra.utils import get_object
-
-    try:
-        found = get_object(name)
-    except Exception:
-        return True
-    return str(getattr(found, "__module__", "")).partition(".")[0] in packages
+    return inspect.isclass(found) and not inspect.isabstract(found) and _is_within(found.__module__, places)

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sparring.config import memory
 from sparring.config.errors import UserError
+from sparring.config.values import task_of
 from sparring.distributed import spawn
 from sparring.distributed.cluster_environment import cluster_environment
 
@@ -110,7 +111,7 @@ def devices_of(cfg: DictConfig, environment: dict[str, str] | None) -> int:
             f"trainer.devices={devices}: PyTorch sees {gpus} GPUs here. (Under SLURM --gpus-per-task hides the others: "
             "use --gpus-per-node.) A run can resume on fewer if data.batch_size grows by as much."
         )
-    task = cfg.task._target_.rpartition(".")[2]
+    task = task_of(cfg)
     if devices * trainer.num_nodes > 1 and task not in ON_RANKS:
         raise UserError(f"trainer.devices={devices}: task={task} runs in one process; leave it out")
     if trainer.sync_batchnorm and not on_gpus:

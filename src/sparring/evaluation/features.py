@@ -72,7 +72,7 @@ class RealFeatures:
 
     KEY is a hash of what decides the features: the images' ``identity`` and count, the extractor's ``facts`` (weights,
     resize, precision) and ``VERSION``. The folder holds ``values.bin``, ``classes.bin``, ``facts.json`` and what
-    metrics cache of the features (``moments.pt``). A damaged folder is computed again; without disk space for it,
+    metrics cache of the features (``gaussian.pt``). A damaged folder is computed again; without disk space for it,
     the constructor raises UserError.
 
     Attributes:

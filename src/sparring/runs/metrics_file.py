@@ -13,41 +13,42 @@ from sparring.storage.files import atomic_write, optional_write, read_rows
 
 
 class MetricsFile(Logger):
-    """A row of ``metrics.csv`` for every row of the log; a new column rewrites the file, whole or not at all.
+    """A logger that writes a row of ``metrics.csv`` for every row of the log.
 
-    Rows for which there is no space wait in memory until there is.
+    A new column rewrites the file, whole or not at all. While the disk is full, rows wait in memory.
 
     Args:
-        path: the file; rows after ``iteration`` are dropped, so that a resumed run goes on from its checkpoint.
-        iteration: at which training begins; rows of it that are there already are not written twice.
+        path: the file; rows after ``iteration`` are dropped.
+        iteration: where training starts; rows of it that the file holds already are not written twice.
 
     Raises:
-        UserError: the file that is there is damaged.
+        UserError: the file is damaged.
     """
 
-    name, version = "metrics", None
+    name = "metrics"  # pyright: ignore[reportAssignmentType]
+    version = None  # pyright: ignore[reportAssignmentType]
 
     def __init__(self, path: Path, iteration: int = 0):
         super().__init__()
         self.path = path
         self._columns: list[str] = []
         self._waiting: list[dict] = []
-        self._begun, self._known = iteration, list[set[str]]()
+        self._first, self._first_rows = iteration, list[set[str]]()
         if path.exists():
             columns, rows = read_rows(path, "Mend it, or move it away.")
             rows = [row for row in rows if int(row["iteration"]) <= iteration]
-            self._known = [{name for name in row if row[name]} for row in rows if int(row["iteration"]) == iteration]
+            self._first_rows = [{k for k in row if row[k]} for row in rows if int(row["iteration"]) == iteration]
             self._rewrite(columns, rows)
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         row = {"iteration": step, **metrics}
-        if step == self._begun and any(row.keys() <= known for known in self._known):
+        if step == self._first and any(row.keys() <= columns for columns in self._first_rows):
             return
         self._waiting.append(row)
         self._write()
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The configuration lies beside the file, in ``config.yaml``."""
+        """Do nothing: the configuration is in ``config.yaml``."""
 
     def finalize(self, status: str) -> None:
         self._write()
@@ -58,8 +59,8 @@ class MetricsFile(Logger):
             if columns == self._columns and self.path.exists():
                 self._append()
             else:
-                before = read_rows(self.path)[1] if self.path.exists() else []
-                self._rewrite(columns, [*before, *self._waiting])
+                rows = read_rows(self.path)[1] if self.path.exists() else []
+                self._rewrite(columns, [*rows, *self._waiting])
             self._waiting = []
 
     def _append(self) -> None:
@@ -72,7 +73,7 @@ class MetricsFile(Logger):
                 while rest:
                     rest = rest[file.write(rest) :]
             except OSError:
-                file.truncate(end)  # no part of a row stays
+                file.truncate(end)  # leaves no part of a row
                 raise
 
     def _rewrite(self, columns: list[str], rows: Iterable[dict]) -> None:

@@ -1,154 +1,114 @@
-"""Going on with a stored experiment, or scoring it: its own configuration, with this command's changes.
+"""Resume a stored experiment, or score it again: its own configuration, with the changes of this command.
 
-Nothing here imports torch, as in ``config.py``.
+Nothing here imports torch.
 """
 
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sparring.config import redaction, trusted_code
 from sparring.config.errors import UserError
-from sparring.config.overrides import parse
-from sparring.config.schema import Config
+from sparring.config.overrides import CommandLine, key_of
+from sparring.config.schema import structured
+from sparring.config.values import leaves, plain, task_of
 from sparring.runs import untrusted
 
-FREE = (  # what may differ when a run is resumed: it changes neither the weights nor the draws
-    "kimg",
-    "resume",
-    "resume_fallback",
-    "trust",
-    "cache",
-    "trainer.max_steps",
-    "trainer.accelerator",
-    "trainer.devices",
-    "trainer.num_nodes",
-    "trainer.strategy",
-    "trainer.compile",
-    "trainer.cuda_graph",
-    "trainer.profiler",
-    "accumulate",
-    "data.batch_size",  # of a rank; the global batch stays (check_global_batch)
-    "logger",
-    "sweep",
-    "evaluation",
-    "checkpoint",
-    "grid",
-    "data.device_memory_gb",
-    "data.suggested_kimg",
+MACHINE = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")  # what trainer= chooses
+FREE = (  # keys that may differ when a run is resumed: they change neither the weights nor the draws
+    *("kimg", "resume", "resume_fallback", "trust", "cache", "logger", "sweep", "evaluation", "checkpoint", "grid"),
+    *("trainer.max_steps", "trainer.compile", "trainer.cuda_graph", "trainer.profiler", *MACHINE),
+    *("accumulate", "data.batch_size"),  # of a rank; the global batch stays (check_global_batch)
+    *("data.device_memory_gb", "data.suggested_kimg"),
 )
-
-
-JUDGED = (  # and what may differ when a run is scored again
-    "task",
-    "run",
-    "real",
-    "data.path",
-    "data.split",
-    "data.held_out",
-    "data.on_bad_image",
-    "ema.batch_norm",
+FREE_IN_EVALUATION = (
+    *FREE,
+    *("task", "run", "real", "data.path", "data.split", "data.held_out", "data.on_bad_image", "ema.batch_norm"),
     "model.generator.temperature",  # of text
 )
 
 
-DINOV2 = "sparring.evaluation.extractors.dinov2.DINOv2"
-MACHINE = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")  # what trainer= chooses
-
-
-def key_of(override: str) -> str:
-    """What an override sets."""
-    return override.partition("=")[0].lstrip("+~")
-
-
-def _said(argument: str) -> str:
-    """The text of an override, without the quotes around it."""
-    found = [o for o in parse([argument]) if not (o.is_delete() or o.is_sweep_override())]
-    value = found[0].value() if found else None
-    return value if isinstance(value, str) else argument.partition("=")[2]
-
-
-def with_stored_overrides(arguments: list[str], conf: Path) -> list[str]:
-    """The command line with what follows from it.
-
-    One that goes on with a run or scores it has the stored overrides in front, which it may override in turn. ``real=cifar10``
-    means ``data=cifar10``, and images from anywhere are scored with Inception's features unless others are named.
+def stored_overrides(command: CommandLine) -> list[str]:
+    """Return the overrides of the run that a command resumes or scores, without those that the command replaces.
 
     Raises:
-        UserError: an argument holds a secret, or the stored ones do what a stored run may not.
+        UserError: ``resume=`` and ``init=`` are both given, or a stored override does what a stored run may not.
     """
-    redaction.refuse_secrets((key_of(argument), argument) for argument in arguments)
-    typed = {key_of(argument): _said(argument) for argument in arguments}
-    if typed.get("resume") and typed.get("init"):
-        raise UserError("resume= goes on with a run, init= starts a new one from its weights: choose one of them")
-    evaluates = typed.get("task") == "evaluate"
-    stored = typed.get("resume") or evaluates and typed.get("run")
-    path = Path(stored).expanduser() / "overrides.yaml" if stored else None
-    if path is not None and path.exists():
-        # a group that is chosen anew leaves nothing of its former choice behind, and a run is scored on the machine at hand
-        again = tuple(f"{key}{end}" for key in typed if key != "trainer" for end in "./")
-        again += MACHINE if evaluates or "trainer" in typed else ()
-        told = [*typed, "trainer"] if evaluates else typed
-        untrusted.check_entries(path.parent)
-        kept = [o for o in untrusted.read_overrides(path) if key_of(o) not in told and not key_of(o).startswith(again)]
-        arguments = untrusted.checked(kept, path) + arguments
-    if evaluates and (conf / "data" / f"{typed.get('real')}.yaml").is_file():
-        arguments = [f"data={typed['real']}" if key_of(a) == "real" else a for a in arguments]
-    if evaluates and "fake" in typed and "evaluation" not in typed:
-        arguments = [*arguments, "evaluation=inception"]
-    return arguments
+    evaluates, keys = command.text("task") == "evaluate", command.keys
+    if command.text("resume") and command.text("init"):
+        raise UserError("resume= continues a run, init= starts a new one from its weights: choose one of them")
+    folder = command.text("resume") or (command.text("run") if evaluates else None)
+    path = Path(folder or "").expanduser() / "overrides.yaml"
+    if folder is None or not path.exists():
+        return []
+    untrusted.check_entries(path.parent)
+    # a group that is chosen anew keeps nothing of its former choice, and a run is scored on the machine at hand
+    replaced = tuple(f"{key}{end}" for key in keys if key != "trainer" for end in "./")
+    if evaluates or "trainer" in keys:
+        keys, replaced = [*keys, "trainer"], (*replaced, *MACHINE)
+    stored = untrusted.read_overrides(path)
+    return untrusted.check_overrides(
+        [o for o in stored if key_of(o) not in keys and not key_of(o).startswith(replaced)], path
+    )
+
+
+def implied_overrides(command: CommandLine) -> list[str]:
+    """Return the overrides that an evaluation implies.
+
+    ``real=cifar10`` means ``data=cifar10``. Images that are given are scored with Inception's features by default.
+    """
+    implied, real = [], command.text("real")
+    if command.text("task") != "evaluate":
+        return implied
+    if (command.conf / "data" / f"{real}.yaml").is_file():
+        implied += [f"data={real}", "real=null"]
+    if "fake" in command.keys and "evaluation" not in command.keys:
+        implied += ["evaluation=inception"]
+    return implied
 
 
 def forget_unchosen(cfg: DictConfig, overrides: list[str]) -> DictConfig:
-    """Without the settings that an experiment file gives a regularizer or augmentation that the command chose away."""
-    for group in ("regularizer", "augment"):
-        if not any(override.partition("=")[0] == group for override in overrides) or not cfg[group]:
-            continue
-        with open_dict(cfg):
-            if group == "augment" and "_target_" not in cfg.augment:
-                cfg.augment = {}
-            for name in list(cfg[group]) if group == "regularizer" else ():
-                if "_target_" not in cfg.regularizer[name]:
-                    del cfg.regularizer[name]
+    """Drop the settings that an experiment file gives a regularizer or augmentation that the command chose away."""
+    keys = [override.partition("=")[0] for override in overrides]
+    with open_dict(cfg):
+        if "augment" in keys and cfg.augment and "_target_" not in cfg.augment:
+            cfg.augment = {}
+        if "regularizer" in keys and cfg.regularizer:
+            for name in [name for name, node in cfg.regularizer.items() if node and "_target_" not in node]:
+                del cfg.regularizer[name]
     return cfg
 
 
 def settle_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
-    """The experiment that will be run: this command's, or a stored one with this command's changes.
+    """Return the experiment to run: this command's, or a stored one with the changes of this command.
 
     Raises:
         UserError: it, or a run that it names, would run code or read files that it may not; or it holds a secret.
     """
-    cfg = forget_unchosen(cfg, overrides)
-    task = cfg.task._target_.rpartition(".")[2]
+    cfg, task = forget_unchosen(cfg, overrides), task_of(cfg)
     if cfg.resume is not None:
-        cfg = recompose(cfg.resume, cfg, "resume", FREE)
+        cfg = _recompose(cfg.resume, cfg, "resume", FREE)
     elif task == "evaluate" and isinstance(cfg.run, str):
-        cfg = recompose(cfg.run, cfg, "run", FREE + JUDGED)
+        cfg = _recompose(cfg.run, cfg, "run", FREE_IN_EVALUATION)
     for key in ("run", "init"):
         if isinstance(cfg[key], str) and task != "compare":
             untrusted.config_of(untrusted.folder_of(cfg[key], key), cfg.trust)
-    redaction.refuse_secrets(trusted_code.strings(OmegaConf.to_container(cfg, resolve=True)))
-    if OmegaConf.select(cfg, "evaluation.extractor._target_") == DINOV2 and "dinov2" not in cfg.trust:
-        raise UserError(
-            "evaluation/extractor=dinov2: torch.hub fetches facebookresearch/dinov2 and runs its code, whatever it is by then. "
-            "If you trust it: trust=[dinov2]. evaluation/extractor=clip runs no foreign code"
-        )
+    values = leaves(plain(cfg), lists=True)
+    redaction.refuse_secrets((key, value) for key, value in values if isinstance(value, str))
+    trusted_code.check_downloaded(cfg)
     return cfg
 
 
-def recompose(stored_in: str, today: DictConfig, named: str, free: tuple[str, ...]) -> DictConfig:
-    """The experiment stored in a folder with what this command changes; today's defaults never creep in.
+def _recompose(folder: str, today: DictConfig, key: str, free: tuple[str, ...]) -> DictConfig:
+    """Return a stored experiment with the changes of this command; today's defaults are not applied.
 
-    ``today`` is composed of the stored overrides and this command's (``completed``). Composing the stored ones alone
-    shows what the command changes, and only that is applied to the stored configuration. What follows from a longer ``kimg`` but
-    decides the weights, such as the end of a schedule, stays as it was.
+    Composing the stored overrides alone shows what this command changes, and only that is applied to the stored
+    configuration. What follows from a longer ``kimg`` but decides the weights, such as the end of a schedule, stays.
 
     Args:
-        stored_in: the run's folder, typed under the key ``named``.
-        today: this command's configuration.
-        named: ``resume`` or ``run``.
+        folder: the run's, typed under ``key``.
+        today: composed of the stored overrides and this command's.
+        key: ``resume`` or ``run``.
         free: the keys that may differ.
 
     Raises:
@@ -157,65 +117,55 @@ def recompose(stored_in: str, today: DictConfig, named: str, free: tuple[str, ..
     from hydra import compose
     from hydra.core.hydra_config import HydraConfig
 
-    folder = untrusted.folder_of(stored_in, named)
-    stored = OmegaConf.create(untrusted.config_of(folder, today.trust, today.cache))
-    old = [
-        o for o in untrusted.read_overrides(folder / "overrides.yaml") if untrusted.harm_of(o) is None
-    ]  # others: see completed
+    path = untrusted.folder_of(folder, key)
+    stored = OmegaConf.create(untrusted.config_of(path, today.trust, today.cache))
+    old = [o for o in untrusted.read_overrides(path / "overrides.yaml") if untrusted.find_harm(o) is None]
     typed = [override for override in HydraConfig.get().overrides.task if override not in old]
-    before, after, known = _flat(forget_unchosen(compose("config", overrides=old), old)), _flat(today), _flat(stored)
-    changed = {key for key in before.keys() | after.keys() if before.get(key, ...) != after.get(key, ...)}
+    before, after = _values(forget_unchosen(compose("config", overrides=old), old)), _values(today)
+    known = _values(stored)
+    changed = {k for k in before.keys() | after.keys() if before.get(k, ...) != after.get(k, ...)}
     # typed as today's default is, which was another when the run began
-    changed |= {key for key in map(key_of, typed) if key in after and known.get(key, ...) != after[key]}
+    changed |= {k for k in map(key_of, typed) if k in after and known.get(k, ...) != after[k]}
     decisive = sorted(k for k in changed if not k.startswith(free) and known.get(k, ...) != after.get(k, ...))
     if decisive and not all(key_of(override).startswith(free) for override in typed):
-        lines = [f"  {key}: {known.get(key)} in the run, {after.get(key)} now" for key in decisive]
+        lines = [f"  {k}: {known.get(k)} in the run, {after.get(k)} now" for k in decisive]
         raise UserError(
-            f"{named}={stored_in}: these keys would change what is trained:\n" + "\n".join(lines) + "\n"
+            f"{key}={folder}: these keys would change what is trained:\n" + "\n".join(lines) + "\n"
             "Leave them out, or start a new run from these weights with init=FOLDER."
         )
-    resolved = OmegaConf.to_container(today, resolve=True)
+    resolved = plain(today)
     with open_dict(stored):
-        another = {key for key in changed if key not in before or key not in after or key.endswith("_target_")}
-        anew = {"logger", "evaluation"} & {key.partition(".")[0] for key in another}
-        for group in anew:  # as a whole: another choice has other keys
+        other = {k for k in changed if k not in before or k not in after or k.endswith("_target_")}
+        replaced = {"logger", "evaluation"} & {k.partition(".")[0] for k in other}
+        for group in replaced:  # as a whole: another choice has other keys
             stored[group] = resolved[group]
-        for key in sorted(changed - set(decisive)):
-            if key.partition(".")[0] not in anew:
-                OmegaConf.update(stored, key, after.get(key), force_add=True)
-        stored[named], stored.cache, stored.trust = stored_in, today.cache, today.trust
-    trusted_code.check(OmegaConf.to_container(stored), today.trust)
-    return OmegaConf.merge(OmegaConf.structured(Config), stored)
+        for k in sorted(changed - set(decisive)):
+            if k.partition(".")[0] not in replaced:
+                OmegaConf.update(stored, k, after.get(k), force_add=True)
+        stored[key], stored.cache, stored.trust = folder, today.cache, today.trust
+    trusted_code.check(plain(stored), today.trust)
+    return structured(stored)
+
+
+def _values(cfg: DictConfig) -> dict:
+    return dict(leaves(plain(cfg)))
 
 
 def check_global_batch(cfg: DictConfig) -> None:
-    """Raise UserError if a run is gone on with in other global batches: on other ranks each has its share of the same."""
+    """Raise UserError if a run is resumed with another global batch, which decides the weights."""
     if cfg.resume is None:
         return
-
-    def batch(cfg: DictConfig) -> tuple[int, str]:
-        ranks = cfg.trainer.devices * OmegaConf.select(cfg, "trainer.num_nodes", default=1)
-        return cfg.data.batch_size * ranks, f"data.batch_size={cfg.data.batch_size} on {ranks} rank{'s'[: ranks > 1]}"
-
-    (before, was), (now, here) = (
-        batch(OmegaConf.create(untrusted.config_of(Path(cfg.resume).expanduser(), cfg.trust))),
-        batch(cfg),
-    )
+    stored = OmegaConf.create(untrusted.config_of(Path(cfg.resume).expanduser(), cfg.trust))
+    (before, was), (now, is_now) = _global_batch(stored), _global_batch(cfg)
     if before != now:
         raise UserError(
-            f"resume={cfg.resume}: its global batch is {before} ({was}), and decides the weights; now it would be {now} ({here}). "
-            "Choose data.batch_size so that it stays, or start a new run from these weights with init=FOLDER."
+            f"resume={cfg.resume}: its global batch is {before} ({was}), and decides the weights; now it is {now} "
+            f"({is_now}). Choose data.batch_size so that it stays, or start a new run from these weights: init=FOLDER."
         )
 
 
-def _flat(cfg: DictConfig) -> dict[str, Any]:
-    """Resolved leaves by dotted key."""
-
-    def walk(node: Any, path: str):
-        if isinstance(node, dict) and node:
-            for key, value in node.items():
-                yield from walk(value, f"{path}.{key}" if path else str(key))
-        else:
-            yield path, node
-
-    return dict(walk(OmegaConf.to_container(cfg, resolve=True), ""))
+def _global_batch(cfg: DictConfig) -> tuple[int, str]:
+    """Return the examples of a turn on all ranks, and how they come about."""
+    ranks = cfg.trainer.devices * OmegaConf.select(cfg, "trainer.num_nodes", default=1)
+    plural = "s" if ranks > 1 else ""
+    return cfg.data.batch_size * ranks, f"data.batch_size={cfg.data.batch_size} on {ranks} rank{plural}"

@@ -1,4 +1,4 @@
-"""What a run's files of JSON say of it. They may be anybody's: each is of the kinds that are read of it, or refused."""
+"""The JSON files of a run, and the types of what is read from them; a run may come from anybody."""
 
 from pathlib import Path
 from typing import Any, NotRequired
@@ -11,12 +11,14 @@ from sparring.storage.files import read_json
 
 
 class Versions(TypedDict, total=False):
+    """The run's id, and the versions of packages at its start."""
+
     run: str | None
     packages: dict[str, str | None]
 
 
 class Status(TypedDict, total=False):
-    """As ``runs.mark`` says."""
+    """How far a run has come; see ``store.write_status``."""
 
     state: str
     seconds: float
@@ -29,8 +31,8 @@ class Status(TypedDict, total=False):
     error: str | None
 
 
-class Protocol(TypedDict):
-    """Of an evaluation of images."""
+class ImageProtocol(TypedDict):
+    """What the scores of images were computed from."""
 
     extractor: str
     samples: int
@@ -41,36 +43,44 @@ class Protocol(TypedDict):
     metrics: dict[str, dict[str, Any]]
 
 
+class StudyProtocol(TypedDict, total=False):
+    """What a study of something else was computed from: it names no extractor."""
+
+    extractor: None
+
+
 class Entry(TypedDict):
-    """One evaluation: of images, or a study of something else, whose protocol names no extractor."""
+    """One evaluation."""
 
     iteration: int | None
     kimg: float | None
     scores: dict[str, float]
-    protocol: dict[str, Any]
+    protocol: ImageProtocol | StudyProtocol
     lower_is_better: NotRequired[list[str]]
     baselines: NotRequired[dict[str, dict[str, float]]]
     kept_as: NotRequired[str]
 
 
-KINDS = {"versions.json": Versions, "status.json": Status, "scores.json": list[Entry]}
+TYPES = {"versions.json": Versions, "status.json": Status, "scores.json": list[Entry]}
 
 
 def read(folder: Path, name: str, remedy: str = "") -> Any:
-    """What one of these files of a run holds, other keys included.
+    """Return the content of a JSON file of a run, with further keys left as they are.
+
+    Args:
+        folder: the run's.
+        name: a key of ``TYPES``.
+        remedy: what to do if it is damaged, for the message.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: it is damaged, where and how; ``remedy`` says what to do.
+        UserError: it is damaged; where and how.
     """
-    found = read_json(path := folder / name, list if name == "scores.json" else dict, remedy)
+    content = read_json(path := folder / name, list if name == "scores.json" else dict, remedy)
     try:
-        TypeAdapter(KINDS[name]).validate_python(found, strict=True)
-        if name == "scores.json":
-            images = {str(i): e["protocol"] for i, e in enumerate(found) if "extractor" in e["protocol"]}
-            TypeAdapter(dict[str, Protocol]).validate_python(images, strict=True)
+        TypeAdapter(TYPES[name]).validate_python(content, strict=True)
     except ValidationError as error:
-        wrong = error.errors()[0]
-        where = ".".join(map(str, wrong["loc"]))
-        raise UserError(f"{path} is damaged ({where}: {wrong['msg']}). {remedy}".strip()) from error
-    return found
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path} is damaged ({key}: {first['msg']}). {remedy}".strip()) from error
+    return content

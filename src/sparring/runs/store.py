@@ -1,4 +1,4 @@
-"""A run's folder: what it holds, how it is begun, and how it is found again."""
+"""A run's folder: what it holds, how it is started, resumed and found again."""
 
 import json
 import logging
@@ -16,14 +16,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from sparring.config import redaction
 from sparring.config.errors import UserError
-from sparring.config.schema import Config
+from sparring.config.schema import structured
 from sparring.runs import console, schemas, untrusted
 from sparring.storage import tensor_files
 from sparring.storage.files import atomic_write, optional_write, read_rows, remove_partial, write_json
 
 State = Literal["running", "done", "stopped", "failed"]
 log = logging.getLogger(__name__)
-PACKAGES = [
+PACKAGES = (
     "torch",
     "torchvision",
     "pytorch-lightning",
@@ -32,16 +32,16 @@ PACKAGES = [
     "hydra-core",
     "wandb",
     "numpy",
-]
+)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A stored run: ``config.yaml overrides.yaml versions.json status.json metrics.csv scores.json samples/ checkpoints/ wandb/``.
+    """A stored run: config, overrides, versions, status, metrics and scores in files, samples/, checkpoints/, wandb/.
 
     Attributes:
-        folder: where it lies.
-        trusted: whose classes it may name besides this project's.
+        folder: the run's.
+        trusted: packages, modules or classes that it may name besides this project's.
         cache: the cache folder of this command.
     """
 
@@ -51,15 +51,15 @@ class Run:
 
     @property
     def config(self) -> DictConfig:
-        """What was run. Raises UserError if it is damaged, names code of strangers, or holds what could not be typed."""
-        found = untrusted.config_of(self.folder, self.trusted, self.cache)
-        return OmegaConf.merge(OmegaConf.structured(Config), found, {"run": str(self.folder)})
+        """The resolved experiment. Raises UserError as ``untrusted.config_of`` does."""
+        stored = untrusted.config_of(self.folder, self.trusted, self.cache)
+        return structured(stored, {"run": str(self.folder)})
 
     def checkpoint(self, name: str | None = None) -> Path:
-        """A checkpoint by its name, or the newest.
+        """Return the path of a checkpoint by its name, or of the newest.
 
         Raises:
-            UserError: there is none (of that name), and which there are.
+            UserError: it is missing; the message lists the others.
         """
         folder = self.folder / "checkpoints"
         if name is not None:
@@ -75,7 +75,7 @@ class Run:
 
     @property
     def id(self) -> str | None:
-        """Which its checkpoints bear; None of a run of before there were any."""
+        """The id that its checkpoints hold, too; None for older runs."""
         try:
             return schemas.read(self.folder, "versions.json").get("run")
         except FileNotFoundError:
@@ -83,69 +83,86 @@ class Run:
 
     @property
     def is_done(self) -> bool:
-        """Whether all that it was to do is done, the last evaluation included."""
+        """Whether training and the last evaluation are done."""
         return read_status(self.folder).get("state") == "done"
 
     def newest(self, fallback: bool = False) -> tuple[Path, int] | None:
-        """The newest checkpoint and its iteration; None of a run that was cut off before its first one.
+        """Return the newest checkpoint and its iteration; None if the run ended before its first one.
 
         Args:
-            fallback: where it is damaged, the newest intact one; damaged ones are set aside as ``NAME.damaged``.
+            fallback: if it is damaged, return the newest intact one, and rename damaged ones to ``NAME.damaged``.
 
         Raises:
-            UserError: it is damaged, or of another run, and what there is besides; or all are.
+            UserError: it is damaged or belongs to another run; the message lists the others. Or none is intact.
         """
         folder = self.folder / "checkpoints"
         paths = [folder / "last.ckpt", *reversed(numbered_checkpoints(folder)), *folder.glob("best_by_*.ckpt")]
-        paths, damaged, own = [path for path in paths if path.is_file()], {}, self.id
+        paths, damaged, own_id = [path for path in paths if path.is_file()], {}, self.id
         for path in paths:
             try:
-                found = tensor_files.read_checkpoint(path)
-                if found.get("run", own) != own:
+                content = tensor_files.read_checkpoint(path)
+                if content.get("run", own_id) != own_id:
                     raise UserError(f"{path}: is of another run")
             except UserError as error:
                 damaged[path] = error
                 if fallback:
                     continue
                 others = [p.name for p in paths if not p.samefile(path)]  # the newest has two names
-                older = f"resume_fallback=true goes on from the newest intact one of {', '.join(others)}"
-                raise UserError(
-                    f"resume={self.folder}: {error}.\n{older if others else 'There is no other.'}"
-                ) from error
+                older = f"resume_fallback=true resumes from the newest intact one of {', '.join(others)}"
+                advice = older if others else "There is no other."
+                raise UserError(f"resume={self.folder}: {error}.\n{advice}") from error
             for bad, error in damaged.items():
                 log.warning("%s. It is set aside", error)
                 bad.rename(bad.with_name(f"{bad.name}.damaged"))
-            return path, found["global_step"]
+            return path, content["global_step"]
         if paths:
             raise UserError(f"resume={self.folder}: none of its {len(paths)} checkpoints is intact")
-        if known := read_status(self.folder).get("checkpoint"):
-            raise UserError(f"resume={self.folder}: its checkpoints are gone; the last one was {folder / known}")
+        if name := read_status(self.folder).get("checkpoint"):
+            raise UserError(f"resume={self.folder}: its checkpoints are gone; the last one was {folder / name}")
         return None
 
 
+def numbered_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints that were written every N kimg, oldest first."""
+    return sorted(folder.glob("kimg-*.ckpt"))
+
+
 def holds_checkpoints(folder: Path) -> bool:
-    """Whether something was trained there, intact or not."""
+    """Return whether a run's folder holds checkpoints, intact or not."""
     return any((folder / "checkpoints").glob("*.ckpt*"))
 
 
-def find_run(folder: str, key: str, today: DictConfig | None = None) -> Run:
-    """The run in a folder that was named under ``key``, whose configuration may name what ``today``'s trusts."""
+def find_run(folder: str, key: str, cfg: DictConfig | None = None) -> Run:
+    """Return the run in a folder.
+
+    Args:
+        folder: as it was typed.
+        key: under which it was typed, for messages.
+        cfg: this command's configuration, whose ``trust`` and ``cache`` apply.
+
+    Raises:
+        UserError: no run is stored there, or the folder holds what a run does not.
+    """
     path = untrusted.folder_of(folder, key)
-    return Run(path) if today is None else Run(path, tuple(today.trust), today.cache)
+    return Run(path) if cfg is None else Run(path, tuple(cfg.trust), cfg.cache)
 
 
 def begin_run(folder: Path, cfg: DictConfig, overrides: list[str]) -> Run:
-    """Write down what will be run: on which versions, what was typed, and the resolved configuration."""
+    """Write a new run's ``versions.json``, ``status.json``, ``overrides.yaml`` and resolved ``config.yaml``.
+
+    Raises:
+        UserError: the folder holds a run.
+    """
     if holds_checkpoints(folder) or (folder / "metrics.csv").exists():
         raise UserError(
-            f"{folder}: holds a run already; {console.quoted_override('resume', folder)} goes on with it, hydra.run.dir=DIR begins elsewhere"
+            f"{folder}: holds a run already; {console.quoted_override('resume', folder)}, or another hydra.run.dir=DIR"
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "versions.json", {"run": secrets.token_hex(8), **versions()})
     write_status(folder, "running", seconds=0.0)
     for name, content in (
         ("overrides.yaml", json.dumps(overrides)),
-        ("config.yaml", OmegaConf.to_yaml(cfg, resolve=True)),  # at last: what has one is a run
+        ("config.yaml", OmegaConf.to_yaml(cfg, resolve=True)),  # the last one: it makes the folder a run
     ):
         with atomic_write(folder / name) as temporary:
             temporary.write_text(redaction.redact(content) + "\n")
@@ -154,36 +171,35 @@ def begin_run(folder: Path, cfg: DictConfig, overrides: list[str]) -> Run:
 
 @contextmanager
 def record_failure(folder: Path) -> Iterator[None]:
-    """How it ends is written down of what is done with a run here, unless it ends well."""
+    """Record a stopped or failed run in ``status.json``."""
     try:
         yield
     except (SystemExit, KeyboardInterrupt):
         write_status(folder, "stopped")
         raise
     except BaseException as error:
-        write_status(
-            folder, "failed", error=str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        )
+        text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        write_status(folder, "failed", error=text)
         raise
 
 
 def write_status(folder: Path, state: State, **facts) -> None:
-    """Write down in ``status.json`` how far a run has come; what it said before stays unless it is said anew.
+    """Update ``status.json``; facts that are not given stay. A damaged file is not overwritten.
 
     Args:
         folder: the run's.
-        state: ``running`` is also what a killed run was; ``stopped`` one that was asked to stop, with a checkpoint.
-        facts: ``seconds`` on the clock in all sessions, ``iteration``, ``kimg``, ``images_per_second`` of training alone,
-            ``device``, ``ranks``, the newest ``checkpoint``, and what a failed one failed of, ``error``.
+        state: ``running``, which a killed run keeps; ``stopped`` on request, with a checkpoint; ``done`` or ``failed``.
+        facts: ``seconds`` of all sessions, ``iteration``, ``kimg``, ``images_per_second`` of training alone,
+            ``device``, ``ranks``, the newest ``checkpoint``, and the ``error`` of a failed run.
     """
     path, known = folder / "status.json", read_status(folder)
-    if "damaged" not in known:  # it is not written over
+    if "damaged" not in known:
         with optional_write(path):
             write_json(path, known | {"error": None} | facts | {"state": state})
 
 
 def read_status(folder: Path) -> dict:
-    """What ``mark`` wrote; nothing of a run that is older than that; of a damaged file that it is, as its ``error``."""
+    """Return what ``write_status`` wrote; empty without a file; ``error`` and ``damaged`` for a damaged one."""
     try:
         return schemas.read(folder, "status.json")
     except FileNotFoundError:
@@ -193,7 +209,7 @@ def read_status(folder: Path) -> dict:
 
 
 def read_scores(folder: Path, remedy: str = "") -> list[dict]:
-    """The entries of ``scores.json``, those of training first; none where there is no such file.
+    """Return the entries of ``scores.json``, those of training first; none if there is no such file.
 
     Raises:
         UserError: it is damaged; ``remedy`` says what to do.
@@ -205,60 +221,54 @@ def read_scores(folder: Path, remedy: str = "") -> list[dict]:
 
 
 def prepare_resume(folder: Path, iteration: int) -> Run:
-    """Prepare a run's records for going on at ``iteration``: what was scored after it is forgotten.
+    """Prepare a run's records for training from ``iteration``: scores of later iterations are dropped.
 
     Raises:
-        UserError: one of them is damaged, before any is changed. One that is missing is no error.
+        UserError: a record is damaged; then none is changed. A missing one is no error.
     """
     remedy = "Mend it, or move it away: the run goes on without it."
-    known: dict[str, dict] = {}
+    records: dict[str, dict] = {}
     for name in ("versions.json", "status.json"):
         with suppress(FileNotFoundError):
-            known[name] = schemas.read(folder, name, remedy)
+            records[name] = schemas.read(folder, name, remedy)
     with suppress(FileNotFoundError):
         read_rows(folder / "metrics.csv", remedy)
-    scored = read_scores(folder, remedy)
+    scores = read_scores(folder, remedy)
 
-    then, now = known.get("versions.json", {}).get("packages", {}), versions()["packages"]
-    if changed := [name for name in PACKAGES if then.get(name) != now.get(name)]:
+    before, now = records.get("versions.json", {}).get("packages", {}), versions()["packages"]
+    if changed := [name for name in PACKAGES if before.get(name) != now.get(name)]:
         log.warning(
             "other versions than at the start of this run: %s. The result may differ from an unbroken one.", changed
         )
     remove_partial(folder)
-    if scored:
-        write_json(folder / "scores.json", [e for e in scored if (e["iteration"] or 0) <= iteration])
+    if scores:
+        write_json(folder / "scores.json", [entry for entry in scores if (entry["iteration"] or 0) <= iteration])
     write_status(folder, "running")
     return Run(folder)
 
 
 def versions() -> dict:
-    """Packages, code and machine."""
-
-    def of(package: str) -> str | None:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return None
-
-    def git(*command: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", *command], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
+    """Return the versions of Python, packages and code, and the machine."""
     return {
         "python": platform.python_version(),
-        "packages": {name: of(name) for name in PACKAGES},
-        "commit": git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(git("status", "--porcelain")),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain")),
         "system": platform.platform(),
         "processor": platform.processor() or platform.machine(),
     }
 
 
-def numbered_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints every N kimg, oldest first."""
-    return sorted(folder.glob("kimg-*.ckpt"))
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(*command: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *command], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -67,7 +67,7 @@ def optional_write(path: Path) -> Iterator[None]:
 
 
 def remove_partial(folder: Path, name: str | None = None) -> None:
-    """Remove what killed processes left of ``name``, or of all files below the folder. No process may write there now."""
+    """Remove what killed processes left of ``name``, or of all below the folder. No process may write there now."""
     leftovers = folder.rglob(".*.partial") if name is None else folder.glob(f".{glob.escape(name)}.*.partial")
     for path in list(leftovers):
         remove(path)

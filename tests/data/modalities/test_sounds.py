@@ -103,7 +103,7 @@ QUICK = [
 
 def test_a_short_training_is_scored_beside_held_out_sounds_and_its_samples_play(run, tmp_path):
     said = run(*QUICK, "trainer.max_steps=4", "evaluation.samples=100", "hydra.run.dir=r", cwd=tmp_path).stdout
-    assert "training" in said and "fd_classifier" in said and "beside 100 of 100 reals (held out" in said
+    assert "training" in said and "fd_classifier" in said and "compared with 100 of 100 reals (held out" in said
     folder = tmp_path / "r" / "samples"
     for path in folder.glob("*.png"):
         assert soundfile.info(path.with_suffix(".wav")).samplerate == RATE

@@ -12,6 +12,7 @@ class DINOv2(TorchFidelity):
     name = "dinov2"
     layers = ["dinov2"]
     source = "torch.hub's facebookresearch/dinov2 (code and weights)"
+    downloads_code = "dinov2"  # the name that ``trust`` must hold
 
     def __init__(self, network: str = "dinov2-vit-l-14", weights: str | None = None, **options):
         self.network_name = network

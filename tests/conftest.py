@@ -2,9 +2,7 @@
 
 import os
 
-os.environ["OMP_NUM_THREADS"] = (
-    "1"  # here and in the processes that tests start: tensors are small, and two tests run at a time
-)
+os.environ["OMP_NUM_THREADS"] = "1"  # also in the processes that tests start: tensors are small, tests run in parallel
 
 from collections import Counter
 from datetime import timedelta

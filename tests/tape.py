@@ -33,13 +33,13 @@ class NoWaiting(TorchDispatchMode):
 
 def strictly(module) -> None:
     """From now on the engine's iterations raise RuntimeError at what would make the host wait for a GPU."""
-    step = module._iterate
+    iterate = module.iterate
 
-    def watched(*args):
+    def watched(batch):
         with NoWaiting(), torch.device("meta"):  # what is made without saying where could not be moved from there
-            step(*args)
+            iterate(batch)
 
-    module._iterate = watched
+    module.iterate = watched
 
 
 class Tape(NoWaiting):

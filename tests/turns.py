@@ -1,4 +1,4 @@
-"""Turns on few examples, against discriminators whose gradient is known in closed form; imported by tests of penalties."""
+"""Turns on few examples, against discriminators whose gradient has a closed form; imported by tests of penalties."""
 
 import pytest
 import torch
@@ -6,6 +6,7 @@ from torch import nn
 
 from conftest import engine, small_game
 from sparring.augment.ada import ADA
+from sparring.games.clock import Clock
 from sparring.games.generation import Generation
 from sparring.games.turn import Turn
 from sparring.losses import Wasserstein
@@ -80,7 +81,8 @@ def a_turn(
     """A turn on four reals (all pixels positive); the discriminator's on four fakes, all negative."""
     game = Generation(generator or Maker(), discriminator, Wasserstein(), latent_dim=3, **options)
     draws = Draws((0, iteration, player, 0), batch, slice(0, batch))
-    turn = Turn(game, player, {"labels": torch.arange(batch)}, draws, iteration, kimg=kimg)
+    clock = Clock(int(1000 * kimg), 1) if kimg else Clock(iteration=iteration)
+    turn = Turn(game, player, {"labels": torch.arange(batch)}, draws, clock)
     turn.reals = example(1, batch).abs() + 1
     if player == "discriminator":
         turn.fakes = -example(2, batch).abs()

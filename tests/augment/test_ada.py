@@ -10,7 +10,7 @@ from sparring.augment.ada import ADA
 from sparring.augment.transforms import color_matrix, cutout, geometric_matrix, warp
 from sparring.randomness import Draws
 from sparring.training.schedules import Linear as LinearSchedule
-from turns import BATCH, Smooth, a_turn, draws, pictures, two
+from turns import BATCH, Smooth, a_turn, draws, pictures
 from turns import float64 as float64
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -161,40 +161,37 @@ def test_multipliers_say_which_changes_are_made():
     assert (found == found[:, :, :1, :1]).all() and (found != 0).all(), "brightness alone tells on black"
 
 
-def judged(augment: ADA, iteration: int, logits: list[float]) -> float:
+def judged(augment: ADA, logits: list) -> float:
     """p after a turn of the discriminator in which it gave these logits to the reals."""
-    turn = a_turn(Smooth(), iteration)
-    turn.real_logits = torch.tensor(logits)
-    augment.observe(turn)
+    augment.observe(torch.tensor(logits), reals=BATCH)
     with torch.no_grad():
-        augment.after(turn)
+        augment.after()
     return augment.p.item()
 
 
 def test_p_rises_when_the_discriminator_is_sure_and_falls_when_it_is_not():
     augment = ADA(p=0.5, adjust_kimg=0.1)  # 16 reals move it by 0.16
     sure, unsure = [9.0] * BATCH, [1.0, 1, 1, -1]  # E sign: 1 and 1/2, target 0.6
-    assert [judged(augment, i, sure) for i in range(4)] == pytest.approx([0.5, 0.5, 0.5, 0.66])
-    assert [judged(augment, i, unsure) for i in range(4, 8)] == pytest.approx([0.66, 0.66, 0.66, 0.5])
-    assert [judged(augment, i, sure) for i in range(8, 32)][-1] == 1.0
-    assert [judged(augment, i, unsure) for i in range(32, 64)][-1] == 0.0
+    assert [judged(augment, sure) for i in range(4)] == pytest.approx([0.5, 0.5, 0.5, 0.66])
+    assert [judged(augment, unsure) for i in range(4, 8)] == pytest.approx([0.66, 0.66, 0.66, 0.5])
+    assert [judged(augment, sure) for i in range(8, 32)][-1] == 1.0
+    assert [judged(augment, unsure) for i in range(32, 64)][-1] == 0.0
     assert ADA().adjust_kimg == 500 and ADA().target == 0.6, "so that 500,000 reals take it from 0 to 1"
 
 
 def test_r_t_is_of_all_reals_since_the_last_move():
     augment = ADA(p=0.5, adjust_kimg=0.1)
-    found = [judged(augment, i, logits) for i, logits in enumerate([[1.0] * 4, [1.0] * 4, [1.0] * 4, [-1.0] * 4])]
+    found = [judged(augment, [sign] * 4) for sign in (1.0, 1.0, 1.0, -1.0)]
     assert found[-1] == pytest.approx(0.34), "(12 - 4) / 16 is below the target"
     assert augment.signs.tolist() == [0.0, 0.0, 0.0]
-    assert judged(ADA(p=0.5, adjust_every=1, adjust_kimg=0.1), 0, [1.0] * 4) == pytest.approx(0.54)
+    assert judged(ADA(p=0.5, adjust_every=1, adjust_kimg=0.1), [1.0] * 4) == pytest.approx(0.54)
 
 
-def test_packs_count_for_all_their_images():
-    augment, turn = ADA(p=0.5, adjust_every=1, adjust_kimg=0.1), a_turn(Smooth())
-    turn.real_logits = torch.ones(BATCH // 2)
-    augment.observe(turn)
-    augment.after(turn)
-    assert augment.p.item() == pytest.approx(0.54)
+@pytest.mark.parametrize(
+    ("logits", "p"), [([1.0] * (BATCH // 2), 0.54), ([[1.0, -1.0]] * BATCH, 0.46)], ids=["packs", "two discriminators"]
+)
+def test_packs_count_for_all_their_reals_and_of_several_discriminators_the_mean_sign(logits, p):
+    assert judged(ADA(p=0.5, adjust_every=1, adjust_kimg=0.1), logits) == pytest.approx(p)
 
 
 @pytest.mark.parametrize("options", [{"accumulate": 2}, {"n_dis": 3}, {}])
@@ -205,35 +202,24 @@ def test_p_follows_the_reals_that_d_saw_however_its_turns_are_cut(options):
     assert module.game.augment.p.item() == pytest.approx(turns // 4 * 4 * 8 / 1000)
 
 
-def test_of_several_discriminators_the_mean_sign_counts():
-    augment, turn = ADA(p=0.5, adjust_every=1, adjust_kimg=0.1), a_turn(two(Smooth))
-    turn.real_logits = torch.tensor([[1.0, -1.0]] * BATCH)
-    augment.observe(turn)
-    augment.after(turn)
-    assert augment.p.item() == pytest.approx(0.46)
-
-
 def test_p_is_in_the_checkpoint_and_in_the_log():
     augment = ADA(p=0.25)
-    judged(augment, 0, [1.0] * BATCH)
+    judged(augment, [1.0] * BATCH)
     again = ADA()
     again.load_state_dict(augment.state_dict())
     assert again.p.item() == 0.25 and again.signs.tolist() == [4.0, 4.0, 1.0]
-    assert again.notes(0.0)["augment/p"].item() == 0.25
+    assert again.notes()["augment/p"].item() == 0.25
 
 
 def test_a_fixed_p_stays_and_a_schedule_multiplies_it():
     fixed = ADA(p=0.5, target=None, adjust_every=1, adjust_kimg=0.001)
-    assert judged(fixed, 0, [1.0] * BATCH) == 0.5
-    falling, images = ADA(p=1.0, target=None, schedule=LinearSchedule(end_kimg=10.0)), pictures(8)
-    assert falling.strength(5.0).item() == 0.5 and falling.notes(5.0)["augment/p"].item() == 0.5
-    assert torch.equal(falling(images, draws(8), "real", kimg=10.0), images)
-    assert not torch.equal(falling(images, draws(8), "real", kimg=0.0), images)
+    assert judged(fixed, [1.0] * BATCH) == 0.5
+    falling = ADA(p=1.0, target=None, schedule=LinearSchedule(end_kimg=10.0))
+    turns = [a_turn(Smooth(), kimg=kimg, augment=falling) for kimg in (0.0, 5.0, 10.0)]
+    changed = [not torch.equal(turn.judge(turn.reals, "real"), turn.game.discriminate(turn.reals)) for turn in turns]
+    assert changed == [True, True, False] and falling.notes(0.5)["augment/p"].item() == 0.5
 
 
-def test_settings_without_meaning_are_refused():
-    for wrong in ({"p": 1.5}, {"blit": -0.1}, {"adjust_every": 0}, {"adjust_kimg": 0.0}):
-        with pytest.raises(ValueError, match=f"{next(iter(wrong))}={next(iter(wrong.values()))}"):
-            ADA(**wrong)
+def test_p_follows_a_target_or_a_schedule():
     with pytest.raises(ValueError, match="target=null"):
         ADA(schedule=LinearSchedule(end_kimg=1.0))

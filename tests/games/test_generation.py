@@ -12,7 +12,7 @@ from sparring.games.generation import Generation
 from sparring.games.turn import Turn
 from sparring.networks import dcgan, mlp
 from sparring.randomness import Draws
-from sparring.regularizers.gradients import R1, GradientPenalty
+from sparring.regularizers.gradients import R1, GradientPenalty, input_gradient
 from turns import float64 as float64
 
 EXACT = torch.float64
@@ -70,7 +70,7 @@ def test_images_are_packed_by_channel():
 
 def test_a_penalty_takes_the_gradient_by_the_whole_pack():
     game = game_of(Slope([1.0, 2.0, 10.0, 20.0]), packing=2)
-    gradient = turn_of(game).input_gradient(turn_of(game).reals, "real")
+    gradient = input_gradient(turn_of(game), turn_of(game).reals, "real")
     torch.testing.assert_close(gradient, torch.tensor([[1.0, 2.0, 10.0, 20.0]]).repeat(2, 1))
     assert R1()(turn_of(game)).tolist() == [505 / 2] * 2
 

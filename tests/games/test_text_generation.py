@@ -23,7 +23,7 @@ from sparring.networks.text_lstm import Discriminator, Generator
 from sparring.randomness import Draws
 from sparring.regularizers.generator import ModeSeeking
 from sparring.regularizers.gradients import R1, GradientPenalty
-from sparring.training.build import load_initial_weights
+from sparring.training.stored_weights import load_initial_weights
 
 LENGTH = 6
 
@@ -151,7 +151,7 @@ def test_adversarial_training_starts_from_a_run_of_maximum_likelihood(data, tmp_
     module = engine(game, data.columns)
     with caplog.at_level(logging.INFO):
         load_initial_weights(module, path)
-    assert "anew: discriminator" in caplog.text
+    assert "random weights: discriminator" in caplog.text
     assert all(torch.equal(value, first.generator.state_dict()[n]) for n, value in game.generator.state_dict().items())
     assert all(torch.equal(value, critic[name]) for name, value in game.discriminator.state_dict().items())
     module.ema.network.first  # noqa: B018, it is there, and is the other run's

@@ -15,6 +15,7 @@ from sparring.data.degradations.jpeg import JPEG
 from sparring.data.degradations.masks import Mask
 from sparring.data.degradations.mixed import Mixed
 from sparring.data.degradations.quality import Blur, Downscale, Noise
+from sparring.games.clock import Clock
 from sparring.games.translation import Translation
 from sparring.games.turn import Turn
 from sparring.losses import LeastSquares, Wasserstein
@@ -87,7 +88,9 @@ def a_game(generator=None, discriminator=None, loss=None, **options) -> Translat
 
 def a_turn(game, player, iteration=0, **columns) -> Turn:
     count = len(columns["images"])
-    return Turn(game, player, columns, Draws((0, iteration, player, 0), count, slice(0, count)), iteration)
+    return Turn(
+        game, player, columns, Draws((0, iteration, player, 0), count, slice(0, count)), Clock(iteration=iteration)
+    )
 
 
 PAIRS = {"images": flat(255, 0), "inputs": flat(255, 255)}  # of 1 a 1 and a -1 are to be made; G answers 0.5

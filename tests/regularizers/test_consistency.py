@@ -6,9 +6,8 @@ from torch import nn
 
 from sparring.augment.diffaugment import DiffAugment
 from sparring.augment.shifts import flip_and_shift
-from sparring.randomness import Draws
 from sparring.regularizers.consistency import BalancedConsistency, Consistency, LatentConsistency, LatentDiversity
-from turns import BATCH, SHAPE, Linear, Maker, Smooth, a_turn, check_gradients, two
+from turns import BATCH, SHAPE, Linear, Maker, Smooth, a_turn, check_gradients, draws, two
 from turns import float64 as float64
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -20,10 +19,6 @@ class Corner(nn.Module):
 
     def forward(self, images, labels=None):
         return images[..., 0].flatten(1).sum(1)
-
-
-def draws(count: int) -> Draws:
-    return Draws((0,), count, slice(0, count))
 
 
 def test_the_slight_change_is_a_flip_and_a_shift_by_an_eighth_with_mirrored_edges():
@@ -113,9 +108,9 @@ def test_latent_diversity_trains_the_generator():
 
 def test_an_augmentation_is_the_same_for_both_sides_of_a_comparison():
     class Identity(DiffAugment):
-        def forward(self, images, draws, purpose, kimg=0.0):
+        def forward(self, images, draws, purpose, factor=1.0):
             self.purposes.append(purpose)
-            return super().forward(images, draws, purpose, kimg)
+            return super().forward(images, draws, purpose, factor)
 
     for kind, purposes in ((Consistency, ["real"] * 2), (LatentConsistency, ["fake"] * 2)):
         augment = Identity()
@@ -136,5 +131,5 @@ def test_differences_are_taken_in_float32_under_mixed_precision(kind):
 def test_points_are_not_flipped():
     with pytest.raises(ValueError, match=r"only images .* can be flipped"):
         Consistency().check_fits(a_turn(Smooth()).game, torch.zeros(BATCH, 2))
-    with pytest.raises(ValueError, match="one an image"):
+    with pytest.raises(ValueError, match="one for each image"):
         flip_and_shift(torch.zeros(2, *SHAPE), draws(4), "it")

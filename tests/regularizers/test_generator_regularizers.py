@@ -1,12 +1,11 @@
 """Regularizers of the generator: matched features, sought modes, chosen fakes, even path lengths."""
 
-import math
-
 import pytest
 import torch
 from torch import nn
 
 from sparring.augment.diffaugment import DiffAugment
+from sparring.games.clock import Clock
 from sparring.games.generation import Generation
 from sparring.games.turn import Turn
 from sparring.losses import NonSaturating
@@ -143,7 +142,7 @@ def test_how_many_are_chosen_falls_by_the_epoch(kimg, k):
 
 def test_the_generators_loss_is_of_the_chosen_alone():
     game = Generation(Maker(), Linear(), NonSaturating(), {"top_k": TopK(gamma=0.5, epoch_kimg=1.0)}, latent_dim=3)
-    turn = Turn(game, "generator", {}, Draws((0,), 8, slice(0, 8)), kimg=1.0)
+    turn = Turn(game, "generator", {}, Draws((0,), 8, slice(0, 8)), Clock(1000, iteration=1))
     best = turn.fake_logits.sort(descending=True).values[:4]
     terms = game.terms("generator", turn)
     assert list(terms) == ["adversarial"]
@@ -195,14 +194,5 @@ def test_path_lengths_are_computed_in_float32_under_mixed_precision():
 
 
 def test_the_path_length_needs_a_generator_with_styles():
-    with pytest.raises(ValueError, match="mapping and synthesis.*stylegan2; .*Maker"):
+    with pytest.raises(ValueError, match="mapping and synthesis.*stylegan2"):
         PathLength().check_fits(g_turn().game, torch.zeros(4, 3, 8, 8))
-
-
-def test_settings_without_meaning_are_refused():
-    with pytest.raises(ValueError, match="batch_shrink=0"):
-        PathLength(batch_shrink=0)
-    for wrong in ({"gamma": 0.0}, {"nu": 1.5}, {"epoch_kimg": 0.0}):
-        with pytest.raises(ValueError, match=f"{next(iter(wrong))}={next(iter(wrong.values()))}"):
-            TopK(**wrong)
-    assert math.isclose(PathLength().weight, 2.0) and PathLength().every == 4

@@ -60,10 +60,6 @@ class TestLeCam:
 
         check_gradients(value, [weight for weight in turn.game.discriminator.parameters() if weight.ndim > 1])
 
-    def test_a_decay_without_meaning_is_refused(self):
-        with pytest.raises(ValueError, match=r"decay=1\.0"):
-            LeCam(decay=1.0)
-
 
 def test_what_is_remembered_is_in_the_checkpoint():
     module = remembering()

@@ -1,12 +1,19 @@
 """Every regularizer on discriminators whose gradient is known in closed form."""
 
+from typing import get_type_hints
+
 import pytest
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
+from sparring.augment.ada import ADA
 from sparring.augment.diffaugment import DiffAugment
 from sparring.randomness import Draws
+from sparring.regularizers.base import Regularizer
+from sparring.regularizers.generator import PathLength, TopK
 from sparring.regularizers.gradients import R1, R2, Dragan, GradientPenalty, ZeroCentered
+from sparring.regularizers.lecam import LeCam
 from sparring.regularizers.weights import Orthogonal, WeightClipping
 from sparring.training.schedules import Linear as LinearSchedule
 from turns import BATCH, Linear, Quadratic, Smooth, a_turn, check_gradients, squares, two
@@ -96,13 +103,14 @@ def test_dragan_looks_around_the_reals_within_half_their_standard_deviation():
 
 
 def test_automatic_gamma_follows_the_size_of_image_and_global_batch():
-    turn = a_turn(Linear())
-    turn.draws = Draws((0,), 32, slice(0, BATCH))  # one of eight ranks
     for penalty in (R1, R2):
-        assert penalty("auto").weight_at(turn) == pytest.approx(0.0002 * 3 * 2 / 32)
-        halved = penalty("auto", schedule=LinearSchedule(end_kimg=1.0))
-        turn.kimg = 0.5
-        assert halved.weight_at(turn) == pytest.approx(0.0001 * 3 * 2 / 32)
+        terms = []
+        for options in ({}, {"weight": "auto"}, {"weight": "auto", "schedule": LinearSchedule(end_kimg=1.0)}):
+            turn = a_turn(Linear(), kimg=0.5, regularizers={"it": penalty(**({"weight": 1.0} | options))})
+            turn.draws = Draws((0,), 32, slice(0, BATCH))  # one of eight ranks
+            terms.append(turn.regularization()["it"].item())
+        gamma = 0.0002 * 3 * 2 / 32
+        assert terms == pytest.approx([terms[0], gamma * terms[0], gamma / 2 * terms[0]])
     with pytest.raises(ValueError, match="weight=auto"):
         R1("auto").check_fits(turn.game, torch.zeros(BATCH, 2))
     R1("auto").check_fits(turn.game, turn.reals)
@@ -166,18 +174,20 @@ def test_a_lazy_regularizer_is_used_every_so_many_iterations_times_as_many(every
     regularizer = R1(weight=3.0, every=every)
     for iteration in range(9):
         turn = a_turn(Linear(), iteration, regularizers={"r1": regularizer})
-        terms = turn.game.regularization("discriminator", turn)
+        terms = turn.regularization()
         assert list(terms) == (["r1"] if iteration % every == 0 else [])
         if terms:
             assert terms["r1"].item() == pytest.approx(3.0 * every * 1938 / 289 / 2)
-        assert turn.game.regularization("generator", turn) == {}
+        assert a_turn(Linear(), iteration, "generator", regularizers={"r1": regularizer}).regularization() == {}
 
 
 def test_a_regularizers_term_is_added_to_the_loss_of_its_players_turn():
-    turn = a_turn(Linear(), regularizers={"gp": GradientPenalty(weight=7.0), "clip": WeightClipping()})
+    regularizers = {"gp": GradientPenalty(weight=7.0), "clip": WeightClipping()}
+    turn = a_turn(Linear(), regularizers=regularizers)
     terms = turn.game.terms("discriminator", turn)
     assert list(terms) == ["adversarial", "gp"], "clipping adds no term"
     assert terms["gp"].item() == pytest.approx(7 * (1938**0.5 / 17 - 1) ** 2)
+    turn = a_turn(Linear(), player="generator", regularizers=regularizers)
     assert list(turn.game.terms("generator", turn)) == ["adversarial"]
 
 
@@ -205,7 +215,7 @@ def test_orthogonality_is_the_overlap_of_output_channels():
         "embedding": nn.utils.parametrizations.spectral_norm(nn.Embedding(2, 2)),
         "norm": nn.BatchNorm2d(3),
     }
-    turn = a_turn(Linear(), generator=nn.ModuleDict(layers))
+    turn = a_turn(Linear(), player="generator", generator=nn.ModuleDict(layers))
     with torch.no_grad():
         layers["linear"].weight.copy_(torch.tensor([[1.0, 2], [3, 4], [0, -1]]))  # overlaps 11, -2, -4
         layers["convolution"].weight.copy_(torch.tensor([1.0, 2, 2, -1]).view(2, 1, 1, 2))  # none
@@ -233,11 +243,20 @@ def test_orthogonality_is_computed_in_float32_under_mixed_precision():
     torch.testing.assert_close(mixed, Orthogonal()(turn), rtol=1e-6, atol=0)
 
 
-def test_settings_without_meaning_are_refused():
-    with pytest.raises(ValueError, match="every=0"):
-        R1(every=0)
-    with pytest.raises(ValueError, match=r"limit=-0\.01"):
-        WeightClipping(limit=-0.01)
-    for penalty in (R1, R2):
-        with pytest.raises(ValueError, match="weight=automatic"):
-            penalty(weight="automatic")
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        *(
+            (Regularizer, "every", 0),
+            (R1, "weight", "automatic"),
+            (R2, "weight", -1.0),
+            (WeightClipping, "limit", -0.01),
+        ),
+        *((LeCam, "decay", 1.0), (PathLength, "batch_shrink", 0)),
+        *((TopK, "gamma", 0.0), (TopK, "nu", 1.5), (TopK, "epoch_kimg", 0.0)),
+        *((ADA, "p", 1.5), (ADA, "blit", -0.1), (ADA, "adjust_every", 0), (ADA, "adjust_kimg", 0.0)),
+    ],
+)
+def test_settings_without_meaning_are_not_of_the_constructors_types(kind, key, value):
+    with pytest.raises(ValidationError):
+        TypeAdapter(get_type_hints(kind.__init__, include_extras=True)[key]).validate_python(value)

@@ -19,7 +19,7 @@ from sparring.config.messages import explain
 from sparring.runs import store
 from sparring.runs.wandb_run import run_id
 from sparring.storage import tensor_files
-from sparring.training.build import open_sampler
+from sparring.training.stored_weights import open_sampler
 
 SMALL = [
     "model=mlp",

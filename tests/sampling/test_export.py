@@ -26,7 +26,8 @@ from sparring.data import cache as data
 from sparring.runs import store
 from sparring.sampling import export
 from sparring.tasks import sample
-from sparring.training.build import build_game, build_module, open_sampler, open_source
+from sparring.training.build import build_game, build_module, open_source
+from sparring.training.stored_weights import open_sampler
 
 SMALL = ["data.batch_size=16", "logger=none", "evaluation=none", "trainer.accelerator=cpu", "data.device_memory_gb=0"]
 IMAGES = ["data.image_size=8", "model.width=8"]

@@ -1,6 +1,7 @@
 """The engine: turns, the clock, what learns when, and what is said when training diverges."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from conftest import blobs, engine, fit, small_game
 from sparring.config.errors import TrainingDiverged
 from sparring.losses import Loss, NonSaturating
 from sparring.networks import dcgan
-from sparring.regularizers.gradients import R1, GradientPenalty
+from sparring.regularizers.gradients import R1, GradientPenalty, input_gradient
 from sparring.training.ema import EMA
 from sparring.training.optimizers import PlayerOptimizer
 from sparring.training.schedules import Linear
@@ -60,7 +61,7 @@ def test_no_weight_gradients_of_the_discriminator_are_computed_in_the_generators
 def test_an_iteration_equals_the_papers_algorithm_written_by_hand():
     """Goodfellow et al. 2014, algorithm 1, on the same noise and images."""
     game = small_game()
-    module = engine(game)
+    module = engine(game, n_dis=2)
     by_hand = copy.deepcopy(game)
     optimizers = {
         name: torch.optim.Adam(network.parameters(), 1e-3, betas=(0.5, 0.999))
@@ -80,7 +81,6 @@ def test_an_iteration_equals_the_papers_algorithm_written_by_hand():
         optimizers["g"].zero_grad()
         loss.backward()
         optimizers["g"].step()
-    module = engine(game, n_dis=2)
     fit(module, 3)
     for trained, expected in zip(game.parameters(), by_hand.parameters(), strict=True):
         torch.testing.assert_close(trained, expected, rtol=1e-4, atol=1e-6)
@@ -233,7 +233,7 @@ def test_bf16_trains_with_penalties_in_float32():
 
     class Spy(R1):
         def forward(self, turn):
-            kinds.append((turn.real_logits.dtype, turn.input_gradient(turn.reals, "real").dtype))
+            kinds.append((turn.real_logits.dtype, input_gradient(turn, turn.reals, "real").dtype))
             return super().forward(turn)
 
     game = small_game(regularizers={"r1": Spy()}, family=dcgan)
@@ -284,5 +284,9 @@ def test_a_loss_that_needs_reals_in_the_generators_turn_gets_fresh_ones():
 
 
 def test_a_batch_of_one_and_data_of_one_image_are_trained_on():
-    fit(engine(small_game(), batch_size=8, accumulate=8, log_every=1), 2)
-    fit(engine(small_game(), columns=blobs(1), batch_size=4, log_every=1), 2)
+    for options in ({"batch_size": 8, "accumulate": 8}, {"columns": blobs(1), "batch_size": 4}):
+        game, rows = small_game(), Rows()
+        start = weights(game)
+        fit(engine(game, log_every=1, **options), 2, loggers=[rows])
+        assert weights(game).isfinite().all() and (weights(game) != start).any()
+        assert len(rows.rows) == 2 and all(math.isfinite(value) for row in rows.rows for value in row.values())

@@ -7,11 +7,13 @@ import torch
 
 from conftest import blobs, engine, fit, small_game
 from sparring.augment.ada import ADA
+from sparring.config.errors import TrainingDiverged
 from sparring.losses import Hinge
 from sparring.networks import dcgan
 from sparring.regularizers.gradients import R1, GradientPenalty
 from sparring.regularizers.lecam import LeCam
-from sparring.training import adversarial_module
+from sparring.training import lightning_hooks
+from sparring.training.cuda_graphs import RecordedClock
 from sparring.training.ema import EMA
 from sparring.training.optimizers import PlayerOptimizer
 from sparring.training.schedules import Cosine, Linear
@@ -21,7 +23,7 @@ from watching import Rows, Watch
 
 @pytest.fixture
 def tapes(monkeypatch):
-    monkeypatch.setattr(adversarial_module, "CudaGraphs", Tapes)
+    monkeypatch.setattr(lightning_hooks, "CudaGraphs", Tapes)
     monkeypatch.setattr(Tapes, "played", 0)
     return Tapes
 
@@ -88,12 +90,12 @@ def test_replayed_iterations_make_the_same_weights_and_log(case, tapes):
         for each in (row, other):
             del each["images_per_second"]
         assert row == pytest.approx(other, rel=1e-4, abs=1e-5)
-    assert module.meter.first_bad() is None
+    assert module.running_means.first_bad() is None
 
 
 def test_a_number_that_is_not_told_anew_would_be_found(tapes, monkeypatch):
     """The tape repeats what it recorded: with a learning rate that stays a number, weights differ."""
-    monkeypatch.setattr(PlayerOptimizer, "lr", lambda self, base, kimg: float(base["lr"]) * self.schedule(float(kimg)))
+    monkeypatch.setattr(RecordedClock, "scheduled", lambda self, schedule: schedule(self.kimg_at(self.iteration)))
     plain, _ = trained("dcgan", captured=False)
     module, _ = trained("dcgan", captured=True)
     a, b = (torch.cat([p.flatten() for p in m.game.parameters()]) for m in (plain, module))
@@ -109,7 +111,7 @@ def test_the_iteration_in_which_something_became_nan_is_known_after_a_replay(tap
             with torch.no_grad():
                 next(game.generator.parameters()).fill_(torch.nan)
 
-    with pytest.raises(adversarial_module.TrainingDiverged, match="in iteration 9 "):
+    with pytest.raises(TrainingDiverged, match="in iteration 9 "):
         fit(module, 12, callbacks=[Watch(spoil)])
 
 

@@ -6,6 +6,7 @@ import torch
 from conftest import engine, fit
 from sparring.data.mixture import Dirac
 from sparring.data.modalities.points import Points
+from sparring.games.clock import Clock
 from sparring.games.generation import Generation
 from sparring.games.turn import Turn
 from sparring.losses import Minimax, NonSaturating, Wasserstein
@@ -39,7 +40,7 @@ def simultaneous(loss, **regularizers) -> list[float]:
     for iteration in range(STEPS):
         slopes = {}
         for player, weight in weights.items():
-            turn = Turn(game, player, columns, Draws((iteration, player), 1, slice(0, 1)), iteration)
+            turn = Turn(game, player, columns, Draws((iteration, player), 1, slice(0, 1)), Clock(iteration=iteration))
             (slopes[player],) = torch.autograd.grad(sum(game.terms(player, turn).values()), weight)
         for player, weight in weights.items():
             weight.data -= STEP * slopes[player]

@@ -1,19 +1,18 @@
 """Adaptive discriminator augmentation (Karras et al. 2020, StyleGAN2-ADA)."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from sparring.augment.base import Augment, check_images
 from sparring.augment.transforms import color_matrix, cutout, geometric_matrix, warp
 from sparring.distributed import collectives
 from sparring.randomness import Draws
-from sparring.training.schedules import at
 
-if TYPE_CHECKING:
-    from sparring.games.turn import Turn
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class ADA(Augment):
@@ -39,24 +38,22 @@ class ADA(Augment):
         cutout: ... of a zeroed square of half the size.
     """
 
+    p: Tensor
+    signs: Tensor
+
     def __init__(
         self,
-        p: float = 0.0,
-        target: float | None = 0.6,
-        adjust_every: int = 4,
-        adjust_kimg: float = 500.0,
+        p: Share = 0.0,
+        target: Annotated[float, Field(ge=-1, le=1)] | None = 0.6,
+        adjust_every: PositiveInt = 4,
+        adjust_kimg: Annotated[float, Field(gt=0, le=1e9)] = 500.0,
         schedule: Callable[[float], float] | None = None,
-        blit: float = 1.0,
-        geometry: float = 1.0,
-        color: float = 1.0,
-        cutout: float = 0.0,
+        blit: Share = 1.0,
+        geometry: Share = 1.0,
+        color: Share = 1.0,
+        cutout: Share = 0.0,
     ):
         super().__init__()
-        for name, share in {"p": p, "blit": blit, "geometry": geometry, "color": color, "cutout": cutout}.items():
-            if not 0 <= share <= 1:
-                raise ValueError(f"{name}={share}: must be in [0, 1]")
-        if adjust_every < 1 or adjust_kimg <= 0:
-            raise ValueError(f"adjust_every={adjust_every}: 1, 2, ...; adjust_kimg={adjust_kimg}: above 0")
         if target is not None and schedule is not None:
             raise ValueError(f"target={target} and a schedule: p follows one of them; choose target=null")
         self.target = target
@@ -65,21 +62,15 @@ class ADA(Augment):
         self.schedule = schedule
         self.blit, self.geometry, self.color, self.cutout = blit, geometry, color, cutout
         self.register_buffer("p", torch.tensor(float(p)))
-        self.register_buffer(
-            "signs", torch.zeros(3)
-        )  # of D(x) since the last move: their sum, how many, in how many turns
-        self._seen: list[Tensor] = []  # the same of this turn's micro-batches
+        self.register_buffer("signs", torch.zeros(3))  # since the last move: sum of sign D(x), reals, turns
+        self._latest: list[Tensor] = []  # sum of sign D(x) and reals of this turn's micro-batches
 
-    def strength(self, kimg: float) -> Tensor:
-        """P at the clock's ``kimg``, ()."""
-        return self.p.clone() if self.schedule is None else self.p * at(self.schedule, kimg)
+    def notes(self, factor: float | Tensor = 1.0) -> dict[str, Tensor]:
+        return {"augment/p": self.p * factor}
 
-    def notes(self, kimg: float) -> dict[str, Tensor]:
-        return {"augment/p": self.strength(kimg)}
-
-    def forward(self, images: Tensor, draws: Draws, purpose: str, kimg: float = 0.0) -> Tensor:
+    def forward(self, images: Tensor, draws: Draws, purpose: str, factor: float | Tensor = 1.0) -> Tensor:
         check_images(images, draws)
-        p = self.strength(kimg)
+        p = self.p * factor
         with torch.autocast(images.device.type, enabled=False):  # places in bfloat16 would be off by pixels
             images = images.to(torch.get_default_dtype())
             if self.blit or self.geometry:
@@ -92,17 +83,16 @@ class ADA(Augment):
                 images = (matrix[:, :, :-1] @ images.flatten(2) + matrix[:, :, -1:]).view_as(images)
             return cutout(images, draws, purpose, p * self.cutout) if self.cutout else images
 
-    def observe(self, turn: "Turn") -> None:
-        if self.target is not None:
-            count = len(turn.reals)  # logits may be of packs of them, or of several discriminators
-            sign = turn.real_logits.detach().sign().to(self.signs.dtype).mean()
-            self._seen.append(torch.stack([sign * count, torch.full_like(sign, count)]))
+    def observe(self, real_logits: Tensor, reals: int) -> None:
+        if self.target is not None:  # logits may be of packs of reals, or of several discriminators
+            sign = real_logits.detach().sign().to(self.signs.dtype).mean()
+            self._latest.append(torch.stack([sign * reals, torch.full_like(sign, reals)]))
 
-    def after(self, turn: "Turn") -> None:
+    def after(self) -> None:
         if self.target is None:
             return
-        latest = torch.stack(self._seen).sum(0)
-        self._seen.clear()
+        latest = torch.stack(self._latest).sum(0)
+        self._latest.clear()
         collectives.all_reduce([latest])
         self.signs += torch.cat([latest, latest.new_ones(1)])
         total, count, turns = self.signs

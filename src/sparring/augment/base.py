@@ -1,23 +1,25 @@
-"""What every augmentation is."""
+"""The base of all augmentations."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
 from sparring.randomness import Draws
 
-if TYPE_CHECKING:
-    from sparring.games.game import Game
-    from sparring.games.turn import Turn
-
 
 class Augment(nn.Module, ABC):
-    """Base of all augmentations. What is drawn is a function of (seed, iteration, turn, purpose, index of the image)."""
+    """Base of all augmentations. What is drawn is a function of (seed, iteration, turn, purpose, index of the image).
+
+    Attributes:
+        schedule: factor of its strength as a function of kimg; None for a constant strength.
+    """
+
+    schedule: Callable[[float], float] | None = None
 
     @abstractmethod
-    def forward(self, images: Tensor, draws: Draws, purpose: str, kimg: float = 0.0) -> Tensor:
-        """Augmented images, of the same shape (batch, C, H, W) in [-1, 1] and differentiable, twice.
+    def forward(self, images: Tensor, draws: Draws, purpose: str, factor: float | Tensor = 1.0) -> Tensor:
+        """Return augmented images, of the same shape (batch, C, H, W) in [-1, 1], differentiable twice.
 
         Values may leave that range, as in the published codes.
 
@@ -25,32 +27,35 @@ class Augment(nn.Module, ABC):
             images: what D is shown.
             draws: the random numbers of the turn, as many as images.
             purpose: what these images are; the same purpose in a turn is augmented in the same way.
-            kimg: the clock.
+            factor: of its strength, what ``schedule`` gives now.
 
         Raises:
             ValueError: these are not images, or not as many as there are draws.
         """
 
-    def notes(self, kimg: float) -> dict[str, Tensor]:
-        """Scalars to be logged: what it is doing at the clock's ``kimg``."""
+    def notes(self, factor: float | Tensor = 1.0) -> dict[str, Tensor]:
+        """Return scalars () to be logged, by name."""
         return {}
 
-    def observe(self, turn: "Turn") -> None:
-        """Called in the discriminator's turn for every micro-batch, when its logits are known."""
+    def observe(self, real_logits: Tensor, reals: int) -> None:
+        """Take note of D's logits of so many augmented reals; called for every micro-batch of the discriminator."""
 
-    def check_fits(self, game: "Game", data: Tensor) -> None:
-        """Raise ValueError, before training starts, if these examples (N, ...) can't be augmented."""
+    def check_fits(self, data: Tensor) -> None:
+        """Raise ValueError, before training, if these examples (N, ...) can't be augmented."""
         check_images(data)
 
-    def after(self, turn: "Turn") -> None:
-        """Called without gradient after the discriminator's update."""
+    def after(self) -> None:
+        """Follow the discriminator's update; called without gradient."""
 
 
 def check_images(images: Tensor, draws: Draws | None = None) -> None:
-    """Refuse what cannot be changed as images are."""
+    """Raise ValueError for what is no batch of images, or has another length than ``draws``."""
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(
-            f"only images (batch, 1 or 3, H, W) can be flipped, shifted, coloured ...; these data are {tuple(images.shape)}"
+            "only images (batch, 1 or 3, H, W) can be flipped, shifted, coloured ...; "
+            f"these data are {tuple(images.shape)}"
         )
     if draws is not None and len(images) != len(draws):
-        raise ValueError(f"{len(images)} images are to be augmented by draws for {len(draws)}: one an image")
+        raise ValueError(
+            f"{len(images)} images are augmented with draws for {len(draws)}: one for each image is needed"
+        )

@@ -29,7 +29,7 @@ class DiffAugment(Augment):
         super().__init__()
         self.policies = tuple(policies)
 
-    def forward(self, images: Tensor, draws: Draws, purpose: str, kimg: float = 0.0) -> Tensor:
+    def forward(self, images: Tensor, draws: Draws, purpose: str, factor: float | Tensor = 1.0) -> Tensor:
         check_images(images, draws)
         changes = {"color": color, "translation": translation, "cutout": cutout}
         for policy in self.policies:

@@ -41,9 +41,9 @@ class Measured(AdversarialModule):
         if position == self.iterations - 1:
             self.block_seconds[self.kind].append(now(self.device) - self._started)
 
-    def _take_turn(self, player, *rest) -> None:
+    def take_turn(self, player, turns) -> None:
         self._player = player
-        self._measure("whole", lambda: super(Measured, self)._take_turn(player, *rest))
+        self._measure("whole", lambda: super(Measured, self).take_turn(player, turns))
 
     def average_gradients(self, parameters: list[nn.Parameter]) -> None:
         if self.kind == "apart":
@@ -88,7 +88,7 @@ def run(
     digits = next(module.parameters()).element_size()
     milliseconds = {kind: [1000 * s / iterations for s in module.block_seconds[kind]] for kind in KINDS}
     sent = sum(count * module.turn_bytes[player] for player, count in module.turns.items())
-    images = module.images_per_iteration // world_size()
+    images = module.clock.images_per_iteration // world_size()
     ring = {"compute": median(milliseconds["apart"]), "bytes_sent": sent, "images": images}
     ring |= {"reductions": sum(module.turns.values()), "latency_us": latency_us}
     figures = {

@@ -149,7 +149,7 @@ def compare(cfg: DictConfig, pictures: Path, folder: Path, seconds: float, round
     build_trainer(cfg, (1 + rounds) * iterations, [log], [Health(), turns], folder).fit(module)
     return {
         "iterations": iterations,
-        "images_per_second": timing.per_second(turns.seconds, iterations * module.images_per_iteration),
+        "images_per_second": timing.per_second(turns.seconds, iterations * module.clock.images_per_iteration),
         "ratios": {name: timing.ratios(turns.seconds["engine"], turns.seconds[name]) for name in loops},
         "memory": turns.memory,
         "flops": turns.flops,

@@ -81,11 +81,11 @@ class CycleGAN(Game):
         return self.there.generator
 
     def terms(self, player: str, turn: Turn) -> dict[str, Tensor]:
-        terms, parts = {}, self._parts(turn)
+        terms, parts, games = {}, self._parts(turn), self._games
         for name, part in parts.items():
             if player == "discriminator":
                 part.fakes = self.pools[name](part.fakes, part.draws)
-            terms |= {f"{name}/{term}": value for term, value in part.game.terms(player, part).items()}
+            terms |= {f"{name}/{term}": value for term, value in games[name].terms(player, part).items()}
             turn.notes |= {f"{name}/{note}": value for note, value in part.notes.items()}
         if player == "generator":
             there, back = self.there.generator, self.back.generator
@@ -97,8 +97,8 @@ class CycleGAN(Game):
         return terms
 
     def after(self, player: str, turn: Turn) -> None:
-        for part in self._parts(turn).values():
-            part.game.after(player, part)
+        for name, part in self._parts(turn).items():
+            self._games[name].after(player, part)
 
     def produce(self, latents: None, condition: Tensor, producer: nn.Module | None = None) -> Tensor:
         return self.there.produce(None, condition, producer)
@@ -126,11 +126,15 @@ class CycleGAN(Game):
                 f"and are {images} and {inputs}: model.identity_weight=0"
             )
 
+    @property
+    def _games(self) -> dict[str, Translation]:
+        return {"there": self.there, "back": self.back}
+
     def _parts(self, turn: Turn) -> dict[str, Turn]:
         """Return the two translations' turns within this one, the same objects every time."""
         if not turn.parts:
-            for name, game, batch in (("there", self.there, turn.batch), ("back", self.back, swapped(turn.batch))):
-                turn.parts[name] = turn.part(game, batch, name)
+            batches = {"there": turn.batch, "back": swapped(turn.batch)}
+            turn.parts = {name: turn.part(game, batches[name], name) for name, game in self._games.items()}
         return turn.parts
 
 

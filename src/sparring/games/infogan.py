@@ -95,12 +95,12 @@ class InfoGAN(Generation):
     def truncate(self, latents: Tensor, limit: float) -> Tensor:
         return torch.cat([super().truncate(latents[:, : self.noise_dim], limit), latents[:, self.noise_dim :]], dim=1)
 
-    def kept(self, latents: Tensor) -> Tensor:
+    def clip_to_prior(self, latents: Tensor) -> Tensor:
         """Categorical codes as shares of their values, continuous ones in [-1, 1]."""
         noise, *codes, rest = latents.split([self.noise_dim, *self.categorical, self.continuous], dim=1)
         codes = [code.clamp(min=1e-6) for code in codes]
         shares = [code / code.sum(1, keepdim=True) for code in codes]
-        return torch.cat([super().kept(noise), *shares, rest.clamp(-1, 1)], dim=1)
+        return torch.cat([super().clip_to_prior(noise), *shares, rest.clamp(-1, 1)], dim=1)
 
     def interpolate(self, latents: Tensor, frames: int) -> list[Tensor]:
         """Noise as in ``Generation``, codes straight."""

@@ -1,4 +1,4 @@
-"""Games whose producer makes images from noise."""
+"""Games whose producer makes examples from latents."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ from sparring.randomness import Draws
 
 
 class FromLatents(Game):
-    """What a game of latents (batch, latent_dim), and labels (batch,) where it is ``conditional``, makes of them.
+    """A game whose producer is given latents (batch, latent_dim) and, if ``conditional``, labels (batch,).
 
     Attributes:
         generator: latents, labels or None -> images (batch, C, H, W) in [-1, 1].
@@ -40,9 +40,12 @@ class FromLatents(Game):
         return draws.uniform("latents", self.latent_dim).mul_(2).sub_(1)
 
     def truncate(self, latents: Tensor, limit: float) -> Tensor:
-        """The same normal latents squeezed into [-limit, limit] by their quantiles: fewer oddities, less variety.
+        """Return normal latents squeezed into [-limit, limit] by their quantiles: fewer oddities, less variety.
 
-        The truncation trick of Brock et al. 2019 (BigGAN, section 3.1), without drawing anew.
+        The truncation trick of Brock et al. 2019 (BigGAN, section 3.1), without drawing again.
+
+        Raises:
+            UserError: the latents are not normal, the limit is not positive, or the generator undoes it.
         """
         if hasattr(self.generator, "mapping"):
             raise UserError(f"sample.truncation={limit}: StyleGAN2 divides latents by their length, which undoes it")
@@ -51,14 +54,14 @@ class FromLatents(Game):
         low, high = (torch.special.ndtr(torch.tensor(x)) for x in (-limit, limit))
         return torch.special.ndtri(low + torch.special.ndtr(latents) * (high - low))
 
-    def kept(self, latents: Tensor) -> Tensor:
-        """Those that the generator knows which are nearest to latents (batch, latent_dim) that were reached by walking."""
+    def clip_to_prior(self, latents: Tensor) -> Tensor:
+        """Return the latents of the prior's support that are nearest to latents (batch, latent_dim)."""
         return latents.clamp(-1, 1) if self.latent == "uniform" else latents
 
     def interpolate(self, latents: Tensor, frames: int) -> list[Tensor]:
-        """``frames`` batches of latents that go from each latent to the next, the last one's next being the first.
+        """Return ``frames`` batches of latents on the way from each latent to the next, and from the last to the first.
 
-        On the sphere for normal latents, whose lengths vary little; straight for uniform ones.
+        It is on the sphere for normal latents, whose lengths vary little; straight for uniform ones.
         """
         goals = latents.roll(-1, 0)
         shares = torch.arange(frames) / frames

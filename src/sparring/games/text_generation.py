@@ -88,7 +88,7 @@ class MaximumLikelihood(TextGame):
         return {"generator": [self.generator]}
 
     def terms(self, player: str, turn: Turn) -> dict[str, Tensor]:
-        return {"nll": self.nll(turn)} | self.regularization(player, turn)
+        return {"nll": self.nll(turn)} | turn.regularization()
 
 
 class TextGeneration(TextGame, TwoPlayer):

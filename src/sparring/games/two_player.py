@@ -1,7 +1,7 @@
-"""What every game of a generator against discriminators shares."""
+"""The base of games of a generator against discriminators."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -15,17 +15,17 @@ from sparring.regularizers.base import Regularizer
 
 
 class TwoPlayer(Game):
-    """A discriminator tells fakes from reals, the generator learns to be taken for real.
+    """A discriminator learns to tell fakes from reals, a generator to make fakes that pass for real.
 
-    A game of this kind says what the generator is given (``latents``, ``condition``, ``produce``) and, where it is not
-    just the images, what the discriminator is ``shown``.
+    A game of this kind defines what the generator is given (``latents``, ``condition``, ``produce``) and what the
+    discriminator is ``shown``, if that is more than the images.
 
     Args:
         generator: makes images (batch, C, H, W) in [-1, 1].
         discriminator: images, labels or None -> logits (batch,).
         loss: what each player minimises.
-        regularizers: by name; each joins the turn it belongs to.
-        augment: of what the discriminator sees.
+        regularizers: by name; each joins the turns of its player.
+        augment: changes what the discriminator sees.
         spectral_norm: divide the discriminator's weights by their largest singular value (Miyato et al. 2018).
         others: further discriminators. They learn by the mean of their losses; the generator's is ``mix`` of theirs.
         mix: ``mean``, ``max`` (the harshest), or ``softmax``, the mean weighted by the softmax of the losses
@@ -45,7 +45,7 @@ class TwoPlayer(Game):
     ):
         super().__init__(regularizers, augment)
         self.generator = generator
-        self.discriminator = Several([discriminator, *others]) if others else discriminator
+        self.discriminator: Any = Several([discriminator, *others]) if others else discriminator
         if spectral_norm:
             normalize_spectrally(self.discriminator)
         self.loss = loss
@@ -72,16 +72,16 @@ class TwoPlayer(Game):
             for regularizer in self.regularizers.values():
                 losses = regularizer.choose(losses, turn)
             adversarial = self._mixed(losses.mean(0))
-        return {"adversarial": adversarial} | self.regularization(player, turn)
+        return {"adversarial": adversarial} | turn.regularization()
 
     def _mixed(self, losses: Tensor) -> Tensor:
-        """The generator's loss of one discriminator () or of each (discriminators,)."""
+        """Return the generator's loss () from that by one discriminator () or by each (discriminators,)."""
         if losses.ndim == 0 or self.mix == "mean":
             return losses.mean()
         return losses.max() if self.mix == "max" else (losses.softmax(0) * losses).sum()
 
     def shown(self, images: Tensor, condition: Tensor | None) -> Tensor:
-        """What the discriminator is shown of images (batch, ...) and what the generator was told."""
+        """Return what the discriminator is shown of images (batch, ...) and of the generator's condition."""
         return images
 
     def discriminate(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -97,14 +97,14 @@ class TwoPlayer(Game):
         return condition if self.conditional else None
 
     def _note(self, turn: Turn) -> None:
-        """How the game stands: D's belief, how often it ranks a real above a fake, and how much the fakes differ."""
+        """Note D's belief, how often D ranks a real above a fake, and how much the fakes differ."""
         real, fake = turn.real_logits.detach(), turn.fake_logits.detach()
         turn.notes["D(x)"] = self.loss.belief(real).mean()
         turn.notes["D(G(z))"] = self.loss.belief(fake).mean()
         if self.augment is not None:
-            self.augment.observe(turn)
-            turn.notes |= self.augment.notes(turn.kimg)
-        if turn.watched:
+            self.augment.observe(turn.real_logits, len(turn.reals))
+            turn.notes |= self.augment.notes(turn.scheduled(self.augment.schedule))
+        if turn.logged:
             some = slice(0, 1024)  # of a batch of patches, whose pairs would fill the memory
             turn.notes["separation"] = (real[some, None] > fake[None, some]).float().mean()
             if len(turn.reals) > 1:

@@ -116,7 +116,7 @@ class VAE(Autoencoder):
         bound = self._bound(turn.reals, turn.condition, turn.draws)
         turn.notes["elbo"] = bound["elbo"].mean()
         terms = {"reconstruction": bound["reconstruction"].mean(), "kl": self.beta * bound["kl"].mean()}
-        return terms | self.regularization(player, turn)
+        return terms | turn.regularization()
 
     def own_scores(
         self, batch: dict[str, Tensor], draws: Draws, producer: nn.Module | None = None

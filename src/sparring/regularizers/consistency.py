@@ -1,21 +1,18 @@
-"""The discriminator sees alike what is alike: an image and its slight change, a latent and its neighbour."""
+"""Penalties on how much the output changes with a slight change of an image or of a latent."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
+from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from sparring.augment.base import check_images
 from sparring.augment.shifts import flip_and_shift
-from sparring.games.turn import Turn
-from sparring.regularizers.base import Regularizer, Schedule
-
-if TYPE_CHECKING:
-    from sparring.games.game import Game
+from sparring.regularizers.base import Game, Regularizer, Turn
 
 
 def squared_difference(a: Tensor, b: Tensor) -> Tensor:
-    """(a - b)^2, in float32 under mixed precision."""
+    """Return (a - b)^2, in float32 under mixed precision."""
     return (a.to(torch.get_default_dtype()) - b.to(torch.get_default_dtype())).square()
 
 
@@ -26,15 +23,13 @@ class Consistency(Regularizer):
     mirrored. An augmentation of the game is the same for both.
     """
 
-    def __init__(self, weight: float = 10.0, every: int = 1, schedule: Schedule | None = None):
-        super().__init__(weight, every, schedule)
+    def __init__(self, weight: NonNegativeFloat = 10.0, **options: Any):
+        super().__init__(weight, **options)
 
-    def check_fits(self, game: "Game", data: Tensor) -> None:
+    def check_fits(self, game: Game, data: Tensor) -> None:
         check_images(data)
-        if getattr(game, "judge_pairs", False):
-            raise ValueError(
-                "D judges an image beside what it was made of, which would not be changed alike: model.judge_pairs=false"
-            )
+        if game.judge_pairs:
+            raise ValueError("model.judge_pairs=true: D sees the input, too, which would not be changed")
 
     def forward(self, turn: Turn) -> Tensor:
         changed = flip_and_shift(turn.reals, turn.draws, "consistency real")
@@ -46,13 +41,12 @@ class BalancedConsistency(Consistency):
 
     Args:
         weight: lambda of the reals.
-        every: iterations between two uses.
-        schedule: factor of the weight as a function of kimg.
         fakes: lambda of the fakes over that of the reals.
+        options: those of ``Regularizer``.
     """
 
-    def __init__(self, weight: float = 10.0, every: int = 1, schedule: Schedule | None = None, fakes: float = 1.0):
-        super().__init__(weight, every, schedule)
+    def __init__(self, weight: NonNegativeFloat = 10.0, fakes: NonNegativeFloat = 1.0, **options: Any):
+        super().__init__(weight, **options)
         self.fakes = fakes
 
     def forward(self, turn: Turn) -> Tensor:
@@ -61,7 +55,7 @@ class BalancedConsistency(Consistency):
 
 
 def neighbours(turn: Turn, sigma: float) -> Tensor:
-    """The turn's latents, each moved by N(0, sigma^2)."""
+    """Return the turn's latents, each moved by N(0, sigma^2)."""
     return turn.latents + sigma * turn.draws.normal("latent_consistency", *turn.latents.shape[1:])
 
 
@@ -73,12 +67,12 @@ class LatentConsistency(Regularizer):
 
     needs_latents = True
 
-    def __init__(self, weight: float = 20.0, every: int = 1, schedule: Schedule | None = None, sigma: float = 0.05):
-        super().__init__(weight, every, schedule)
+    def __init__(self, weight: NonNegativeFloat = 20.0, sigma: NonNegativeFloat = 0.05, **options: Any):
+        super().__init__(weight, **options)
         self.sigma = sigma
 
     def forward(self, turn: Turn) -> Tensor:
-        moved = turn.game.produce(neighbours(turn, self.sigma), turn.condition).detach()
+        moved = turn.produce(neighbours(turn, self.sigma)).detach()
         return squared_difference(turn.fake_logits, turn.judge(moved, "fake"))
 
 
@@ -91,10 +85,10 @@ class LatentDiversity(Regularizer):
     needs_latents = True
     player = "generator"
 
-    def __init__(self, weight: float = 0.5, every: int = 1, schedule: Schedule | None = None, sigma: float = 0.05):
-        super().__init__(weight, every, schedule)
+    def __init__(self, weight: NonNegativeFloat = 0.5, sigma: NonNegativeFloat = 0.05, **options: Any):
+        super().__init__(weight, **options)
         self.sigma = sigma
 
     def forward(self, turn: Turn) -> Tensor:
-        moved = turn.game.produce(neighbours(turn, self.sigma), turn.condition)
+        moved = turn.produce(neighbours(turn, self.sigma))
         return -squared_difference(turn.fakes, moved).flatten(1).mean(1)

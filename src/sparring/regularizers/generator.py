@@ -1,23 +1,15 @@
 """Regularizers of the generator."""
 
 import math
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import torch
-from torch import Tensor
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from torch import Tensor, nn
 
 from sparring.distributed import collectives
-from sparring.games.turn import Turn
-from sparring.regularizers.base import Regularizer, Schedule
-
-if TYPE_CHECKING:
-    from sparring.games.game import Game
-
-
-def other_latents(turn: Turn, purpose: str) -> Tensor:
-    """Latents that are drawn apart from the turn's own."""
-    return turn.game.latents(replace(turn.draws, key=(*turn.draws.key, purpose)))
+from sparring.regularizers.base import Game, Regularizer, Turn
 
 
 class FeatureMatching(Regularizer):
@@ -48,8 +40,8 @@ class ModeSeeking(Regularizer):
     couples_batch = True
 
     def forward(self, turn: Turn) -> Tensor:
-        others = other_latents(turn, "mode_seeking")
-        images = turn.game.produce(others, turn.condition)
+        others = turn.other_latents("mode_seeking")
+        images = turn.produce(others)
         apart = (turn.fakes.to(others.dtype) - images.to(others.dtype)).abs().mean()
         return 1 / (apart / (turn.latents - others).abs().mean() + 1e-5)
 
@@ -69,71 +61,71 @@ class TopK(Regularizer):
     player = "generator"
     couples_batch = True
 
-    def __init__(self, gamma: float = 0.99, nu: float = 0.5, epoch_kimg: float = 50.0):
+    def __init__(
+        self,
+        gamma: Annotated[float, Field(gt=0, le=1)] = 0.99,
+        nu: Annotated[float, Field(gt=0, le=1)] = 0.5,
+        epoch_kimg: Annotated[float, Field(gt=0, le=1e9)] = 50.0,
+    ):
         super().__init__()
-        if not (0 < gamma <= 1 and 0 < nu <= 1 and epoch_kimg > 0):
-            raise ValueError(f"gamma={gamma}, nu={nu}: shares above 0, at most 1; epoch_kimg={epoch_kimg}: above 0")
         self.gamma = gamma
         self.nu = nu
         self.epoch_kimg = epoch_kimg
 
-    def phase(self, iteration: int, kimg: float) -> float:
+    def share(self, iteration: int, kimg: float) -> float:
+        """Return k / B at the clock's ``kimg``."""
         epochs = int(kimg / self.epoch_kimg + 1e-9)  # a sum of steps may fall short of the whole
         return max(self.gamma**epochs, self.nu)
 
     def choose(self, losses: Tensor, turn: Turn) -> Tensor:
-        k = max(1, int(len(losses) * self.phase(turn.iteration, turn.kimg)))
+        k = max(1, int(len(losses) * turn.decide(self.share)))
         turn.notes["top_k"] = torch.full((), k / len(losses), device=losses.device)
         return losses.gather(0, turn.fake_logits.detach().topk(k, dim=0).indices)
 
 
 class PathLength(Regularizer):
-    """(|J^T y| - a)^2 with J = dG/dw, y ~ N(0, 1/(H W)) an image and a the running mean of |J^T y| (Karras et al. 2020, eq. 4).
+    """(|J^T y| - a)^2 with J = dG/dw, y ~ N(0, 1/(H W)) an image, a the running mean of |J^T y|.
 
-    It wants StyleGAN2's generator, with ``mapping(latents, labels) -> w`` (batch, ..., dim) and ``synthesis(w)``; the
-    squared length is averaged over the layers that w is given to, as in the published code. a moves after the turn, over
-    all ranks and micro-batches; the published code moves it before. The latents are its own.
+    (Karras et al. 2020, StyleGAN2, eq. 4.) It needs a generator with ``mapping(latents, labels) -> w``, of shape
+    (batch, ..., dim), and ``synthesis(w)``. The squared length is averaged over the layers that are given w, as in the
+    published code. a moves after the turn, over all ranks and micro-batches; the published code moves it before. It
+    draws its own latents.
 
     Args:
         weight: gamma.
         every: iterations between two uses.
-        schedule: factor of the weight as a function of kimg.
         decay: how far a moves towards the batch's mean length.
         batch_shrink: one in so many examples of the batch is used.
-
+        options: those of ``Regularizer``.
     """
+
+    mean: Tensor
 
     player = "generator"
 
     def __init__(
         self,
-        weight: float = 2.0,
-        every: int = 4,
-        schedule: Schedule | None = None,
-        decay: float = 0.01,
-        batch_shrink: int = 2,
+        weight: NonNegativeFloat = 2.0,
+        every: PositiveInt = 4,
+        decay: Annotated[float, Field(ge=0, le=1)] = 0.01,
+        batch_shrink: PositiveInt = 2,
+        **options: Any,
     ):
-        super().__init__(weight, every, schedule)
-        if batch_shrink < 1:
-            raise ValueError(f"batch_shrink={batch_shrink}: one in 1, 2, ... examples is used")
+        super().__init__(weight, every, **options)
         self.decay = decay
         self.batch_shrink = batch_shrink
         self.register_buffer("mean", torch.zeros(()))
-        self._seen: list[Tensor] = []  # mean lengths of this turn's micro-batches
+        self._latest: list[Tensor] = []  # mean lengths of this turn's micro-batches
 
-    def check_fits(self, game: "Game", data: Tensor) -> None:
-        generator = getattr(game, "generator", None)
-        if not (hasattr(generator, "mapping") and hasattr(generator, "synthesis")):
-            raise ValueError(
-                "it needs a generator with mapping and synthesis, as model/generator=stylegan2; this one is "
-                f"{type(generator).__module__}.{type(generator).__name__}"
-            )
+    def check_fits(self, game: Game, data: Tensor) -> None:
+        if not _with_mapping(game.players[self.player]):
+            raise ValueError("it needs a generator with mapping and synthesis: model/generator=stylegan2")
 
     def forward(self, turn: Turn) -> Tensor:
-        generator = turn.game.generator
+        (generator,) = _with_mapping(turn.networks)
         used = slice(None, None, self.batch_shrink)  # spread evenly, so that ranks use the examples of one process
         labels = None if turn.condition is None else turn.condition[used]
-        latents = other_latents(turn, "path_length")[used]
+        latents = turn.other_latents("path_length")[used]
         with torch.autocast(latents.device.type, enabled=False):
             w = generator.mapping(latents, labels)
             images = generator.synthesis(w)
@@ -141,12 +133,17 @@ class PathLength(Regularizer):
             (gradient,) = torch.autograd.grad((images * noise).sum(), w, create_graph=True)
         squares = gradient.square().sum(-1).view(len(images), -1)
         lengths = squares.mean(1).sqrt()
-        self._seen.append(lengths.detach().mean())
+        self._latest.append(lengths.detach().mean())
         return (lengths - self.mean).square()
 
     def after(self, turn: Turn) -> None:
-        if self._seen:
-            latest = torch.stack(self._seen).mean()
+        if self._latest:
+            latest = torch.stack(self._latest).mean()
             collectives.all_reduce([latest])
             self.mean.lerp_(latest / collectives.world_size(), self.decay)
-            self._seen.clear()
+            self._latest.clear()
+
+
+def _with_mapping(networks: Sequence[nn.Module]) -> list[Any]:
+    """Return the networks that are called in two parts."""
+    return [network for network in networks if hasattr(network, "mapping") and hasattr(network, "synthesis")]

@@ -1,12 +1,14 @@
-"""A regularizer that remembers."""
+"""A regularizer that remembers D's logits."""
+
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
 from torch.nn.functional import relu
 
 from sparring.distributed import collectives
-from sparring.games.turn import Turn
-from sparring.regularizers.base import Regularizer, Schedule
+from sparring.regularizers.base import Regularizer, Turn
 
 
 class LeCam(Regularizer):
@@ -18,48 +20,46 @@ class LeCam(Regularizer):
 
     Args:
         weight: lambda.
-        every: iterations between two uses.
-        schedule: factor of the weight as a function of kimg.
-        decay: what the means keep of themselves in a turn.
+        decay: share of themselves that the means keep in a turn.
         start: iteration from which on the term is added.
         discriminators: how many there are, each with means of its own.
+        options: those of ``Regularizer``.
     """
+
+    means: Tensor
 
     def __init__(
         self,
-        weight: float = 0.3,
-        every: int = 1,
-        schedule: Schedule | None = None,
-        decay: float = 0.99,
-        start: int = 1000,
-        discriminators: int = 1,
+        weight: NonNegativeFloat = 0.3,
+        decay: Annotated[float, Field(ge=0, lt=1)] = 0.99,
+        start: NonNegativeInt = 1000,
+        discriminators: PositiveInt = 1,
+        **options: Any,
     ):
-        super().__init__(weight, every, schedule)
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay={decay}: must be at least 0 and below 1")
+        super().__init__(weight, **options)
         self.decay = decay
         self.start = start
         self.register_buffer("means", torch.zeros(2, discriminators))  # of reals, of fakes
-        self._seen: list[Tensor] = []  # means of this turn's micro-batches
+        self._latest: list[Tensor] = []  # means of this turn's micro-batches
 
     def forward(self, turn: Turn) -> Tensor | None:
         real, fake = (logits.to(self.means.dtype) for logits in (turn.real_logits, turn.fake_logits))
-        self._seen.append(torch.stack([self._mean(real.detach()), self._mean(fake.detach())]))
-        if turn.iteration < self.start:
+        self._latest.append(torch.stack([self._mean(real.detach()), self._mean(fake.detach())]))
+        if turn.decide(self._is_early):
             return None
         return relu(real - self.means[1]).square() + relu(self.means[0] - fake).square()
 
-    def phase(self, iteration: int, kimg: float) -> bool:
+    def _is_early(self, iteration: int, kimg: float) -> bool:
         return iteration < self.start
 
     def _mean(self, logits: Tensor) -> Tensor:
-        """Of each discriminator, (discriminators,)."""
+        """Return the mean of each discriminator's logits, (discriminators,)."""
         return logits.reshape(len(logits), len(self.means[0]), -1).mean((0, 2))
 
     def after(self, turn: Turn) -> None:
-        if self._seen:
-            latest = torch.stack(self._seen).mean(0)
+        if self._latest:
+            latest = torch.stack(self._latest).mean(0)
             collectives.all_reduce([latest])
-            moved = 1.0 if turn.iteration < self.start else 1 - self.decay
-            self.means.lerp_(latest / collectives.world_size(), moved)
-            self._seen.clear()
+            share = 1.0 if turn.decide(self._is_early) else 1 - self.decay
+            self.means.lerp_(latest / collectives.world_size(), share)
+            self._latest.clear()

@@ -1,28 +1,27 @@
 """Regularizers of weights, whatever the data."""
 
 from collections.abc import Iterator
-from typing import Literal
+from functools import reduce
+from typing import Any, Literal
 
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
-from sparring.games.turn import Turn
-from sparring.regularizers.base import Regularizer, Schedule
+from sparring.regularizers.base import Regularizer, Turn
 
 
 class WeightClipping(Regularizer):
     """Every weight of the discriminator is clamped to [-limit, limit] after its update (Arjovsky et al. 2017, WGAN)."""
 
-    def __init__(self, limit: float = 0.01):
+    def __init__(self, limit: PositiveFloat = 0.01):
         super().__init__()
-        if limit <= 0:
-            raise ValueError(f"limit={limit}: weights are clamped to [-limit, limit], so it must be positive")
         self.limit = limit
 
     def after(self, turn: Turn) -> None:
-        weights = [weight for network in turn.game.players[self.player] for weight in network.parameters()]
-        torch._foreach_clamp_min_(weights, -self.limit)
-        torch._foreach_clamp_max_(weights, self.limit)
+        weights: list[Tensor] = [weight for network in turn.networks for weight in network.parameters()]
+        torch._foreach_clamp_min_(weights, -self.limit)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_clamp_max_(weights, self.limit)  # pyright: ignore[reportPrivateImportUsage]
 
 
 class Orthogonal(Regularizer):
@@ -34,25 +33,23 @@ class Orthogonal(Regularizer):
 
     Args:
         weight: beta.
-        every: iterations between two uses.
-        schedule: factor of the weight as a function of kimg.
         player: whose weights.
+        options: those of ``Regularizer``.
     """
 
     def __init__(
         self,
-        weight: float = 1e-4,
-        every: int = 1,
-        schedule: Schedule | None = None,
+        weight: NonNegativeFloat = 1e-4,
         player: Literal["generator", "discriminator"] = "generator",
+        **options: Any,
     ):
-        super().__init__(weight, every, schedule)
+        super().__init__(weight, **options)
         self.player = player
 
     def forward(self, turn: Turn) -> Tensor:
-        matrices = [matrix for network in turn.game.players[self.player] for matrix in weight_matrices(network)]
+        matrices = [matrix for network in turn.networks for matrix in weight_matrices(network)]
         with torch.autocast(matrices[0].device.type, enabled=False):
-            return sum(self._overlap(matrix) for matrix in matrices) / 2
+            return reduce(torch.add, [self._overlap(matrix) for matrix in matrices]) / 2
 
     @staticmethod
     def _overlap(matrix: Tensor) -> Tensor:
@@ -61,12 +58,9 @@ class Orthogonal(Regularizer):
 
 
 def weight_matrices(network: nn.Module) -> Iterator[Tensor]:
-    """Parameters as matrices (output channels, numbers of each), those of embeddings left out."""
-    weights = (
-        name.rpartition("weight")[1] and p for name, p in network.named_parameters()
-    )  # "...weight.original", too
-    named = {p for p in weights if isinstance(p, nn.Parameter)}
-    kinds = {p: type(module) for module in network.modules() for p in module.parameters(recurse=False) if p in named}
+    """Yield the network's weights as matrices (output channels, numbers of each), without those of embeddings."""
+    weights = {p for name, p in network.named_parameters() if "weight" in name}  # "...weight.original", too
+    kinds = {p: type(module) for module in network.modules() for p in module.parameters(recurse=False) if p in weights}
     for module in network.modules():
         if isinstance(module, nn.Embedding | nn.modules.conv._ConvTransposeNd):
             kinds |= dict.fromkeys(module.parameters(), type(module))  # a parametrisation's are further down

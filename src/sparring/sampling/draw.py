@@ -25,7 +25,7 @@ from sparring.sampling.latent_space import Space
 from sparring.sampling.projection import project
 from sparring.sampling.translate_files import image_files
 from sparring.storage.files import atomic_write, write_json
-from sparring.training.callbacks.sample_grids import beside_targets
+from sparring.training.callbacks.sample_grids import translation_grid
 
 OWN_SAMPLES = 8  # projected for comparison: examples that the generator can make for certain
 
@@ -62,7 +62,7 @@ class Drawing:
 
     def translations(self) -> None:
         """Translate held-out examples: a grid with their inputs and targets, and single files."""
-        save_image(beside_targets(self.sampler, self.settings.count), self.out / "grid.png")
+        save_image(translation_grid(self.sampler, self.settings.count), self.out / "grid.png")
         answers = Translated(self.sampler, self.settings.count)
         self._write(answers.images(range(len(answers))))
 

@@ -21,7 +21,8 @@ from sparring.runs import store
 from sparring.sampling.exported_generator import FACTS, Exported, ExportedGenerator, ProducerNetwork, load_as
 from sparring.storage import tensor_files
 from sparring.storage.files import atomic_write
-from sparring.training.build import open_sampler, open_source
+from sparring.training.build import open_source
+from sparring.training.stored_weights import open_sampler
 
 ENDINGS = {"safetensors": ".safetensors", "torch_export": ".pt2"}
 EXAMPLES = 5  # inputs to compare outputs on, and to record a program with

@@ -75,7 +75,7 @@ class Space:
 
     def nearest_valid(self, points: Tensor) -> Tensor:
         """Return the nearest points (batch, dim) that the generator's latents can have."""
-        return self.game.kept(points) if self.name == "z" else points
+        return self.game.clip_to_prior(points) if self.name == "z" else points
 
     def strongest(self, count: int) -> Tensor:
         """Return the axes (count, dim) along which examples change most, the strongest first.

@@ -16,7 +16,8 @@ from sparring.evaluation.sampler import Sampler
 from sparring.runs import store
 from sparring.runs.scores_file import append_scores, save_pictures
 from sparring.storage import tensor_files
-from sparring.training.build import device_of, open_sampler, open_source
+from sparring.training.build import device_of, open_source
+from sparring.training.stored_weights import open_sampler
 
 
 def augmentation_study(cfg: DictConfig, folder: Path) -> None:

@@ -19,7 +19,8 @@ from sparring.runs import console, store
 from sparring.runs.scores_file import append_scores, save_pictures, scores_entry
 from sparring.storage import tensor_files
 from sparring.tasks.augmentation_study import augmentation_study
-from sparring.training.build import build_evaluator, build_game, device_of, open_sampler, open_source, silence_lightning
+from sparring.training.build import build_evaluator, build_game, device_of, open_source, silence_lightning
+from sparring.training.stored_weights import open_sampler
 
 MIN_IMAGES = 50
 

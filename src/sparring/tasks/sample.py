@@ -11,7 +11,8 @@ from sparring.data import cache
 from sparring.runs import store
 from sparring.sampling import draw
 from sparring.sampling.translate_files import translate_files
-from sparring.training.build import open_sampler, open_source
+from sparring.training.build import open_source
+from sparring.training.stored_weights import open_sampler
 
 
 def sample(cfg: DictConfig, folder: Path) -> None:

@@ -15,7 +15,7 @@ from sparring.distributed import collectives
 from sparring.distributed.signals import Stop
 from sparring.runs import console, store
 from sparring.storage.locks import lock_run
-from sparring.training import build
+from sparring.training import build, stored_weights
 from sparring.training.fit import fit
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def train(cfg: DictConfig, folder: Path) -> None:
     with Stop() as stop, ExitStack() as contexts:
         build.check_machine(cfg)
         if cfg.init and not cfg.resume:
-            build.adopt_vocabulary(cfg)
+            stored_weights.adopt_vocabulary(cfg)
         source, game, evaluator = build.open_source(cfg), build.build_game(cfg), build.build_evaluator(cfg)
 
         run = store.find_run(cfg.resume, "resume") if cfg.resume else None
@@ -56,7 +56,7 @@ def train(cfg: DictConfig, folder: Path) -> None:
         module = build.build_module(cfg, game, data)
         module.run_id = run.id if run else None
         if checkpoint is None and cfg.init:
-            build.load_initial_weights(module, store.find_run(cfg.init, "init").checkpoint())
+            stored_weights.load_initial_weights(module, store.find_run(cfg.init, "init").checkpoint())
         elif checkpoint is None and game.begins_from:
             log.warning(
                 "starts from random weights, from which it hardly learns: init=RUN, of model=%s", game.begins_from

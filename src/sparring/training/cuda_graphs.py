@@ -1,97 +1,86 @@
-"""Iterations that are recorded once and replayed: where launching a network's kernels takes longer than running them.
+"""Iterations recorded as CUDA graphs and replayed: for networks whose kernels run faster than they launch.
 
-A replay repeats the operations of the recorded iteration on the same memory. What differs from one iteration to the next
-is therefore written there before: the batch, the seeds of all draws, what schedules give. What changes the operations
-themselves (a regularizer that joins every 16 iterations, a row of the log) makes another *phase*, recorded apart.
+A replay repeats the operations of the recorded iteration on the same memory. So what differs from one iteration to the
+next is written to that memory before: the batch, the seeds of all draws, the numbers that the clock gives. An iteration
+of other operations (a regularizer that joins every 16 iterations, a row of the log) needs another recording.
 """
 
-from collections.abc import Callable, Hashable
-from itertools import count
-from typing import Any, Protocol
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from sparring.games.clock import Clock
 from sparring.randomness import generator, seed_of
-from sparring.training.schedules import Replayed, Schedule
 
-WARM_UP = 3  # iterations of a phase before it is recorded: libraries choose their kernels, optimizers make their state
-PHASES = 16  # recordings that are kept
-
-
-class Moment:
-    """What of the clock an iteration reads: kimg for its schedules, seeds for its draws, its number for the log."""
-
-    def __init__(self, kimg_at: Callable[[int], float]):
-        self.kimg_at = kimg_at
-
-    def kimg(self, iteration: int) -> float:
-        return self.kimg_at(iteration)
-
-    def number(self, iteration: int) -> int | Tensor:
-        return iteration
-
-    def generator(self, *key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
-        return generator(*key, device=device)
+WARM_UP = 3  # runs of an iteration before it is recorded: libraries choose kernels, optimizers make their state
+RECORDINGS = 16  # the latest, of which each holds memory
+T = TypeVar("T")
 
 
-class Renewed(Moment):
-    """The same for an iteration that is recorded: generators and tensors that are set anew before each replay.
+@dataclass(eq=False)
+class Recording:
+    """An iteration: its batch, all that it read from the clock, in that order, and a function that replays it."""
 
-    Each run through the iteration asks for the same ones in the same order. A key's second part is the iteration, as in
-    ``Batches.draws``.
+    batch: Any
+    numbers: list[tuple[Callable[[int], float], Tensor]] = field(default_factory=list)
+    decisions: list[tuple[Callable[[int], Any], Any]] = field(default_factory=list)
+    generators: list[tuple[tuple, torch.Generator]] = field(default_factory=list)
+    runs: int = 0
+    replay: Callable[[], None] | None = None
+
+    def fits(self, iteration: int) -> bool:
+        """Return whether ``iteration`` consists of the same operations."""
+        return all(of_iteration(iteration) == value for of_iteration, value in self.decisions)
+
+
+class RecordedClock(Clock):
+    """A clock that keeps what it gives to an iteration, and renews it in place for the next iteration like it.
+
+    Args:
+        images_per_iteration: see Clock.
+        device: where numbers are kept, as tensors ().
     """
 
-    def __init__(self, kimg_at: Callable[[int], float], device: torch.device):
-        super().__init__(kimg_at)
+    def __init__(self, images_per_iteration: int, device: torch.device):
+        super().__init__(images_per_iteration)
         self.device = device
-        self.generators: list[tuple[tuple, torch.Generator]] = []
-        self.values: list[tuple[Callable[[int], float], Tensor]] = []
 
-    def begin(self, iteration: int) -> None:
-        """Everything as ``iteration`` has it; it is asked for from the start."""
-        self.iteration = iteration
-        self._generators_asked, self._values_asked = count(), count()
-        for (first, _, *rest), each in self.generators:
-            each.manual_seed(seed_of(first, iteration, *rest))
-        for value, tensor in self.values:
-            tensor.fill_(value(iteration))
+    def begin(self, recording: Recording) -> None:
+        """Renew what a recording has read, for the current iteration."""
+        self.recording, self._read = recording, Counter()
+        for of_iteration, tensor in recording.numbers:
+            tensor.fill_(of_iteration(self.iteration))
+        for (first, _, *rest), each in recording.generators:  # the second part of a key is the iteration
+            each.manual_seed(seed_of(first, self.iteration, *rest))
 
-    def kimg(self, iteration: int) -> float:
-        ahead = iteration - self.iteration
-        return Replayed(self.kimg_at(iteration), lambda schedule: self._follow(schedule, ahead))
+    def number(self, of_iteration: Callable[[int], float]) -> Tensor:
+        def tensor() -> Tensor:
+            return torch.full((), float(of_iteration(self.iteration)), device=self.device)
 
-    def number(self, iteration: int) -> Tensor:
-        ahead = iteration - self.iteration
-        return self._value(lambda now: float(now + ahead))
+        return self._next("numbers", of_iteration, tensor)
+
+    def decide(self, of_iteration: Callable[[int], T]) -> T:
+        return self._next("decisions", of_iteration, lambda: of_iteration(self.iteration))
 
     def generator(self, *key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
-        place = next(self._generators_asked)
-        if place == len(self.generators):
-            self.generators.append((key, generator(*key, device=device)))
-        return self.generators[place][1]
+        return self._next("generators", key, lambda: generator(*key, device=device))
 
-    def _follow(self, schedule: Schedule, ahead: int) -> Tensor:
-        return self._value(lambda now: schedule(self.kimg_at(now + ahead)))
-
-    def _value(self, value: Callable[[int], float]) -> Tensor:
-        place = next(self._values_asked)
-        if place == len(self.values):
-            self.values.append((value, torch.full((), value(self.iteration), device=self.device)))
-        return self.values[place][1]
-
-
-class Recorder(Protocol):
-    """What records work without doing it, and does it as often as it is asked to."""
-
-    def warm_up(self, work: Callable[[], None]) -> None: ...
-
-    def record(self, work: Callable[[], None], generators: list[torch.Generator]) -> Callable[[], None]: ...
+    def _next(self, kind: str, question: Any, make: Callable[[], T]) -> T:
+        """Return what the recording has in this place; in its first run make it."""
+        answers, index = getattr(self.recording, kind), self._read[kind]
+        self._read[kind] += 1
+        if index == len(answers):
+            answers.append((question, make()))
+        return answers[index][1]
 
 
 class CudaGraphs:
-    """Records CUDA graphs, all on one stream and in one pool of memory: one of them runs at a time."""
+    """Records work as CUDA graphs, all on one stream and in one pool of memory: one of them runs at a time."""
 
     def __init__(self):
         self.stream, self.pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
@@ -103,63 +92,45 @@ class CudaGraphs:
         torch.cuda.current_stream().wait_stream(self.stream)
 
     def record(self, work: Callable[[], None], generators: list[torch.Generator]) -> Callable[[], None]:
+        """Return a function that repeats the work, with the numbers that these generators give then."""
         graph = torch.cuda.CUDAGraph()
         for each in generators:
             graph.register_generator_state(each)
-        # other threads (W&B's, say) may do what they like meanwhile
+        # "thread_local": other threads, such as W&B's, may use the GPU meanwhile
         with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
             work()
         return graph.replay
 
 
-class Captured:
-    """Runs iterations: those of a phase that is known by replaying it.
+class RecordedIterations:
+    """Runs iterations, and replays those whose operations are recorded.
 
     Args:
-        work: one iteration of a batch (columns in any nesting of dicts and lists), at a moment.
-        kimg_at: kimg after so many iterations.
-        device: where it computes.
-        recorder: what records.
+        run: one iteration of a batch (columns in any nesting of dicts and lists); it reads ``clock``.
+        clock: set to an iteration before it is run.
+        recorder: records it.
     """
 
-    def __init__(
-        self,
-        work: Callable[[Any, int, Moment], None],
-        kimg_at: Callable[[int], float],
-        device: torch.device,
-        recorder: Recorder,
-    ):
-        self.work, self.kimg_at, self.device, self.recorder = work, kimg_at, device, recorder
-        self._phases: dict[Hashable, _Phase] = {}
+    def __init__(self, run: Callable[[Any], None], clock: RecordedClock, recorder: CudaGraphs):
+        self.run, self.clock, self.recorder = run, clock, recorder
+        self.recordings: list[Recording] = []  # the latest last
 
-    def __call__(self, batch: Any, iteration: int, phase: Hashable) -> None:
-        known = self._phases.pop(phase, None) or _Phase(batch, Renewed(self.kimg_at, self.device))
-        self._phases[phase] = known
-        if len(self._phases) > PHASES:
-            self._phases.pop(next(iter(self._phases)))  # that which was not met for longest
-        known.run(batch, iteration, self)
+    def __call__(self, batch: Any) -> None:
+        recording = next((each for each in self.recordings if each.fits(self.clock.iteration)), None)
+        if recording is None:
+            recording = Recording(tree_map(torch.clone, batch))
+        else:
+            self.recordings.remove(recording)
+        self.recordings = [*self.recordings, recording][-RECORDINGS:]
 
-
-class _Phase:
-    """Iterations of the same operations."""
-
-    def __init__(self, batch: Any, moment: Renewed):
-        self.batch, self.moment = tree_map(torch.clone, batch), moment
-        self.times = 0
-        self.replay: Callable[[], None] | None = None
-
-    def run(self, batch: Any, iteration: int, of: Captured) -> None:
-        tree_map(lambda own, new: own.copy_(new), self.batch, batch)
-        self.moment.begin(iteration)
-        self.times += 1
-
-        def work() -> None:
-            of.work(self.batch, iteration, self.moment)
-
-        if self.times <= WARM_UP:
-            of.recorder.warm_up(work)
+        tree_map(lambda own, new: own.copy_(new), recording.batch, batch)
+        self.clock.begin(recording)
+        recording.runs += 1
+        if recording.runs <= WARM_UP:
+            self.recorder.warm_up(lambda: self.run(recording.batch))
             return
-        if self.replay is None:
-            self.replay = of.recorder.record(work, [each for _, each in self.moment.generators])
-            self.moment.begin(iteration)
-        self.replay()
+        if recording.replay is None:
+            generators = [each for _, each in recording.generators]
+            recording.replay = self.recorder.record(lambda: self.run(recording.batch), generators)
+            self.clock.begin(recording)
+        recording.replay()

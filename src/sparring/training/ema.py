@@ -1,12 +1,14 @@
-"""The generator's running average, which is what is shown, scored and published."""
+"""The generator's running average, which is shown, scored and published."""
+
+# pyright: reportPrivateImportUsage=false
 
 import copy
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from sparring.training.schedules import Constant, at
+from sparring.regularizers.base import Schedule
+from sparring.training.schedules import Constant
 
 
 class EMA(nn.Module):
@@ -17,7 +19,7 @@ class EMA(nn.Module):
     so that the random initialisation is soon forgotten.
 
     Args:
-        network: what is averaged; a copy is kept, never trained.
+        network: what is averaged; a copy is kept and never trained.
         half_life_kimg: thousands of images after which half of the average is new. 0 copies the network.
         rampup: share of the images seen so far that bounds the half-life; ``None`` for no ramp.
         schedule: factor of the half-life as a function of kimg; None for a constant one.
@@ -28,7 +30,7 @@ class EMA(nn.Module):
         network: nn.Module,
         half_life_kimg: float,
         rampup: float | None = None,
-        schedule: Callable[[float], float] | None = None,
+        schedule: Schedule | None = None,
     ):
         super().__init__()
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
@@ -37,18 +39,18 @@ class EMA(nn.Module):
         self.schedule = schedule or Constant()
 
     def decay(self, kimg: float, step_kimg: float) -> float:
-        """What is kept by the update that brings the clock to ``kimg`` and saw ``step_kimg`` thousand images."""
+        """Return the share of the old average in the update that brings the clock to ``kimg`` and saw ``step_kimg``."""
         half_life = self.half_life_kimg * self.schedule(kimg)
         if self.rampup is not None:
             half_life = min(half_life, self.rampup * kimg)
         return 0.5 ** (step_kimg / half_life) if half_life > 0 else 0.0
 
     @torch.no_grad()
-    def update(self, network: nn.Module, kimg: float, step_kimg: float) -> None:
-        """Move the average towards ``network``: one fused call for all parameters, one for all buffers."""
-        average, new = list(self.network.parameters()), list(network.parameters())
-        share = at(lambda kimg: 1 - self.decay(kimg, step_kimg), kimg)
-        if isinstance(share, Tensor):  # which lerp would wait for
+    def update(self, network: nn.Module, share: float | Tensor) -> None:
+        """Move the average by ``share``, 1 - decay, of the way to ``network``: one fused call for all parameters."""
+        average: list[Tensor] = list(self.network.parameters())
+        new: list[Tensor] = list(network.parameters())
+        if isinstance(share, Tensor):  # lerp would wait for its value
             torch._foreach_add_(average, torch._foreach_mul(torch._foreach_sub(new, average), share))
         else:
             torch._foreach_lerp_(average, new, share)

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.plugins.environments import TorchElasticEnvironment
+from pytorch_lightning.callbacks import ProgressBar
+from pytorch_lightning.plugins.environments import TorchElasticEnvironment  # pyright: ignore[reportPrivateImportUsage]
+from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 
 from sparring.config import memory
 from sparring.config.errors import UserError
@@ -23,7 +25,6 @@ from sparring.evaluation.references import choose_references
 from sparring.runs.metrics_file import MetricsFile
 from sparring.runs.wandb_run import WandbRun
 from sparring.training.adversarial_module import AdversarialModule
-from sparring.training.build import sampler_settings
 from sparring.training.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints
 from sparring.training.callbacks.graceful_stop import GracefulStop
 from sparring.training.callbacks.health import Health
@@ -32,10 +33,12 @@ from sparring.training.callbacks.sample_grids import SampleGrids
 from sparring.training.callbacks.scores import Scores
 from sparring.training.callbacks.status import Status
 
+PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+
 
 @dataclass(frozen=True)
-class Ended:
-    """How training ended: its clock, the newest grid, and the last entry of ``scores.json`` where there is an evaluation."""
+class Fitted:
+    """What training leaves: its clock, the newest grid, and the last entry of ``scores.json``, if there are scores."""
 
     status: Status
     samples: Path | None
@@ -51,62 +54,65 @@ def fit(
     stop: Stop,
     iterations: int,
     checkpoint: Path | None,
-    begun: int,
-) -> Ended:
-    """Train until ``iterations`` or a signal, on every rank; the first one alone writes and speaks.
+    start: int,
+) -> Fitted:
+    """Train until ``iterations`` or a signal, on every rank. The first rank alone writes files and messages.
 
     Args:
         cfg: the run's configuration.
         folder: where it is recorded.
-        module: what is trained on ``data``.
-        evaluator: what scores it, if anything.
+        module: the engine.
+        data: what it is trained and scored on.
+        evaluator: what scores it, or None.
         stop: where signals are noted.
         iterations: in all, those of earlier sessions included.
-        checkpoint: to go on from, if any, at the iteration ``begun``.
+        checkpoint: to resume from, or None.
+        start: the iteration of the checkpoint, 0 without.
 
     Raises:
         UserError: the checkpoint is of another model.
     """
-    first = collectives.rank() == 0
-    wandb_run = build_wandb(cfg, folder, evaluator) if first else None
+    is_first = collectives.rank() == 0
+    wandb_run = build_wandb(cfg, folder, evaluator) if is_first else None
     artifacts = bool(wandb_run and cfg.logger.log_checkpoints)
-    references = choose_references(cfg, data, module.game.translates)
-    scores = evaluator and Scores(evaluator, references, folder, cfg.cache, **sampler_settings(cfg))
-    grids, status = SampleGrids(folder / "samples", **cfg.grid, **sampler_settings(cfg)), Status(folder)
+    shown = {"batch_norm": cfg.ema.batch_norm, "seed": cfg.seed}  # the same in grids and for scores
+    grids, status = SampleGrids(folder / "samples", **cfg.grid, **shown), Status(folder)
+    scores = None
+    if evaluator:
+        references = choose_references(cfg, data, module.game.translates)
+        scores = Scores(evaluator, references, folder, cfg.cache, **shown)
     callbacks = [
         GracefulStop(stop),  # first of all: the others ask whether training is interrupted
         Checkpoints(folder / "checkpoints", **cfg.checkpoint, artifacts=artifacts),  # before what takes long
-        first and status,
-        first and Health(),
+        is_first and status,
+        is_first and Health(),
         scores,
-        first and grids,
-        first and Progress(),
+        is_first and grids,
+        is_first and Progress(),
     ]
-    loggers = [first and MetricsFile(folder / "metrics.csv", begun), wandb_run]
+    loggers = [is_first and MetricsFile(folder / "metrics.csv", start), wandb_run]
     trainer = build_trainer(cfg, iterations, list(filter(None, loggers)), list(filter(None, callbacks)), folder)
     failed = True
     try:
         if wandb_run:
             wandb_run.start()
-        with _restoring(trainer, checkpoint):
+        with _naming_checkpoint(checkpoint, module), memory.explain_exhaustion():
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
         failed = False
     finally:
         if wandb_run:
             wandb_run.finish(failed)
     collectives.barrier()  # to torchrun and srun the first exit is the end; the first rank may still be writing
-    return Ended(status, grids.latest, scores.latest if scores else None)
+    return Fitted(status, grids.latest, scores.latest if scores else None)
 
 
 @contextmanager
-def _restoring(trainer: pl.Trainer, checkpoint: Path | None) -> Iterator[None]:
-    """What fails while a checkpoint is put in, of whatever kind, becomes a UserError that names the file and what differs."""
+def _naming_checkpoint(checkpoint: Path | None, module: AdversarialModule) -> Iterator[None]:
+    """Turn any error while Lightning loads a checkpoint into a UserError that names the file and what differs."""
     try:
-        with memory.explain_exhaustion():
-            yield
+        yield
     except Exception as error:
-        # Lightning holds what it has read until all of it is in its place
-        if isinstance(error, UserError) or not trainer._checkpoint_connector._loaded_checkpoint:
+        if isinstance(error, UserError) or not module.restoring:
             raise
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise UserError(
@@ -115,32 +121,28 @@ def _restoring(trainer: pl.Trainer, checkpoint: Path | None) -> Iterator[None]:
 
 
 def build_wandb(cfg: DictConfig, folder: Path, evaluator: Evaluator | None) -> WandbRun | None:
+    """Return the W&B logger, its run named and grouped after the overrides; None without a logger."""
     if not cfg.logger:
         return None
     overrides = list(OmegaConf.load(folder / "overrides.yaml"))
     varied = [override for override in overrides if not override.startswith("seed=")]
+    parts = ("scores", f"scores_{evaluator.samples_during}") if evaluator else ()
     return build(cfg.logger, "logger", partial=True)(
         folder=folder,
         config=OmegaConf.to_container(cfg, resolve=True),
-        lower_is_better=[
-            f"{part}/{score}"
-            for score in (evaluator.lower_is_better if evaluator else ())
-            for part in ("scores", f"scores_{evaluator.samples_during}")
-        ],
+        lower_is_better=[f"{part}/{score}" for score in evaluator.lower_is_better for part in parts]
+        if evaluator
+        else [],
         name=cfg.logger.name or folder_name(overrides),
         group=cfg.logger.group or folder_name(varied),
     )
 
 
 def build_trainer(cfg: DictConfig, iterations: int, loggers: list, callbacks: list, folder: Path) -> pl.Trainer:
-    """Lightning's trainer, told to keep out of what the engine and its callbacks do."""
-    profilers = {"simple": pl.profilers.SimpleProfiler, "advanced": pl.profilers.AdvancedProfiler}
-    profilers["pytorch"] = pl.profilers.PyTorchProfiler
-    profiler = (
-        collectives.rank() == 0
-        and cfg.trainer.profiler
-        and profilers[cfg.trainer.profiler](dirpath=folder, filename="profile")
-    )
+    """Return Lightning's trainer, without what the engine and its callbacks do themselves."""
+    profiler = None
+    if cfg.trainer.profiler and collectives.rank() == 0:
+        profiler = PROFILERS[cfg.trainer.profiler](dirpath=folder, filename="profile")
     many = torch.distributed.is_initialized()
     return pl.Trainer(
         accelerator=cfg.trainer.accelerator,
@@ -152,11 +154,11 @@ def build_trainer(cfg: DictConfig, iterations: int, loggers: list, callbacks: li
         max_epochs=-1,
         logger=loggers or False,
         callbacks=callbacks,
-        profiler=profiler or None,
+        profiler=profiler,
         benchmark=True,  # cuDNN tries its kernels on the sizes at hand, which stay the same
         plugins=[AtomicCheckpointIO(), *([TorchElasticEnvironment()] if many else [])],
         enable_checkpointing=False,
-        enable_progress_bar=any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks),
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         enable_model_summary=False,
         default_root_dir=folder,
     )

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from sparring.training.schedules import Constant, Schedule, at
+from sparring.games.clock import Clock
+from sparring.regularizers.base import Schedule
+from sparring.training.schedules import Constant
 
 
 @dataclass
@@ -26,25 +27,27 @@ class PlayerOptimizer:
     clip_norm: float | None = None
     beta2_schedule: Schedule | None = None
 
-    def lr(self, base: dict[str, Any], kimg: float) -> float | Tensor:
-        """The learning rate at the clock's ``kimg``; ``base`` are the optimizer's defaults."""
-        return at(lambda now: float(base["lr"]) * self.schedule(now), kimg)
+    def lr(self, optimizer: torch.optim.Optimizer, kimg: float) -> float:
+        """Return the learning rate at ``kimg``."""
+        return float(optimizer.defaults["lr"]) * self.schedule(kimg)
 
-    def follow(self, optimizer: torch.optim.Optimizer, base: dict[str, Any], kimg: float) -> None:
-        """Set what is scheduled as it is to be at ``kimg``."""
+    def follow_schedules(self, optimizer: torch.optim.Optimizer, clock: Clock) -> None:
+        """Set what is scheduled to its value now."""
+        lr = clock.scheduled(lambda kimg: self.lr(optimizer, kimg))
         for group in optimizer.param_groups:
-            group["lr"] = self.lr(base, kimg)
+            group["lr"] = lr
             if self.beta2_schedule is not None:
-                group["betas"] = (base["betas"][0], base["betas"][1] * self.beta2_schedule(kimg))
+                beta1, beta2 = optimizer.defaults["betas"]
+                group["betas"] = (beta1, beta2 * self.beta2_schedule(clock.kimg_at(clock.iteration)))
 
 
 def set_capturable(optimizer: torch.optim.Optimizer, capturable: bool, device: torch.device) -> None:
-    """Whether its steps may be recorded as part of a CUDA graph, whatever it was when its state was stored."""
+    """Decide whether its steps can be recorded as part of a CUDA graph, whatever its stored state says."""
     for group in optimizer.param_groups:
         if "capturable" in group:
             group["capturable"] = capturable
     if capturable:
-        optimizer._warned_capturable_if_run_uncaptured = True  # the first iterations are, on purpose
+        optimizer._warned_capturable_if_run_uncaptured = True  # the first iterations are not captured, on purpose
         for state in optimizer.state.values():
             if "step" in state:
                 state["step"] = torch.as_tensor(state["step"], dtype=torch.float32, device=device)

@@ -1,1 +1,1 @@
-"""What happens beside training: progress, checkpoints, pictures, warnings, stopping."""
+"""What accompanies training: checkpoints, scores, pictures, progress, warnings, stopping."""

@@ -1,54 +1,53 @@
 """Checkpoints that are whole or absent."""
 
-import logging
 import os
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from lightning_utilities.core.apply_func import apply_to_collection
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch.utils._pytree import tree_leaves
 
 from sparring.config.errors import UserError, describe_os_error, readable_size
 from sparring.runs import console
 from sparring.runs.store import numbered_checkpoints
+from sparring.runs.wandb_run import WandbRun
 from sparring.storage import tensor_files
 from sparring.storage.files import atomic_write
 from sparring.training.adversarial_module import AdversarialModule
 
-log = logging.getLogger(__name__)
-
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes under a temporary name, to the disk, then renames.
+    """Writes a checkpoint under a temporary name, to the disk, then renames it.
 
-    Raises UserError where it can't: what was needed, what is free, and from which checkpoint to go on.
+    Raises:
+        UserError: it can't be written; the message gives its size, the free space, and how to resume.
     """
 
     def save_checkpoint(self, checkpoint: dict, path, storage_options=None) -> None:
-        path, sizes = Path(path), []
+        path = Path(path)
         try:
             tensor_files.write(checkpoint, path)
         except OSError as error:
-            apply_to_collection(checkpoint, torch.Tensor, lambda tensor: sizes.append(tensor.nbytes))
-            last = path.with_name("last.ckpt")
-            advice = (
-                f"{last} is whole. Then go on with: python run.py {console.quoted_override('resume', path.parents[1])}"
-            )
+            tensors = [leaf for leaf in tree_leaves(checkpoint) if isinstance(leaf, torch.Tensor)]
+            last, advice = path.with_name("last.ckpt"), "There is none before it."
+            if last.is_file():
+                resume = console.quoted_override("resume", path.parents[1])
+                advice = f"{last} is whole. Then resume with: python run.py {resume}"
             raise UserError(
-                f"{describe_os_error(error)}. This checkpoint takes {readable_size(sum(sizes))}. Make room for it there, or start with "
-                f"hydra.run.dir=DIR elsewhere. {advice if last.is_file() else 'There is none before it.'}"
+                f"{describe_os_error(error)}. This checkpoint takes {readable_size(sum(t.nbytes for t in tensors))}. "
+                f"Make room for it there, or start with hydra.run.dir=DIR elsewhere. {advice}"
             ) from error
 
 
 class Checkpoints(pl.Callback):
-    """``last.ckpt``, and ``kimg-0000016.000.ckpt`` every so many kimg, of which the newest are kept.
+    """Writes ``kimg-0000016.000.ckpt`` every so many kimg, of which the newest are kept, and ``last.ckpt``.
 
     Args:
         folder: where they are written.
         every_kimg: thousands of images between two checkpoints.
         keep: how many numbered ones are kept.
-        artifacts: also upload each to the loggers that can (W&B).
+        artifacts: upload each to the loggers that can store files (W&B), too.
     """
 
     def __init__(self, folder: Path, every_kimg: float, keep: int = 2, artifacts: bool = False):
@@ -77,7 +76,7 @@ class Checkpoints(pl.Callback):
             old.unlink()
         if self.artifacts:
             for logger in trainer.loggers:
-                if hasattr(logger, "log_checkpoint"):
+                if isinstance(logger, WandbRun):
                     logger.log_checkpoint(path)
 
     def _path(self, module: AdversarialModule) -> Path:

@@ -1,4 +1,4 @@
-"""A stop that loses nothing."""
+"""A stop by a signal that loses nothing."""
 
 import pytorch_lightning as pl
 
@@ -7,9 +7,9 @@ from sparring.training.adversarial_module import AdversarialModule
 
 
 class GracefulStop(pl.Callback):
-    """Ends training after the current iteration if a rank was asked to stop, with a checkpoint: all ranks after the same one.
+    """Ends training with a checkpoint after the current iteration if a signal asked any rank to stop.
 
-    The first callback of the trainer, so that the others know.
+    All ranks end after the same iteration. It is the trainer's first callback: the others read ``module.interrupted``.
 
     Args:
         stop: where signals are noted.
@@ -20,18 +20,15 @@ class GracefulStop(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         self.stop.training = True
-        self.stop.listen()  # Lightning has handlers of its own by now
+        self.stop.listen()  # Lightning has set handlers of its own by now
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
-        self._end(trainer, module, self.stop.requested())
+        if self.stop.requested():
+            module.interrupted = trainer.should_stop = True
 
     def on_train_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        self._end(trainer, module, self.stop.requested(wait=True))
+        if self.stop.requested(wait=True):
+            module.interrupted = trainer.should_stop = True
 
     def on_fit_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         self.stop.training = True  # the last evaluation may be all that was left to do
-
-    @staticmethod
-    def _end(trainer: pl.Trainer, module: AdversarialModule, asked: bool) -> None:
-        if asked:
-            module.interrupted = trainer.should_stop = True

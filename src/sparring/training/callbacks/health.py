@@ -1,4 +1,4 @@
-"""The two ways in which adversarial training usually fails, told once each."""
+"""Warnings of the two ways in which adversarial training usually fails."""
 
 import logging
 
@@ -8,36 +8,40 @@ from sparring.training.adversarial_module import AdversarialModule
 
 log = logging.getLogger(__name__)
 
+D_WINS = (
+    "D wins outright. G may learn nothing from it. Usual remedies: regularizer=[r1], "
+    "a lower optimizer.discriminator.lr, a smaller n_dis, or loss=nonsaturating or hinge."
+)
+COLLAPSE = (
+    "the generated images are nearly the same. The generator has collapsed. Usual remedies: "
+    "regularizer=[gradient_penalty], another loss, a lower optimizer.generator.lr, a larger data.batch_size."
+)
+
 
 class Health(pl.Callback):
-    """Warns when D wins outright, or when the generated images are nearly the same, for several rows of the log on end.
+    """Warns once when D wins outright, and once when the generated images are nearly the same.
 
     Args:
         rows: consecutive rows of the log that must show it.
         separation: share of (real, fake) pairs that D ranks rightly, above which it wins outright.
-        diversity: standard deviation of the fakes' pixels over a batch, as a share of the reals', under which the images are nearly
-            the same.
+        diversity: standard deviation of the fakes' pixels over a batch, as a share of the reals', under which the
+            images are nearly the same.
     """
 
     def __init__(self, rows: int = 10, separation: float = 0.9999, diversity: float = 0.05):
-        self.limits = {
-            "D wins outright": lambda row: row.get("separation", 0) > separation,
-            "the generated images are nearly the same": lambda row: row.get("diversity", 1) < diversity,
-        }
-        self.advice = {
-            "D wins outright": "G may learn nothing from it. Usual remedies: regularizer=[r1], a lower "
-            "optimizer.discriminator.lr, a smaller n_dis, or loss=nonsaturating or hinge.",
-            "the generated images are nearly the same": "the generator has collapsed. Usual remedies: "
-            "regularizer=[gradient_penalty], another loss, a lower optimizer.generator.lr, a larger data.batch_size.",
-        }
-        self.rows = rows
-        self.streak = dict.fromkeys(self.limits, 0)
+        self.rows, self.separation, self.diversity = rows, separation, diversity
+        self.streak = {D_WINS: 0, COLLAPSE: 0}  # rows of the log, the latest included, that show it
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
         if module.iteration % module.log_every:
             return
-        for complaint, shows in self.limits.items():
-            if self.streak[complaint] < self.rows:  # once told, never again
-                self.streak[complaint] = self.streak[complaint] + 1 if shows(module.latest) else 0
-                if self.streak[complaint] == self.rows:
-                    log.warning("at %.1f kimg: %s. %s", module.kimg, complaint, self.advice[complaint])
+        row = module.latest
+        is_failing = {
+            D_WINS: row.get("separation", 0) > self.separation,
+            COLLAPSE: row.get("diversity", 1) < self.diversity,
+        }
+        for warning, streak in self.streak.items():
+            if streak < self.rows:  # else it was given already
+                self.streak[warning] = streak + 1 if is_failing[warning] else 0
+                if self.streak[warning] == self.rows:
+                    log.warning("at %.1f kimg: %s", module.kimg, warning)

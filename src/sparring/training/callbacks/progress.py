@@ -1,25 +1,26 @@
-"""One line that says how far training is, how fast, and how the players stand."""
+"""The progress bar."""
 
 import sys
 import threading
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ProgressBar
 from tqdm import tqdm
 
 from sparring.training.adversarial_module import AdversarialModule
 
-tqdm.set_lock(threading.RLock())  # its own is shared between processes, and a killed rank would leave it behind
+tqdm.set_lock(threading.RLock())  # tqdm's own is shared between processes; a killed rank would leave it behind
 
 
-class Progress(pl.callbacks.ProgressBar):
-    """kimg of the total, images per second, time left and the losses; in a file, a line at every tenth."""
+class Progress(ProgressBar):
+    """Shows kimg of the total, images per second, time left and losses; in a file, a line at every tenth."""
 
     def __init__(self):
         super().__init__()
         self._bar: tqdm | None = None
 
     def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        total = module.kimg_at(trainer.max_steps)
+        total = module.clock.kimg_at(trainer.max_steps)
         terminal = sys.stderr.isatty()
         self._bar = tqdm(
             total=total,
@@ -30,14 +31,15 @@ class Progress(pl.callbacks.ProgressBar):
             if terminal
             else "{desc} {n:.1f}/{total:.1f} [{elapsed}<{remaining}{postfix}]\n",
             mininterval=0.2 if terminal else 0,
-            maxinterval=float("inf"),  # else tqdm's monitor forgets miniters when an evaluation takes long
+            maxinterval=float("inf"),  # otherwise tqdm's monitor forgets miniters in a long evaluation
             miniters=0 if terminal else total / 10,
         )
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
-        if module.iteration % module.log_every == 0:
-            self._bar.set_postfix_str(_standing(module), refresh=False)
-        self._bar.update(module.kimg - self._bar.n)
+        if self._bar is not None:
+            if module.iteration % module.log_every == 0:
+                self._bar.set_postfix_str(_summary(module), refresh=False)
+            self._bar.update(module.kimg - self._bar.n)
 
     def on_train_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         self._close()
@@ -47,12 +49,13 @@ class Progress(pl.callbacks.ProgressBar):
 
     def _close(self) -> None:
         if self._bar is not None:
-            self._bar.leave = sys.stderr.isatty()  # in a file the last line stands already
+            self._bar.leave = sys.stderr.isatty()  # a file has the last line already
             self._bar.close()
             self._bar = None
 
 
-def _standing(module: AdversarialModule) -> str:
+def _summary(module: AdversarialModule) -> str:
+    """Return speed, losses and D's belief of the last row of the log."""
     row = module.latest
     parts = [f"{row['images_per_second']:,.0f} images/s"]
     parts += [

@@ -1,4 +1,4 @@
-"""A grid of samples from the same latents, as training goes on."""
+"""Grids of samples from the same latents during training."""
 
 from pathlib import Path
 
@@ -10,31 +10,31 @@ from sparring.data.image_grids import columns_for, rows_of, save_image, side_by_
 from sparring.data.modalities.images import Images
 from sparring.evaluation.generated_sets import Translated
 from sparring.evaluation.sampler import BatchNormPolicy, Sampler
+from sparring.runs.wandb_run import WandbRun
 from sparring.storage.files import optional_write
 from sparring.training.adversarial_module import AdversarialModule
 
 
-def beside_targets(sampler: Sampler, count: int) -> Tensor:
-    """One picture of the first ``count`` held-out examples, three a row: what was given, what is made of it and, where that is
-    known, what was wanted.
-    """
-    answers = Translated(sampler, max(count, 1))
-    rows = range(len(answers))
-    steps = [answers.baselines[0].images(rows), answers.images(rows), answers.targets(rows)]
-    return rows_of([step for step in steps if step is not None], 3)
+def translation_grid(sampler: Sampler, count: int) -> Tensor:
+    """Return a picture of ``count`` held-out examples, three a row: input, output and target, if it is known."""
+    outputs = Translated(sampler, max(count, 1))
+    rows = range(len(outputs))
+    images = [outputs.baselines[0].images(rows), outputs.images(rows), outputs.targets(rows)]
+    return rows_of([column for column in images if column is not None], 3)
 
 
 class SampleGrids(pl.Callback):
-    """Writes ``samples/kimg-0000016.000.png`` and hands each grid to the loggers; what is heard, watched or read rather than
-    looked at comes as a file of that name, too.
+    """Writes ``samples/kimg-0000016.000.png`` and gives each grid to the loggers.
+
+    Sounds, clips and text are written as a file of that name, too.
 
     Args:
         folder: where the pictures are written.
         every_kimg: thousands of images between two grids; there is also one at the start and one at the end.
-        count: images in a grid; a conditional generator shows its classes in columns, one that answers to images a third
-            as many of them between what it was given and what was wanted.
+        count: images in a grid. A conditional generator shows its classes in columns; one that translates shows a third
+            as many outputs, between input and target.
         batch_norm: see Sampler.
-        ema: show the average (or the raw weights).
+        ema: show the average, not the raw weights.
         seed: of the latents.
     """
 
@@ -48,7 +48,8 @@ class SampleGrids(pl.Callback):
         seed: int = 0,
     ):
         self.folder, self.every_kimg, self.count = folder, every_kimg, count
-        self.batch_norm, self.ema, self.seed = batch_norm, ema, seed
+        self.batch_norm: BatchNormPolicy = batch_norm
+        self.ema, self.seed = ema, seed
         self.latest: Path | None = None
 
     def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
@@ -63,7 +64,7 @@ class SampleGrids(pl.Callback):
         self._draw_once(trainer, module)
 
     def on_fit_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        self._draw_once(trainer, module)  # of a run that ended just before it
+        self._draw_once(trainer, module)  # for a run that ended just before it
 
     def _draw_once(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         if self._path(module) != self.latest and not module.interrupted:
@@ -73,47 +74,46 @@ class SampleGrids(pl.Callback):
         sampler = module.sampler(self.ema, self.batch_norm, self.seed)
         self.latest, modality = self._path(module), sampler.game.modality
         if sampler.game.translates:
-            pictures = {"samples": beside_targets(sampler, self.count // 3)}
+            pictures = {"samples": translation_grid(sampler, self.count // 3)}
         else:
             samples, columns = self._samples(sampler, module)
-            pictures = {"samples": modality.picture(samples, columns)} | self._others(sampler, module)
+            pictures = {"samples": modality.picture(samples, columns)} | self._other_pictures(sampler, module)
             if modality.has_combined_file:
-                self._play(trainer, module, samples)
+                self._write_file(trainer, module, samples)
         for name, picture in pictures.items():
             with optional_write(self.folder):
                 save_image(picture, self.latest if name == "samples" else self._path(module, f"{name}-"))
-            for logger in trainer.loggers:
-                if hasattr(logger, "log_image"):
-                    logger.log_image(name, [picture], step=module.iteration, kimg=module.kimg)
+            module.log_picture(name, picture)
 
-    def _play(self, trainer: pl.Trainer, module: AdversarialModule, samples: Tensor) -> None:
-        modality, path = module.game.modality, self.latest.with_suffix(module.game.modality.ending)
+    def _write_file(self, trainer: pl.Trainer, module: AdversarialModule, samples: Tensor) -> None:
+        modality = module.game.modality
+        path = self._path(module).with_suffix(modality.ending)
         with optional_write(self.folder):
             modality.write_combined(samples, path)
             for logger in trainer.loggers:
-                if hasattr(logger, "log_file"):
+                if isinstance(logger, WandbRun):
                     logger.log_file(modality.name, path, step=module.iteration, kimg=module.kimg)
 
     def _samples(self, sampler: Sampler, module: AdversarialModule) -> tuple[Tensor, int]:
-        """Samples, and how many of them make a row."""
+        """Return samples, and how many of them make a row."""
         classes = module.num_classes if sampler.game.conditional else 0
         columns = columns_for(self.count, classes)
         count = max(self.count // columns, 1) * columns  # whole rows
         labels = torch.arange(count) % classes if classes else None
         return sampler.show(sampler.latents("grid", count), labels), columns
 
-    def _others(self, sampler: Sampler, module: AdversarialModule) -> dict[str, Tensor]:
-        """Walks along what single latents mean, and examples beside what an encoder keeps of them."""
+    def _other_pictures(self, sampler: Sampler, module: AdversarialModule) -> dict[str, Tensor]:
+        """Return pictures of walks along single latents, and of examples next to their reconstructions."""
         pictures, modality = {}, sampler.game.modality
         for name, walk in sampler.game.traversals(sampler.latents("grid", 10)).items():
             steps = [sampler.show(step) for step in walk]
             pictures[name] = modality.picture(side_by_side(steps), len(steps))
-        known = sampler.examples if sampler.example_count else module.batches.columns
-        spread = torch.linspace(0, len(known["images"]) - 1, self.count // 2).long()  # data often lie by class
-        examples = {name: column[spread] for name, column in known.items()}
-        remade = sampler.reconstructions(examples)
-        if remade is not None and isinstance(modality, Images):
-            pictures["reconstructions"] = rows_of([examples["images"], remade], 4)
+        columns = sampler.examples if sampler.examples and sampler.example_count else module.batches.columns
+        spread = torch.linspace(0, len(columns["images"]) - 1, self.count // 2).long()  # data are often sorted by class
+        examples = {name: column[spread] for name, column in columns.items()}
+        reconstructions = sampler.reconstructions(examples)
+        if reconstructions is not None and isinstance(modality, Images):
+            pictures["reconstructions"] = rows_of([examples["images"], reconstructions], 4)
         return pictures
 
     def _path(self, module: AdversarialModule, name: str = "") -> Path:

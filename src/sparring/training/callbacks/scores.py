@@ -121,9 +121,7 @@ class Scores(pl.Callback):
             row |= {f"{prefix}_{baseline}/{name}": value for name, value in scores.items()}
         module.log_row(row)
         for name, picture in pictures.items():
-            for log_image in (getattr(logger, "log_image", None) for logger in module.trainer.loggers):
-                if log_image is not None:
-                    log_image(name, [picture], step=module.iteration, kimg=module.kimg)
+            module.log_picture(name, picture)
 
     def record(self, entry: dict, pictures: dict[str, Tensor]) -> None:
         """Write to the disk; entries for which there is no space are written with the next one."""

@@ -1,4 +1,4 @@
-"""How far a run has come, beside it in ``status.json``."""
+"""A run's ``status.json``: how far it has come."""
 
 import time
 from pathlib import Path
@@ -12,40 +12,41 @@ from sparring.training.adversarial_module import AdversarialModule
 
 
 class Status(pl.Callback):
-    """Keeps ``status.json`` of the first rank: at the start, with every checkpoint, and when training fails.
+    """Writes ``status.json`` on the first rank: at the start, with every checkpoint, and when training fails.
 
-    How it ended is for the task to say, after the last evaluation.
+    The task writes how the run ended, after the last evaluation.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._before, self._started = 0.0, 0.0
-        self._known: Path | None = None  # the newest checkpoint
+        self._earlier_seconds, self._started = 0.0, 0.0
+        self._checkpoint: Path | None = None  # the newest
 
     @property
     def seconds(self) -> float:
-        """On the clock in all sessions, evaluations and all."""
-        return round(self._before + time.monotonic() - self._started, 2)
+        """Wall-clock seconds of all sessions, evaluations included."""
+        return round(self._earlier_seconds + time.monotonic() - self._started, 2)
 
     def on_fit_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        self._before, self._started = store.read_status(self.folder).get("seconds", 0.0), time.monotonic()
+        self._earlier_seconds = store.read_status(self.folder).get("seconds", 0.0)
+        self._started = time.monotonic()
         device = trainer.strategy.root_device
         on_gpu = device.type == "cuda"
         name = torch.cuda.get_device_name(device) if on_gpu else f"CPU, {torch.get_num_threads()} threads"
         store.write_status(self.folder, "running", device=name, ranks=collectives.world_size())
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: AdversarialModule, *_) -> None:
-        if module.last_checkpoint != self._known:  # it is whole by now
-            self._known = module.last_checkpoint
-            self.mark("running", module, checkpoint=self._known.name)
+        if module.last_checkpoint is not None and module.last_checkpoint != self._checkpoint:
+            self._checkpoint = module.last_checkpoint
+            self.mark("running", module, checkpoint=self._checkpoint.name)
 
     def on_train_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         self.on_train_batch_end(trainer, module)
 
     def on_exception(self, trainer: pl.Trainer, module: AdversarialModule, exception: BaseException) -> None:
-        self.mark("failed", module)  # of what, the task says
+        self.mark("failed", module)  # the task adds the reason
 
     def mark(self, state: store.State, module: AdversarialModule, **facts) -> None:
-        """Write down the state, the time, and where the run's clock stands."""
+        """Write the state, the seconds, the iteration and kimg."""
         facts |= {"seconds": self.seconds, "iteration": module.iteration, "kimg": module.kimg}
         store.write_status(self.folder, state, **facts)

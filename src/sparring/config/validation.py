@@ -4,7 +4,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from sparring.config import memory, node_types, overrides
+from sparring.config import keys_and_types, memory, overrides
 from sparring.config.errors import UserError
 from sparring.config.values import check_values, plain, task_of
 
@@ -23,7 +23,7 @@ def check_task(cfg: DictConfig, typed: list[str]) -> None:
     Raises:
         UserError: naming the key and the task that reads it.
     """
-    node_types.check_groups(cfg)
+    keys_and_types.check_groups(cfg)
     task, keys = task_of(cfg), {override: overrides.key_of(override) for override in typed}
     for key, reader in READERS.items():
         if task != reader and (value := OmegaConf.select(cfg, key)) is not None:
@@ -54,7 +54,7 @@ def check(cfg: DictConfig) -> None:
     Raises:
         UserError: naming the key, its value and what would be right.
     """
-    node_types.check_nodes(cfg)
+    keys_and_types.check_nodes(cfg)
     check_values(plain(cfg))
     overrides.check_folder("cache", cfg.cache)
     _check_combinations(cfg)

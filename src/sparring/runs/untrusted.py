@@ -11,7 +11,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sparring.config import node_types, trusted_code, validation
+from sparring.config import keys_and_types, trusted_code, validation
 from sparring.config.errors import UserError
 from sparring.config.messages import explain
 from sparring.config.overrides import key_of
@@ -76,7 +76,7 @@ def config_of(folder: Path, trusted: Collection[str] = (), cache: str | None = N
     config = {key: value for key, value in stored.items() if key not in OWN}
     try:
         cfg = structured(config)
-        node_types.check_groups(cfg)
+        keys_and_types.check_groups(cfg)
         validation.check(cfg)
     except (UserError, OmegaConfBaseException) as error:
         raise UserError(f"{path}: {explain(error)}") from error

@@ -9,7 +9,7 @@ from sparring.config import memory
 from sparring.config.errors import UserError
 from sparring.data import cache
 from sparring.runs import store
-from sparring.sampling import draw
+from sparring.sampling import sample_kinds
 from sparring.sampling.translate_files import translate_files
 from sparring.training.build import open_source
 from sparring.training.stored_weights import open_sampler
@@ -22,7 +22,7 @@ def sample(cfg: DictConfig, folder: Path) -> None:
     checkpoint, cfg = run.checkpoint(settings.checkpoint), run.config
     memory.check_samples(settings, cfg.data)
     game = get_object(cfg.model._target_)
-    draw.check(game, settings.kind, input_path)
+    sample_kinds.check(game, settings.kind, input_path)
 
     needs_data = not input_path and (game.translates or settings.kind == "projection")
     data = cache.load(open_source(cfg), cfg.cache) if needs_data else None
@@ -40,7 +40,7 @@ def sample(cfg: DictConfig, folder: Path) -> None:
     if settings.kind != "samples":
         name += f"-{settings.kind}"
     out = Path(settings.folder or folder / "samples" / f"{checkpoint.stem}-{name}").expanduser()
-    drawing = draw.Drawing(sampler, settings, cfg.data, out, data, input_path)
+    drawing = sample_kinds.Drawing(sampler, settings, cfg.data, out, data, input_path)
     if not game.translates:
         draw.KINDS[settings.kind](drawing)
     elif not input_path:

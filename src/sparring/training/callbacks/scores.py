@@ -7,7 +7,6 @@ from torch import Tensor
 
 from sparring.distributed.collectives import broadcast, broadcast_object
 from sparring.distributed.signals import Interrupted
-from sparring.evaluation import protocol
 from sparring.evaluation.evaluator import Evaluator
 from sparring.evaluation.generated_sets import fakes_of
 from sparring.evaluation.image_sets import ImageSet
@@ -109,7 +108,7 @@ class Scores(pl.Callback):
         entry = scores_entry(result, module.iteration, module.kimg, ema=evaluator.ema, split=self.references.split)
         entry["during_training"] = during
         if during and module.iteration > 0:
-            self._keep_best(module, entry)
+            keep_best(module, self.evaluator.lower_is_better, self._entries, entry, self.folder / "checkpoints")
         if module.global_rank == 0:
             self._log(module, entry, "scores" if samples == evaluator.samples else f"scores_{samples}", pictures)
             self.record(entry, pictures)  # last: a resumed run repeats only what was not written
@@ -131,17 +130,3 @@ class Scores(pl.Callback):
             self._unwritten = []
         with optional_write(self.folder / "samples"):
             save_pictures(self.folder, entry, pictures)
-
-    def _keep_best(self, module: AdversarialModule, entry: dict) -> None:
-        """Save this checkpoint if no earlier evaluation with the same protocol has a lower leading score."""
-        name = next((name for name in self.evaluator.lower_is_better if name in entry["scores"]), None)
-        if name is None:
-            return
-        best = all(
-            entry["scores"][name] < e["scores"][name]
-            for e in self._entries
-            if 0 < e["iteration"] < entry["iteration"] and not protocol.differences(e["protocol"], entry["protocol"])
-        )
-        if broadcast_object(best):  # one decision for all ranks
-            entry["kept_as"] = f"best_by_{name}.ckpt"
-            module.trainer.save_checkpoint(self.folder / "checkpoints" / entry["kept_as"])

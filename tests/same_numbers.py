@@ -1,7 +1,7 @@
 """Record what a set of commands gives, and compare two records: has a change to the code changed a number?
 
-    python tests/same_numbers.py record OUT CHECKOUT [NAME ...]   run the commands (or those of these names) with a checkout's code
-    python tests/same_numbers.py compare BEFORE AFTER             list what differs; exit status 1 if anything does
+    python tests/same_numbers.py record OUT CHECKOUT [NAME ...]   run all commands, or those of these names
+    python tests/same_numbers.py compare BEFORE AFTER             list what differs; exit with 1 if anything does
 
 Weights, scores, logged rows, pictures and exported generators are compared bit for bit, on one thread.
 """

@@ -17,39 +17,16 @@ from omegaconf import OmegaConf, open_dict
 from PIL import Image
 
 from sparring import cli
-from sparring.config import validation
-from sparring.runs import resume
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 DOCUMENTS = sorted(p for p in ROOT.rglob("*.md") if not {".venv", "outputs", "multirun"} & set(p.parts))
-GROUPS = {
-    "task": "what to do",
-    "model": "which game is played by which networks",
-    "model/generator": "the generator alone",
-    "model/discriminator": "the discriminator alone",
-    "model/game": "who plays for what (`model=` chooses one)",
-    "model/degradation": "how clean images are damaged, for `model=inpainting` and `superresolution`",
-    "model/perceptual": "a distance in features, for models that answer images",
-    "loss": "what each player minimises",
-    "regularizer": "penalties, consistency, clipping ..., a list: `'regularizer=[r1,lecam]'`",
-    "augment": "how the discriminator's input is augmented",
-    "data": "real examples",
-    "optimizer": "how the players learn",
-    "optimizer/schedule": "the learning rate over kimg",
-    "evaluation": "scores",
-    "evaluation/extractor": "the features that scores are computed from",
-    "evaluation/metrics": "which scores, a list: `'evaluation/metrics=[frechet_distance,prdc]'`",
-    "trainer": "the machine",
-    "logger": "where numbers go besides metrics.csv",
-    "sweep": "which jobs `-m` starts",
-    "hydra/sweeper": "who proposes them (`sweep=` chooses one)",
-    "hydra/launcher": "where the jobs of a sweep run, besides `joblib` and Hydra's own",
-    "experiment": "published recipes",
+HELP = (CONF / "hydra" / "help" / "sparring.yaml").read_text()
+GROUPS = dict(re.findall(r"^    ([a-z_/]+) {2,}(\S.*)$", HELP, re.MULTILINE)) | {  # and what --help leaves out
     "experiment/speedrun": "to a stated score as fast as the machine can",
     "experiment/testbed": "data whose modes can be counted, see [the table](experiment/testbed/README.md)",
-    "benchmark": "what is measured (`task=benchmark`)",
-    "debug": "looking for trouble",
+    "hydra/sweeper": "who proposes jobs (`sweep=` chooses one)",
+    "hydra/help": "what `--help` prints",
 }
 MARKS = re.compile(r"(<!-- groups:.*?-->\n).*?(<!-- /groups -->)", re.DOTALL)
 SMALL = ["trainer.max_steps=1", "grid.count=4", "logger.mode=offline", "trainer.accelerator=cpu"]
@@ -61,7 +38,7 @@ def table() -> str:
     for path in sorted(CONF.rglob("*.yaml")):
         if path.parent != CONF:
             choices.setdefault(path.parent.relative_to(CONF).as_posix(), []).append(path.stem)
-    assert choices.keys() <= GROUPS.keys(), f"describe {choices.keys() - GROUPS.keys()} in GROUPS"
+    assert choices.keys() <= GROUPS.keys(), f"describe {choices.keys() - GROUPS.keys()} in conf/hydra/help"
     rows = [f"| `{g}` | {GROUPS[g]} | {' '.join(f'`{c}`' for c in choices[g])} |" for g in GROUPS if g in choices]
     return "\n".join(["| group | | choices |", "|---|---|---|", *rows]) + "\n"
 
@@ -89,7 +66,7 @@ def test_every_link_leads_somewhere(document):
     text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
     for link in re.findall(r"\]\(((?!http)[^)#]+)[^)]*\)", text) + re.findall(r'src="([^"]+)"', text):
         assert (document.parent / link).exists(), link
-    for path in re.findall(r"`((?:tests|src|conf|notebooks)/[\w/.]+)", text):
+    for path in re.findall(r"`(?:pytest |python )?((?:tests|src|conf|notebooks)/[\w/.]+)", text):
         assert (ROOT / path).exists() or "mine" in path, path
 
 
@@ -138,16 +115,13 @@ def test_every_command_is_accepted(document, command, things, monkeypatch):
     if "--help" in command:
         return
     arguments = [a for a in filled(command, things) if a not in ("-m", "--cfg", "job")]
-    first = [_first(argument) for argument in arguments]
+    prepared = cli.prepare([_first(argument) for argument in arguments])
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        prepared = cli.prepare(first)
         cfg = compose("config", overrides=prepared, return_hydra_config=True)
-        HydraConfig.instance().set_config(cfg)
         monkeypatch.setattr(HydraConfig.instance(), "cfg", OmegaConf.create({"hydra": cfg.hydra}), raising=False)
         with open_dict(cfg):
             del cfg["hydra"]
-        validation.check_task(cfg, prepared)
-        validation.check(resume.settle_config(cfg, prepared))
+        cli.check(cfg, prepared)
 
 
 def _first(argument: str) -> str:

@@ -1,4 +1,4 @@
-"""The notebooks run from a clean kernel, with nothing there and on runs of every kind; what is stored in them is fit to be read."""
+"""The notebooks run from a clean kernel, without a run and on runs of every kind; their stored output is readable."""
 
 import os
 import re

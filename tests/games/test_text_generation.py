@@ -1,4 +1,4 @@
-"""Text learnt by maximum likelihood and from a discriminator: what each turn minimises, who starts from what, what is refused."""
+"""Text by maximum likelihood and from a discriminator: the terms of each turn, starting points, refusals."""
 
 import logging
 import math

@@ -4,7 +4,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from sparring.config import memory, node_types, overrides, ranges
+from sparring.config import memory, node_types, overrides
 from sparring.config.errors import UserError
 from sparring.config.values import check_values, plain, task_of
 
@@ -55,7 +55,6 @@ def check(cfg: DictConfig) -> None:
         UserError: naming the key, its value and what would be right.
     """
     node_types.check_nodes(cfg)
-    ranges.check_ranges(cfg)
     check_values(plain(cfg))
     overrides.check_folder("cache", cfg.cache)
     _check_combinations(cfg)

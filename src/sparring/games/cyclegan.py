@@ -110,7 +110,7 @@ class CycleGAN(Game):
         """Return the generator's input for a person's own images: see ``Translation``."""
         return self.there.condition_for(images, lost)
 
-    def baselines(self, condition: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+    def baselines(self, condition: Tensor, size: tuple[int, ...]) -> dict[str, Tensor]:
         return self.there.baselines(condition, size)
 
     def check_fits(self, producer: nn.Module, columns: dict[str, Tensor]) -> None:

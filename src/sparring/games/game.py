@@ -69,7 +69,7 @@ class Game(Players):
             with _naming("augment"):
                 self.augment.check_fits(columns["images"])
 
-    def baselines(self, condition: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+    def baselines(self, condition: Tensor, size: tuple[int, ...]) -> dict[str, Tensor]:
         """Return images (batch, C, height, width) in [-1, 1] to compare those of a game that ``translates`` with.
 
         By name: first the input, then what a plain method makes of it.

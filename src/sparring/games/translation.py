@@ -116,7 +116,7 @@ class Translation(TwoPlayer):
     def shown(self, images: Tensor, condition: Tensor) -> Tensor:
         return torch.cat([images, condition.to(images.dtype)], 1) if self.judge_pairs else images
 
-    def baselines(self, condition: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+    def baselines(self, condition: Tensor, size: tuple[int, ...]) -> dict[str, Tensor]:
         """Return the input; with lost pixels also ``mean_fill`` of it, and instead of a small input its enlargement.
 
         The ``bicubic`` filter is that of the publications, a = -0.5 as Pillow's and MATLAB's; torch's default has

@@ -54,7 +54,7 @@ class Metric(ABC):
         """Return the names of its scores in an extractor's features, each with whether lower is better."""
         return {score_name(name, extractor): lower for name, lower in self.score_names.items()}
 
-    def unavailable(self, image_size: tuple[int, int]) -> str | None:
+    def unavailable(self, image_size: tuple[int, ...]) -> str | None:
         """Return why images of this height and width can't be scored, or None. Called before anything is scored.
 
         Raises:

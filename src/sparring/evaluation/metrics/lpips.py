@@ -42,7 +42,7 @@ class LPIPS(TargetsMetric):
         self.network: Network = network
         self.weights = weights
 
-    def unavailable(self, image_size: tuple[int, int]) -> str | None:
+    def unavailable(self, image_size: tuple[int, ...]) -> str | None:
         if min(image_size) < SMALLEST:
             return f"it wants images of at least {SMALLEST} pixels, and these have {min(image_size)}"
         reason = None

@@ -32,7 +32,7 @@ class Reconstruction(TargetsMetric):
     def __init__(self, border: NonNegativeInt = 0, luminance: bool = False):
         self.border, self.luminance = border, luminance
 
-    def unavailable(self, image_size: tuple[int, int]) -> str | None:
+    def unavailable(self, image_size: tuple[int, ...]) -> str | None:
         if self._side(image_size) < 1:
             return f"a border of {self.border} pixels leaves nothing of images of {min(image_size)}"
         return None
@@ -53,7 +53,7 @@ class Reconstruction(TargetsMetric):
         colours = "BT.601 luminance" if self.luminance else "all"
         return {"border": self.border, "channels": colours, "ssim_window": self.window, "psnr_at_most": PERFECT}
 
-    def _side(self, image_size: tuple[int, int]) -> int:
+    def _side(self, image_size: tuple[int, ...]) -> int:
         """Pixels of the shorter side within the border."""
         return min(image_size) - 2 * self.border
 

@@ -1,8 +1,8 @@
 # ruff: noqa: UP007, UP045  an Annotated value has no operator | for type checkers
 """The project's own keys: their types, default values and constraints.
 
-OmegaConf reads the plain types while a configuration is composed; ``keys_and_types`` checks the constraints. The keys of a
-group are the arguments of the class that its choice names. Nothing here imports torch or pydantic.
+OmegaConf reads the plain types while a configuration is composed; ``keys_and_types`` checks the constraints. The keys
+of a group are the arguments of the class that its choice names. Nothing here imports torch or pydantic.
 """
 
 from collections.abc import Callable

@@ -42,7 +42,7 @@ def sample(cfg: DictConfig, folder: Path) -> None:
     out = Path(settings.folder or folder / "samples" / f"{checkpoint.stem}-{name}").expanduser()
     drawing = sample_kinds.Drawing(sampler, settings, cfg.data, out, data, input_path)
     if not game.translates:
-        draw.KINDS[settings.kind](drawing)
+        sample_kinds.KINDS[settings.kind](drawing)
     elif not input_path:
         drawing.translations()
     else:

@@ -16,6 +16,7 @@ from sparring.runs import store
 from sparring.runs.scores_file import append_scores, save_pictures, scores_entry
 from sparring.storage.files import optional_write
 from sparring.training.adversarial_module import AdversarialModule
+from sparring.training.callbacks.best_checkpoint import keep_best
 
 
 class Scores(pl.Callback):

@@ -244,7 +244,7 @@ def told(*arguments: str) -> str:
         (["data.rotation={_target_:sparring.losses.Hinge}"], "sparring.losses.Hinge: must be a number"),
         (["optimizer.schedule._target_=sparring.losses.Hinge"], "losses.Hinge: must be a schedule"),
         (["task._target_=os.system"], "must be a function of sparring.tasks"),
-        (["regularizer=[lecam]", "regularizer.lecam.weight=-1"], "weight=-1.0: must be at least 0"),
+        (["regularizer=[lecam]", "regularizer.lecam.weight=-1"], "weight=-1: must be at least 0"),
         (["model=mlp", "model.discriminator.dropout=1"], "dropout=1: must be below 1"),
         (["optimizer.discriminator.betas=[0.5,1.0]"], "betas=[0.5, 1.0]: must be below 1"),
         (["model=mlp", "model.generator.depth=1000000"], "depth=1000000: must be at most 64"),

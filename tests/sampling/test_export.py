@@ -268,7 +268,7 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(trained, tmp_
             exported_from(folder, *options)
         assert not list(folder.glob("export/*")), "not even a part of it"
 
-    refused("export.format=onnx: must be one of safetensors, torch_export", "export.format=onnx")
+    refused("export.format=onnx: must be 'safetensors' or 'torch_export'", "export.format=onnx")
     refused(r"must end in .pt2", "export.format=torch_export", "export.file=generator.safetensors")
     refused("which holds last", "export.checkpoint=best")
     refused("ema.batch_norm=batch", ema__batch_norm="batch")

@@ -129,7 +129,7 @@ def test_weights_and_biases_is_given_the_sound_itself(tmp_path):
     [
         (["model=dcgan"], "sounds: model=wavegan"),
         (["model=mlp"], r"makes \(1, 1, 1\), and the data are \(1, 256\): .*wavegan for data=audio"),
-        (["data.length=300"], "length=300: .*16 times a power of four"),
+        (["data.length=300"], r"length=300: .*of 16 \* 4\*\*n samples"),
         (["data.flip=true"], "data.flip=true: .*these data are sounds"),
         (["augment=diffaugment"], "augment: only images"),
         (["evaluation=inception"], "inception: takes images, and these data are sounds: choose evaluation=fast"),

@@ -1,6 +1,7 @@
 """The text at the end of a command: scores with their protocol, files, and the next commands."""
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -115,10 +116,15 @@ def quoted_override(key: str, folder: Path) -> str:
     return f"{key}={folder}" if plain else f"'{key}=\"{folder}\"'"
 
 
+def program() -> str:
+    """Return what starts this program: ``sparring`` where it was installed, ``python run.py`` in a clone."""
+    return "sparring" if Path(sys.argv[0]).stem == "sparring" else "python run.py"
+
+
 def resume_command(folder: Path, overrides: Sequence[str]) -> str:
     """Return the command that resumes a run; each command names the cache folder again."""
     cache = [override for override in overrides if override.startswith("cache=")]
-    return " ".join(["python run.py", quoted_override("resume", folder), *cache])
+    return " ".join([program(), quoted_override("resume", folder), *cache])
 
 
 def where_files_are(folder: Path, samples: Path | None, checkpoint: Path | None) -> str:
@@ -127,5 +133,5 @@ def where_files_are(folder: Path, samples: Path | None, checkpoint: Path | None)
         f"Samples     {samples}\n"
         f"Checkpoint  {checkpoint}\n"
         f"Run         {folder}\n"
-        f"More of it  python run.py task=sample {quoted_override('run', folder)}"
+        f"More of it  {program()} task=sample {quoted_override('run', folder)}"
     )

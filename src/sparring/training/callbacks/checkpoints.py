@@ -33,7 +33,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             last, advice = path.with_name("last.ckpt"), "There is none before it."
             if last.is_file():
                 resume = console.quoted_override("resume", path.parents[1])
-                advice = f"{last} is whole. Then resume with: python run.py {resume}"
+                advice = f"{last} is whole. Then resume with: {console.program()} {resume}"
             raise UserError(
                 f"{describe_os_error(error)}. This checkpoint takes {readable_size(sum(t.nbytes for t in tensors))}. "
                 f"Make room for it there, or start with hydra.run.dir=DIR elsewhere. {advice}"

@@ -97,7 +97,7 @@ class OptunaSweeper(Sweeper):
         return study
 
     def _check(self, fixed: list[str], space: dict[str, Override], distributions: dict[str, Any]) -> None:
-        """Raise UserError for settings of which no trial could be started or scored."""
+        """Raise UserError for settings with which no trial could start or be scored."""
         settings = self.config.sweep
         if not self.config.evaluation:
             raise UserError("sweep=optuna with evaluation=none: there is no score to search by")

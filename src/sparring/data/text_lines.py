@@ -40,7 +40,7 @@ class Text(Source):
     Runs of blanks and of empty lines count as one. Letters are composed with their marks where Unicode can (NFC).
 
     Args:
-        path: a UTF-8 file, or a folder, of which every .txt is read; None for the embedded text (``fables``).
+        path: a UTF-8 file, or a folder whose .txt files are read; None for the embedded text (``fables``).
         unit: ``character`` or ``word``; punctuation marks and line ends are words.
         length: units of an example.
         lines: an example is a line of at most ``length`` units, filled up with line ends. Else an example is ``length``

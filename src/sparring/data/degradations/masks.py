@@ -25,7 +25,7 @@ class Mask(Degradation):
     pixels. ``half``: the left, right, top or bottom half, drawn per image; the smaller part of an odd size.
 
     Args:
-        shape: one of these, or several of which each image gets one, with equal probability.
+        shape: one of these, or several; each image gets one, with equal probability.
         area: share of the image's pixels that are lost; ignored by ``half``.
         centred: the box is in the middle; else anywhere inside the image.
         fill: value of lost pixels; 0 is grey.

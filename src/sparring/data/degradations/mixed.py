@@ -1,4 +1,4 @@
-"""Several degradations, of which each image gets one."""
+"""Several degradations; each image gets one."""
 
 from collections.abc import Mapping
 from dataclasses import replace
